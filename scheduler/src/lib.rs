@@ -1,1 +1,53 @@
-//! Placeholder.
+//! The Trapline kernel: a hand-written loop that serves the system calls of its tasks.
+//!
+//! Read it from the top floor down; each room uses only those below it.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `scheduler` | the loop: `run`, `step`, `block_on`. Start here |
+//! | `syscall_table` | one line a call |
+//! | `sys` | the handlers, one file a family |
+//! | `kernel` | the state that handlers act on, and its few moves; `outside`, `root`: two more of them |
+//! | `task`, `ready`, `timers`, `sources`, `waker` | one noun each |
+//! | `driver` | what the outside is |
+//! | `probe` | events |
+//!
+//! Beside the tower stand `builder`, `face` (the scheduler's other methods), `step`, `report`,
+//! `snapshot`, `deadlock` and `invariants`.
+
+mod scheduler;
+
+mod syscall_table;
+
+mod sys;
+
+mod kernel;
+mod outside;
+mod root;
+
+mod ready;
+mod sources;
+mod task;
+mod timers;
+mod waker;
+
+pub mod driver;
+
+mod probe;
+
+mod builder;
+mod deadlock;
+mod face;
+mod invariants;
+mod report;
+mod snapshot;
+mod step;
+
+pub use builder::Builder;
+pub use deadlock::{BlockedTask, DeadlockReport};
+pub use kernel::Fate;
+pub use probe::{Cause, Event, Probe};
+pub use report::{Failure, RunError, RunReport};
+pub use scheduler::Scheduler;
+pub use snapshot::Snapshot;
+pub use step::{Shown, Step, StepEvent};

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The system call library: what Trapline tasks are written against.
+//!
+//! Every function here that can trap is a plain function that takes its caller's source line and
+//! returns a named future, so that the kernel can show where a task waits. Programs use the
+//! `trapline` crate, which re-exports all of this.
+
+mod task;
+
+mod time;
+
+mod io;
+
+pub mod net;
+
+pub use io::{ReadWait, WriteWait, read_wait, write_wait};
+pub use task::{
+    GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
+    spawn_detached, wait, yield_now,
+};
+pub use time::{
+    Elapsed, Interval, MissedTick, Now, Sleep, Tick, Timeout, interval, now, sleep, sleep_until,
+    timeout,
+};

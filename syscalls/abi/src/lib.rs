@@ -1,1 +1,37 @@
-//! Placeholder.
+//! What both sides of a Trapline trap share.
+//!
+//! A task asks for what it cannot do alone by yielding a *system call*; a kernel serves it. This
+//! crate holds all that the two must agree on and nothing else: the [`Syscall`]s and their
+//! [`Reply`]s, the ids, and the [`Ring`] through which they pass. The library that tasks are
+//! written against and the scheduler both depend on it and know nothing of each other, so the
+//! library runs on any kernel that serves this interface through a [`KernelRing`].
+//!
+//! Programs use the `trapline` crate; only kernels name this one.
+
+mod id;
+mod time;
+
+mod call;
+mod task;
+
+mod ring;
+mod trap;
+
+mod call_table;
+mod source;
+mod wait_queue;
+
+mod join;
+mod own_call;
+
+pub use call::{Ended, Post, Reply, Syscall, Target};
+pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
+pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
+pub use join::{JoinError, JoinHandle};
+pub use own_call::{ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call};
+pub use ring::{Entered, KernelRing, Ring, Submitted, random};
+pub use source::Readiness;
+pub use task::{Beside, ExitStatus, NewTask, Outcome, TaskBody, TaskInfo, TaskOptions, TaskState};
+pub use time::Instant;
+pub use trap::Trap;
+pub use wait_queue::{Park, QueueId, WaitQueue};

@@ -1,0 +1,140 @@
+//! How a scheduler is made.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::driver::{Driver, OsDriver, SimulatedDriver};
+use crate::kernel::{Kernel, Sequence};
+use crate::probe::Probe;
+use crate::scheduler::Scheduler;
+
+/// The quantum unless the builder says otherwise.
+///
+/// Measured with `benches yield` and `echo`: from 16 on nothing is gained, and a task that asks
+/// for something at every step keeps the others waiting for about a microsecond.
+const QUANTUM: u32 = 32;
+
+/// The batch bound unless the builder says otherwise: at 15 ns a dispatch, a look at the outside
+/// (300 ns, where sources are waited for) costs a tenth, and is never more than some microseconds
+/// away.
+const BATCH: u32 = 256;
+
+/// Makes a [`Scheduler`].
+///
+/// ```
+/// use trapline_scheduler::Scheduler;
+/// use trapline_scheduler::driver::SimulatedDriver;
+///
+/// let scheduler = Scheduler::builder().quantum(1).driver(SimulatedDriver::new()).seed(7).build();
+/// # drop(scheduler);
+/// ```
+#[must_use]
+pub struct Builder {
+    quantum: u32,
+    batch: u32,
+    driver: Option<Box<dyn Driver>>,
+    seed: u64,
+    probe: Option<Box<dyn Probe>>,
+    stall_limit: Option<Duration>,
+    last_sequence: u64,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("quantum", &self.quantum)
+            .field("batch", &self.batch)
+            .field("driver", &self.driver)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(crate) fn new() -> Builder {
+        Builder {
+            quantum: QUANTUM,
+            batch: BATCH,
+            driver: None,
+            seed: 0,
+            probe: None,
+            stall_limit: None,
+            last_sequence: 0,
+        }
+    }
+
+    /// How many steps a task whose calls are answered at once may take before it goes to the back
+    /// of the ready queue. 1 is the course's scheduler: every trap is a scheduling point. Zero
+    /// counts as 1. Default 32.
+    pub fn quantum(mut self, steps: u32) -> Builder {
+        self.quantum = steps.max(1);
+        self
+    }
+
+    /// How many dispatches there may be between two looks at the outside. Zero counts as 1.
+    /// Default 256.
+    pub fn batch(mut self, dispatches: u32) -> Builder {
+        self.batch = NonZeroU32::new(dispatches).map_or(1, NonZeroU32::get);
+        self
+    }
+
+    /// What the outside is. Default [`OsDriver`].
+    pub fn driver(mut self, driver: impl Driver + 'static) -> Builder {
+        self.driver = Some(Box::new(driver));
+        self
+    }
+
+    /// A virtual clock that jumps to the next deadline when nothing can run: the same as
+    /// `driver(SimulatedDriver::new())`.
+    pub fn virtual_clock(self) -> Builder {
+        self.driver(SimulatedDriver::new())
+    }
+
+    /// Where random numbers start: the same seed, the same numbers. Default 0.
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.seed = seed;
+        self
+    }
+
+    /// Who is told of everything the kernel does. A closure over `&Event` will do.
+    pub fn probe(mut self, probe: impl Probe + 'static) -> Builder {
+        self.probe = Some(Box::new(probe));
+        self
+    }
+
+    /// Makes `run` return [`RunError::Stalled`](crate::RunError::Stalled) where nothing could run
+    /// but by a waker held elsewhere for so long, in whole seconds of real time, at least one.
+    /// Without it the scheduler sleeps on.
+    pub fn stall_limit(mut self, limit: Duration) -> Builder {
+        self.stall_limit = Some(limit);
+        self
+    }
+
+    /// Lets the sequence of task ids go on after `sequence`. For tests of its end.
+    #[doc(hidden)]
+    pub fn last_sequence(mut self, sequence: u64) -> Builder {
+        self.last_sequence = sequence;
+        self
+    }
+
+    /// Makes the scheduler. It asks the operating system for nothing until it must.
+    #[must_use]
+    pub fn build(self) -> Scheduler {
+        let driver = self.driver.unwrap_or_else(|| Box::new(OsDriver::new()));
+        let mut kernel = Kernel::new(driver, self.seed);
+        kernel.quantum = self.quantum;
+        kernel.batch = self.batch;
+        kernel.probe = self.probe;
+        kernel.sequence = Sequence::after(self.last_sequence);
+        kernel.stall_limit =
+            self.stall_limit.map(|limit| u32::try_from(limit.as_secs()).unwrap_or(u32::MAX).max(1));
+        Scheduler::of(kernel)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}

@@ -1,0 +1,127 @@
+//! Who waits for whom, when nobody can run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::Location;
+
+use trapline_abi::{CallInfo, Syscall, TaskId, TaskInfo, TaskState};
+
+use crate::kernel::Kernel;
+use crate::task::State;
+
+/// Every blocked task, what it waits for, and the cycle if there is one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeadlockReport {
+    /// The blocked tasks, in the order in which they were spawned.
+    pub blocked: Vec<BlockedTask>,
+    /// Tasks of which each waits for the exit of the next, and the last for the first.
+    pub cycle: Vec<TaskId>,
+}
+
+/// A blocked task in a report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockedTask {
+    /// The task.
+    pub task: TaskId,
+    /// Its name, if it was given one.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// The calls it waits for; none, where it waits for somebody's waker.
+    pub waits_for: Vec<CallInfo>,
+}
+
+impl BlockedTask {
+    fn of(info: TaskInfo) -> Option<BlockedTask> {
+        let TaskInfo { id: task, name, site, state, .. } = info;
+        match state {
+            TaskState::Blocked(waits_for) => Some(BlockedTask { task, name, site, waits_for }),
+            _ => None,
+        }
+    }
+
+    /// The task whose exit it waits for, if that is all it waits for.
+    fn waits_for_exit_of(&self) -> Option<TaskId> {
+        match self.waits_for.as_slice() {
+            [CallInfo { request: Syscall::Wait(task) | Syscall::Join(task), .. }] => Some(*task),
+            _ => None,
+        }
+    }
+}
+
+impl Kernel {
+    pub(crate) fn deadlock_report(&self) -> DeadlockReport {
+        let blocked: Vec<BlockedTask> =
+            self.task_infos().into_iter().filter_map(BlockedTask::of).collect();
+        let cycle = cycle_in(&blocked);
+        DeadlockReport { blocked, cycle }
+    }
+
+    /// Whether the waker of a blocked task is held by anyone but the kernel.
+    ///
+    /// The answer is a count, then (in `is_held_elsewhere`) a fence; the caller looks at the inbox
+    /// once more after it, for a thread that woke and let go in between.
+    pub(crate) fn wakers_are_held_elsewhere(&mut self) -> bool {
+        let held = |place: usize, kernel: &Kernel| {
+            kernel.tasks.get(place).is_some_and(|task| {
+                matches!(task.state, State::Blocked) && task.waker.is_held_elsewhere()
+            })
+        };
+        if held(self.held_hint, self) {
+            return true;
+        }
+        let found = self.tasks.iter().map(|(place, _)| place).find(|&place| held(place, self));
+        self.held_hint = found.unwrap_or(0);
+        found.is_some()
+    }
+}
+
+/// The first cycle among tasks that wait for one exit each.
+fn cycle_in(blocked: &[BlockedTask]) -> Vec<TaskId> {
+    let next: BTreeMap<TaskId, TaskId> =
+        blocked.iter().filter_map(|task| Some((task.task, task.waits_for_exit_of()?))).collect();
+    let mut seen: BTreeMap<TaskId, TaskId> = BTreeMap::new();
+    for &start in next.keys() {
+        let mut path = Vec::new();
+        let mut at = start;
+        while !seen.contains_key(&at) {
+            seen.insert(at, start);
+            path.push(at);
+            let Some(&after) = next.get(&at) else { break };
+            at = after;
+        }
+        if seen.get(&at) == Some(&start)
+            && next.contains_key(&at)
+            && let Some(first) = path.iter().position(|&task| task == at)
+        {
+            return path.split_off(first);
+        }
+    }
+    Vec::new()
+}
+
+impl fmt::Display for DeadlockReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} blocked", self.blocked.len())?;
+        for task in &self.blocked {
+            write!(f, "\n  task {}", task.task)?;
+            if let Some(name) = &task.name {
+                write!(f, " `{name}`")?;
+            }
+            if task.waits_for.is_empty() {
+                f.write_str(" waits for somebody's waker")?;
+            }
+            for (index, call) in task.waits_for.iter().enumerate() {
+                write!(f, "{}{call}", if index == 0 { " waits for " } else { ", and for " })?;
+            }
+        }
+        if let Some(first) = self.cycle.first() {
+            f.write_str("\n  in a cycle: ")?;
+            for task in &self.cycle {
+                write!(f, "task {task} waits for ")?;
+            }
+            write!(f, "task {first}")?;
+        }
+        Ok(())
+    }
+}

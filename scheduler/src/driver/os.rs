@@ -1,0 +1,66 @@
+//! The operating system: its monotonic clock, and `mio`.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use trapline_abi::Instant;
+
+use super::poller::Poller;
+use super::{Driver, Interest, IoEvent, Unpark, Until};
+
+/// When the clock of every OS driver began: at the first look at it, so that instants of all
+/// schedulers of a process compare.
+static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
+
+/// The driver of production: the operating system's monotonic clock, and readiness by `mio`.
+///
+/// A wait ends up to 1 ms after its deadline, since `epoll` counts in milliseconds; never before.
+#[derive(Debug, Default)]
+pub struct OsDriver {
+    poller: Poller,
+}
+
+impl OsDriver {
+    /// A driver that has asked the operating system for nothing yet.
+    #[must_use]
+    pub fn new() -> OsDriver {
+        OsDriver::default()
+    }
+}
+
+impl Driver for OsDriver {
+    #[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
+    fn now(&mut self) -> Instant {
+        let now = std::time::Instant::now();
+        let nanos = now.saturating_duration_since(*EPOCH.get_or_init(|| now)).as_nanos();
+        Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    fn register(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.poller.register(fd, token, interest)
+    }
+
+    fn reregister(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.poller.reregister(fd, token, interest)
+    }
+
+    fn deregister(&mut self, fd: RawFd) -> io::Result<()> {
+        self.poller.deregister(fd)
+    }
+
+    fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<()> {
+        let timeout = match until {
+            Until::Now => Some(Duration::ZERO),
+            Until::Deadline(deadline) => Some(deadline - self.now()),
+            Until::Real(nanos) => Some(Duration::from_nanos(nanos)),
+            Until::Forever => None,
+        };
+        self.poller.wait(timeout, events)
+    }
+
+    fn unparker(&self) -> Arc<dyn Unpark> {
+        self.poller.unparker()
+    }
+}

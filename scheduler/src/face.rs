@@ -1,0 +1,174 @@
+//! The scheduler's other methods: spawn from outside, look at it, drop it.
+
+use std::fmt;
+use std::panic::Location;
+
+use trapline_abi::{JoinHandle, Submitted, TaskId, TaskOptions};
+
+use crate::builder::Builder;
+use crate::deadlock::DeadlockReport;
+use crate::kernel::{Fate, Kernel};
+use crate::scheduler::Scheduler;
+use crate::snapshot::Snapshot;
+use crate::step::{Shown, Step, StepEvent};
+
+impl Scheduler {
+    /// A scheduler on the operating system, with the default quantum.
+    ///
+    /// # Cost
+    /// No system call until it must wait.
+    #[must_use]
+    pub fn new() -> Scheduler {
+        Builder::new().build()
+    }
+
+    /// A scheduler made to order.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn of(kernel: Kernel) -> Scheduler {
+        let last_step = Step::without_task(StepEvent::Outside { answered: 0 });
+        Scheduler { kernel, further: Vec::new(), last_step }
+    }
+
+    /// Starts a task. It stands at the back of the ready queue.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let handle = scheduler.spawn(async { 6 * 7 });
+    /// assert_eq!(scheduler.block_on(handle)??, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// At 2^24 live tasks.
+    #[track_caller]
+    pub fn spawn<F>(&mut self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        self.spawn_with(TaskOptions::new(), future)
+    }
+
+    /// Starts a task with a name, or a daemon.
+    ///
+    /// # Panics
+    /// At 2^24 live tasks.
+    #[track_caller]
+    pub fn spawn_with<F>(&mut self, options: TaskOptions, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        let site = Location::caller();
+        let daemon = options.is_daemon();
+        let spawned = self.kernel.spawn(Some(options.body(future)), (daemon, true), None, site);
+        let Ok(task) = spawned else { panic!("there is no place for one more task") };
+        JoinHandle::new(task, self.kernel.ring.ring())
+    }
+
+    /// The task table, copied out.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { tasks: self.kernel.task_infos() }
+    }
+
+    /// Every blocked task and what it waits for, as a deadlock is reported.
+    #[must_use]
+    pub fn blocked(&self) -> DeadlockReport {
+        self.kernel.deadlock_report()
+    }
+
+    /// `step` as a sentence, with names and source lines. Of the latest step it tells every call
+    /// and everyone woken; of earlier ones the first call.
+    #[must_use]
+    pub fn show(&self, step: &Step) -> Shown<'_> {
+        Shown { scheduler: self, step: *step }
+    }
+
+    /// Whom the latest step woke, in order.
+    #[must_use]
+    pub fn woken(&self) -> &[TaskId] {
+        &self.kernel.woken
+    }
+
+    /// How many tasks live, daemons too.
+    #[must_use]
+    pub fn task_count(&self) -> usize {
+        self.kernel.population
+    }
+
+    /// Checks the named invariants of `ARCHITECTURE.md`, as debug builds do after every step.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.kernel.check();
+    }
+
+    /// What the tables hold: tasks, calls in flight, timers, sources of the driver, sources of the
+    /// library, outcomes. For tests of what is left behind.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn table_sizes(&self) -> [usize; 6] {
+        let kernel = &self.kernel;
+        let ring = &kernel.ring;
+        [
+            kernel.tasks.len(),
+            ring.calls_in_flight(),
+            kernel.timers.len(),
+            kernel.sources.len(),
+            ring.source_count(),
+            ring.outcomes_kept(),
+        ]
+    }
+
+    pub(crate) fn name_of(&self, task: TaskId) -> Option<&str> {
+        let task = self.kernel.tasks.get(task.place()).filter(|found| found.id == task)?;
+        task.body.as_ref()?.name()
+    }
+
+    pub(crate) fn further_calls(&self, step: &Step) -> &[(Submitted, Fate)] {
+        if *step == self.last_step { &self.further } else { &[] }
+    }
+
+    pub(crate) fn woken_in(&self, step: &Step) -> &[TaskId] {
+        if *step == self.last_step { &self.kernel.woken } else { &[] }
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Scheduler {
+        Scheduler::new()
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("tasks", &self.kernel.population)
+            .field("ready", &self.kernel.ready.len())
+            .field("timers", &self.kernel.timers.len())
+            .field("driver", &self.kernel.driver)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Drops every task: destructors run, and may post. Spawns they post are dropped unrun, and what
+/// those post in their turn is forgotten.
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        let kernel = &mut self.kernel;
+        let _entered = kernel.ring.enter();
+        kernel.probe = None;
+        kernel.inbox.close();
+        kernel.drop_tasks();
+        kernel.drop_posted_spawns();
+        let own_state = std::mem::take(&mut kernel.own_state);
+        kernel.guard(None, move || drop(own_state));
+        while let Some(post) = kernel.ring.next_post() {
+            std::mem::forget(post);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The named invariants, checked by one function. `ARCHITECTURE.md` states them.
+
+use std::collections::BTreeSet;
+
+use trapline_abi::{CallState, On, TaskId};
+
+use crate::kernel::Kernel;
+use crate::task::State;
+
+/// While at most so many tasks and calls live, every step is checked; beyond that, once every as
+/// many steps as there are live ones, so that a check costs O(1) a step.
+const ALWAYS_CHECKED: usize = 256;
+
+impl Kernel {
+    /// Checks the invariants if they are due.
+    pub(crate) fn check_now_and_then(&mut self) {
+        let live = self.tasks.len() + self.ring.calls_in_flight();
+        self.unchecked_steps += 1;
+        if live <= ALWAYS_CHECKED || self.unchecked_steps >= live {
+            self.unchecked_steps = 0;
+            self.check();
+        }
+    }
+
+    /// Checks all invariants.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub(crate) fn check(&self) {
+        self.check_places();
+        self.check_counts();
+        self.check_calls();
+        self.sources.check(&self.ring);
+        self.ring.check();
+        assert!(self.dispatched <= self.batch, "bounded-batch");
+    }
+
+    /// one-place: a live task runs, or stands in the ready queue once, or is blocked.
+    fn check_places(&self) {
+        let ready: Vec<usize> = self.ready.places(&self.tasks).collect();
+        let once: BTreeSet<usize> = ready.iter().copied().collect();
+        assert_eq!(ready.len(), once.len(), "one-place: twice in the ready queue");
+        assert_eq!(ready.len(), self.ready.len(), "one-place: the ready queue counts");
+        for (place, task) in &self.tasks {
+            assert_eq!(task.id.place(), place, "stale-id: a task at another's place");
+            let is_current = self.current == Some(task.id);
+            let in_queue = once.contains(&place);
+            let (runs, stands) = match task.state {
+                State::Running => (true, false),
+                State::Ready => (false, true),
+                State::Blocked | State::Ended(_) => (false, false),
+            };
+            assert_eq!(runs, is_current, "one-place: task {} runs or does not", task.id);
+            assert_eq!(stands, in_queue, "one-place: task {} is queued or is not", task.id);
+        }
+    }
+
+    fn check_counts(&self) {
+        let live: Vec<_> = self.tasks.iter().filter(|(_, task)| task.is_live()).collect();
+        assert_eq!(live.len(), self.population, "one-place: tasks are counted");
+        let waited_for = live.iter().filter(|(_, task)| !task.daemon).count();
+        assert_eq!(waited_for, self.live, "one-place: tasks that run waits for are counted");
+        let ended = self.tasks.iter().filter_map(|(_, task)| match &task.state {
+            State::Ended(exit) => Some((task, exit)),
+            _ => None,
+        });
+        let mut kept = 0;
+        for (task, exit) in ended {
+            assert!(task.has_handle, "no-orphan: an ended task is kept for its handle");
+            kept += usize::from(self.ring.has_outcome(exit.outcome, task.id));
+        }
+        assert_eq!(kept, self.ring.outcomes_kept(), "no-orphan: an outcome without a task");
+    }
+
+    /// no-orphan: each blocked call is in the one place its state names, and nothing else is.
+    fn check_calls(&self) {
+        let (mut timers, mut sources) = (0, 0);
+        for call in self.ring.calls() {
+            let CallState::Blocked(on) = call.state else { continue };
+            match on {
+                On::Timer(key) => {
+                    timers += 1;
+                    assert_eq!(self.timers.call_of(key), Some(call.id), "no-orphan: a timer");
+                }
+                On::Source(..) => sources += 1,
+                On::Exit(task) => assert!(self.waits_at(task, &call.id), "no-orphan: an exit"),
+                On::Queue(_) | On::Own => {}
+            }
+        }
+        assert_eq!(timers, self.timers.len(), "no-orphan: a timer without a call");
+        assert_eq!(sources, self.sources.waiting(), "no-orphan: a source without a call");
+    }
+
+    fn waits_at(&self, target: TaskId, call: &trapline_abi::CallId) -> bool {
+        let target = self.tasks.get(target.place()).filter(|task| task.id == target);
+        target.is_some_and(|task| self.ring.waiters(&task.waiters).contains(call))
+    }
+}

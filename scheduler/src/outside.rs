@@ -1,0 +1,135 @@
+//! The look at the outside: inbox, timers, then I/O. A step of its own.
+
+use trapline_abi::Reply;
+
+use crate::driver::{IoEvent, Until};
+use crate::kernel::Kernel;
+use crate::probe::{Cause, Event};
+use crate::sources::Answers;
+use crate::step::{Step, StepEvent};
+
+/// A stalled scheduler counts again once a second.
+const STALL_CHECK_NANOS: u64 = 1_000_000_000;
+
+impl Kernel {
+    /// Looks at the outside; sleeps in the driver where nothing is ready.
+    pub(crate) fn look_outside(&mut self) -> Step {
+        if self.live == 0 {
+            return Step::without_task(StepEvent::Finished);
+        }
+        self.dispatched = 0;
+        self.cause = Cause::Outside;
+        let mut answered = self.collect();
+        if self.ready.is_empty() || self.sources.waiting() > 0 {
+            match self.wait_for_events() {
+                Err(end) => return Step::without_task(end),
+                Ok(events) => answered += events,
+            }
+        }
+        let woken = self.settle_outside();
+        if self.probe.is_some() {
+            self.tell(&Event::Outside { answered });
+        }
+        Step { woken, ..Step::without_task(StepEvent::Outside { answered: answered as u32 }) }
+    }
+
+    /// What wakers and answers have posted meanwhile.
+    fn settle_outside(&mut self) -> u32 {
+        self.serve_posts();
+        self.woken.len() as u32
+    }
+
+    /// Empties the inbox, and answers the timers that are due.
+    fn collect(&mut self) -> usize {
+        for id in self.inbox.take() {
+            if let Some(task) = self.tasks.get(id.place()).filter(|task| task.id == id) {
+                task.waker.taken_from_inbox();
+            }
+            self.make_ready(id);
+        }
+        if self.timers.is_empty() {
+            return 0;
+        }
+        let now = self.driver.now();
+        let mut answered = 0;
+        while let Some(call) = self.timers.pop_due(now) {
+            self.answer(call, Reply::Time(now));
+            answered += 1;
+        }
+        answered
+    }
+
+    /// Asks the driver, and waits in it where nothing is ready.
+    fn wait_for_events(&mut self) -> Result<usize, StepEvent> {
+        self.serve_posts();
+        let mut events = std::mem::take(&mut self.io_events);
+        let must_wait = self.ready.is_empty();
+        let until = if must_wait { self.how_long()? } else { Until::Now };
+        if until != Until::Now {
+            self.inbox.fall_asleep();
+        }
+        let until = if self.inbox.is_filled() { Until::Now } else { until };
+        let waited = self.driver.wait(until, &mut events);
+        self.inbox.awake();
+        if let Err(error) = waited {
+            self.driver_error = Some(error);
+            return Err(StepEvent::DriverFailed);
+        }
+        let mut answered = 0;
+        if must_wait {
+            answered += self.collect();
+        }
+        answered += self.deliver(&events);
+        events.clear();
+        self.io_events = events;
+        if let Until::Real(_) = until {
+            self.count_stall(answered)?;
+        }
+        Ok(answered)
+    }
+
+    fn deliver(&mut self, events: &[IoEvent]) -> usize {
+        let mut answers = Answers::new();
+        let Kernel { sources, ring, driver, .. } = self;
+        for event in events {
+            sources.deliver(ring, &mut **driver, *event, &mut answers);
+        }
+        let answered = answers.len();
+        self.answer_all(answers);
+        answered
+    }
+
+    /// How long nothing is going to happen, as far as the kernel knows.
+    fn how_long(&mut self) -> Result<Until, StepEvent> {
+        if let Some(deadline) = self.timers.next_deadline() {
+            return Ok(Until::Deadline(deadline));
+        }
+        if self.sources.waiting() > 0 {
+            return Ok(Until::Forever);
+        }
+        // Counts first, then (within) a fence, then the inbox once more.
+        let held = self.wakers_are_held_elsewhere();
+        if self.inbox.is_filled() {
+            return Ok(Until::Now);
+        }
+        if held { Ok(Until::Real(STALL_CHECK_NANOS)) } else { Err(StepEvent::Deadlock) }
+    }
+
+    /// A second has passed in which only a waker held elsewhere could have done anything. Says so
+    /// the first time, and gives up at the limit.
+    fn count_stall(&mut self, answered: usize) -> Result<(), StepEvent> {
+        if answered > 0 || !self.ready.is_empty() || self.inbox.is_filled() {
+            self.stalled_seconds = 0;
+            return Ok(());
+        }
+        self.stalled_seconds = self.stalled_seconds.saturating_add(1);
+        if self.stalled_seconds == 1 && self.probe.is_some() {
+            let report = self.deadlock_report();
+            self.tell(&Event::Stalled { report: &report });
+        }
+        match self.stall_limit {
+            Some(limit) if self.stalled_seconds >= limit => Err(StepEvent::Stalled),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Events: what a probe is told.
+
+use std::fmt;
+use std::panic::Location;
+
+use trapline_abi::{CallId, ExitStatus, Reply, Syscall, TaskId};
+
+use crate::deadlock::DeadlockReport;
+use crate::kernel::Fate;
+
+/// Something the kernel did. It displays as a line of a trace.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A task was born, and stands in the ready queue.
+    Born {
+        /// The new task.
+        task: TaskId,
+        /// Who spawned it, if a task did.
+        parent: Option<TaskId>,
+        /// Its name.
+        name: Option<&'a str>,
+        /// Where.
+        site: &'static Location<'static>,
+    },
+    /// A blocked task was made ready.
+    Ready {
+        /// The task.
+        task: TaskId,
+        /// By whom.
+        by: Cause,
+    },
+    /// A task was taken from the head of the ready queue.
+    Taken {
+        /// The task.
+        task: TaskId,
+    },
+    /// A system call was served.
+    Trapped {
+        /// The task that made it.
+        task: TaskId,
+        /// The call.
+        call: CallId,
+        /// What was asked.
+        request: Syscall,
+        /// Where.
+        site: &'static Location<'static>,
+        /// What became of it.
+        fate: Fate,
+    },
+    /// A blocked call was answered.
+    Answered {
+        /// The task that waits for it, if one does.
+        task: Option<TaskId>,
+        /// The call.
+        call: CallId,
+        /// The answer.
+        reply: Reply,
+        /// By whom.
+        by: Cause,
+    },
+    /// A blocked call was dropped.
+    Withdrawn {
+        /// The call.
+        call: CallId,
+    },
+    /// A task ended.
+    Ended {
+        /// The task.
+        task: TaskId,
+        /// How.
+        status: &'a ExitStatus,
+    },
+    /// The outside was looked at.
+    Outside {
+        /// How many calls were answered.
+        answered: usize,
+    },
+    /// A failure that nobody can look at any more: a panic of a task without handle or waiters,
+    /// or one in a destructor.
+    Failed {
+        /// The task.
+        task: TaskId,
+        /// The text of the panic.
+        text: &'a str,
+    },
+    /// Nothing can run but by a waker that someone else holds, for a second now.
+    Stalled {
+        /// Who waits for what.
+        report: &'a DeadlockReport,
+    },
+    /// A library's word to whoever runs the program.
+    Warning {
+        /// What it says.
+        text: &'static str,
+        /// Where.
+        site: &'static Location<'static>,
+    },
+}
+
+/// Who made a task ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// A task: by a wake, an exit, a kill, or a waker that it called.
+    Task(TaskId),
+    /// The outside: a timer, a source, another thread.
+    Outside,
+    /// The program around the scheduler.
+    Program,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Task(task) => write!(f, "{task}"),
+            Cause::Outside => f.write_str("outside"),
+            Cause::Program => f.write_str("program"),
+        }
+    }
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Born { task, parent: Some(parent), .. } => write!(f, "{parent} spawns {task}"),
+            Event::Born { task, parent: None, .. } => write!(f, "program spawns {task}"),
+            Event::Ready { task, by } => write!(f, "{by} wakes {task}"),
+            Event::Taken { task } => write!(f, "{task} is taken"),
+            Event::Trapped { task, request, fate, .. } => write!(f, "{task} {request} {fate}"),
+            Event::Answered { task: Some(task), reply, .. } => write!(f, "{task} gets {reply}"),
+            Event::Answered { task: None, reply, .. } => write!(f, "someone gets {reply}"),
+            Event::Withdrawn { call } => write!(f, "call {} is withdrawn", call.serial()),
+            Event::Ended { task, status } => write!(f, "{task} ends: {status}"),
+            Event::Outside { answered } => write!(f, "outside: {answered}"),
+            Event::Failed { task, text } => write!(f, "{task} failed, unseen: {text}"),
+            Event::Stalled { report } => write!(f, "stalled: {report}"),
+            Event::Warning { text, site } => write!(f, "warning: {text} at {site}"),
+        }
+    }
+}
+
+/// Told of everything the kernel does, as it does it.
+///
+/// It cannot reach the scheduler. If it panics it is removed, and the run goes on and says so in
+/// its report.
+pub trait Probe {
+    /// Something happened.
+    fn event(&mut self, event: &Event<'_>);
+}
+
+impl<F: FnMut(&Event<'_>)> Probe for F {
+    fn event(&mut self, event: &Event<'_>) {
+        self(event);
+    }
+}

@@ -1,0 +1,194 @@
+//! The loop: take the next task, resume it until it traps, serve the trap.
+//!
+//! This file is the whole story; what it calls are the few moves of the kernel.
+
+use std::panic::{Location, resume_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use trapline_abi::{Ring, Submitted};
+
+use crate::kernel::{End, Fate, Kernel};
+use crate::report::{RunError, RunReport};
+use crate::step::{Step, StepEvent};
+
+/// A scheduler: tasks, and the loop that serves their system calls.
+///
+/// ```
+/// use trapline_scheduler::Scheduler;
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(async { println!("a task") }).detach();
+/// scheduler.run()?;
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
+pub struct Scheduler {
+    pub(crate) kernel: Kernel,
+    /// What the last step served beside its first call.
+    pub(crate) further: Vec<(Submitted, Fate)>,
+    pub(crate) last_step: Step,
+}
+
+/// The loop.
+impl Scheduler {
+    /// Runs until no task is left but daemons.
+    ///
+    /// # Errors
+    /// [`RunError::Deadlock`] if nobody can ever run again; [`RunError::InsideTask`] if it is
+    /// called by a task; see [`RunError`] for the others. The scheduler stays as it is, and may be
+    /// run on.
+    pub fn run(&mut self) -> Result<RunReport, RunError> {
+        Scheduler::admit()?;
+        loop {
+            let step = self.step();
+            if step.is_last() {
+                return self.outcome_of(step);
+            }
+        }
+    }
+
+    /// Takes one step: resumes one task once and serves what it asked, or looks at the outside.
+    /// Blocks only where nothing is ready.
+    ///
+    /// # Panics
+    /// If it is called by a task.
+    pub fn step(&mut self) -> Step {
+        self.turn(None)
+    }
+
+    fn turn(&mut self, mut root: Option<&mut Root<'_>>) -> Step {
+        Scheduler::admit().expect("a task cannot step a scheduler");
+        self.further.clear();
+        let kernel = &mut self.kernel;
+        let _entered = kernel.begin_step();
+        // phase: outside
+        let Some(task) = kernel.pick() else {
+            let step = kernel.look_outside();
+            return self.finish_step(step, root);
+        };
+        // phase: pick
+        let mut step = Step::of(task);
+        // phase: resume
+        let end = kernel.resume(task, root.as_deref_mut());
+        kernel.serve_posts();
+        if let Some(end) = end {
+            step.event = StepEvent::Ended(kernel.end_resumed(task, end));
+        }
+        let (mut answered, mut yielded) = (false, false);
+        // phase: trap
+        while let Some(trap) = kernel.ring.next_trap() {
+            // phase: serve
+            let fate = kernel.serve(task, trap);
+            answered |= matches!(fate, Fate::Answer(_) | Fate::Yield(_));
+            yielded |= matches!(fate, Fate::Yield(_));
+            if step.calls > 0 {
+                self.further.push((trap, fate));
+            }
+            step.note(trap, fate);
+        }
+        // phase: settle
+        kernel.serve_posts();
+        kernel.settle(task, answered, yielded);
+        self.finish_step(step, root)
+    }
+}
+
+/// What `block_on` is asked to do with its future.
+pub(crate) enum Ask<'a, 'b> {
+    /// Poll it, and keep its output.
+    Poll(&'a mut Context<'b>),
+    /// Drop it.
+    Drop,
+}
+
+/// The future of `block_on`, which lies on its caller's stack and may borrow from there.
+pub(crate) type Root<'r> = dyn FnMut(Ask<'_, '_>) -> Poll<()> + 'r;
+
+impl Scheduler {
+    /// Runs `future` as a task until it has ended, and the others meanwhile. Gives what it gave.
+    ///
+    /// The future may borrow: it stays where its caller put it. The other tasks stay for the next
+    /// `run` or `block_on`.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let word = String::from("trap");
+    /// assert_eq!(scheduler.block_on(async { word.len() })?, 4);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RunError::Deadlock`] if nobody can ever run again; [`RunError::Killed`] if a task killed
+    /// this one; [`RunError::InsideTask`] if it is called by a task.
+    ///
+    /// # Panics
+    /// With the panic of `future`.
+    #[track_caller]
+    pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, RunError> {
+        Scheduler::admit()?;
+        let mut future = pin!(Some(future));
+        let mut output = None;
+        let mut root = |ask: Ask<'_, '_>| match (ask, future.as_mut().as_pin_mut()) {
+            (Ask::Poll(cx), Some(future)) => future.poll(cx).map(|value| output = Some(value)),
+            (Ask::Poll(_), None) => Poll::Ready(()),
+            (Ask::Drop, _) => {
+                future.set(None);
+                Poll::Ready(())
+            }
+        };
+        let end = self.run_root(&mut root, Location::caller());
+        match (end?, output) {
+            (End::Panicked(payload), _) => resume_unwind(payload),
+            (End::Returned, Some(value)) => Ok(value),
+            _ => Err(RunError::Killed),
+        }
+    }
+
+    fn run_root(
+        &mut self,
+        root: &mut Root<'_>,
+        site: &'static Location<'static>,
+    ) -> Result<End, RunError> {
+        self.kernel.spawn_root(site)?;
+        loop {
+            let step = self.turn(Some(root));
+            if let Some(end) = self.kernel.root_end.take() {
+                self.kernel.drop_root(root);
+                return Ok(end);
+            }
+            if step.is_last() {
+                let error = self.outcome_of(step).err().unwrap_or(RunError::Killed);
+                self.kernel.abandon_root(root);
+                return Err(error);
+            }
+        }
+    }
+
+    /// Refuses to run inside a task of any scheduler on this thread.
+    fn admit() -> Result<(), RunError> {
+        if Ring::current().is_some() { Err(RunError::InsideTask) } else { Ok(()) }
+    }
+
+    fn finish_step(&mut self, mut step: Step, root: Option<&mut Root<'_>>) -> Step {
+        let kernel = &mut self.kernel;
+        if let Some(end) = kernel.root_doom.take() {
+            kernel.bury_root(end, root);
+        }
+        step.woken = kernel.woken.len() as u32;
+        if cfg!(debug_assertions) {
+            kernel.check_now_and_then();
+        }
+        self.last_step = step;
+        step
+    }
+
+    fn outcome_of(&mut self, last: Step) -> Result<RunReport, RunError> {
+        let kernel = &mut self.kernel;
+        match last.event {
+            StepEvent::Deadlock => Err(RunError::Deadlock(kernel.deadlock_report())),
+            StepEvent::Stalled => Err(RunError::Stalled(kernel.deadlock_report())),
+            StepEvent::DriverFailed => Err(RunError::Driver(kernel.take_driver_error())),
+            _ => Ok(kernel.take_report()),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The task table, copied out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use trapline_abi::{CallInfo, CallState, TaskId, TaskInfo, TaskState};
+
+use crate::kernel::Kernel;
+use crate::task::{State, Task};
+
+/// The task table at one moment: every task with its state, and what it waits for and where.
+///
+/// It displays as a table.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The tasks, in the order in which they were spawned.
+    pub tasks: Vec<TaskInfo>,
+}
+
+impl Snapshot {
+    /// The task with this id, if it is in the table.
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Option<&TaskInfo> {
+        self.tasks.iter().find(|task| task.id == id)
+    }
+}
+
+impl Kernel {
+    /// The task table; what a blocked task waits for stands in its state.
+    pub(crate) fn task_infos(&self) -> Vec<TaskInfo> {
+        let mut waits: BTreeMap<TaskId, Vec<CallInfo>> = BTreeMap::new();
+        for call in self.ring.calls() {
+            if let (Some(task), CallState::Blocked(_)) = (call.task, call.state) {
+                waits.entry(task).or_default().push(call);
+            }
+        }
+        let mut tasks: Vec<TaskInfo> = self
+            .tasks
+            .iter()
+            .map(|(_, task)| info_of(task, waits.remove(&task.id).unwrap_or_default()))
+            .collect();
+        tasks.sort_by_key(|task| task.id);
+        tasks
+    }
+}
+
+fn info_of(task: &Task, mut waits: Vec<CallInfo>) -> TaskInfo {
+    waits.sort_by_key(|call| call.id.serial());
+    TaskInfo {
+        id: task.id,
+        name: task.body.as_ref().and_then(|body| body.name()).map(str::to_owned),
+        parent: task.parent,
+        site: task.site,
+        daemon: task.daemon,
+        state: match &task.state {
+            State::Running => TaskState::Running,
+            State::Ready => TaskState::Ready,
+            State::Blocked => TaskState::Blocked(waits),
+            State::Ended(exit) => TaskState::Ended(exit.status.clone()),
+        },
+        dispatches: task.dispatches,
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>5} {:<12} {:>6} {:>10}  state", "task", "name", "parent", "dispatches")?;
+        for task in &self.tasks {
+            let name = task.name.as_deref().unwrap_or("-");
+            let parent = task.parent.map_or_else(|| "-".to_owned(), |parent| parent.to_string());
+            write!(f, "{:>5} {name:<12} {parent:>6} {:>10}  ", task.id, task.dispatches)?;
+            match &task.state {
+                TaskState::Running => f.write_str("running")?,
+                TaskState::Ready => f.write_str("ready")?,
+                TaskState::Ended(status) => write!(f, "{status}")?,
+                TaskState::Blocked(calls) if calls.is_empty() => {
+                    f.write_str("waits for somebody's waker")?;
+                }
+                TaskState::Blocked(calls) => {
+                    f.write_str("waits for ")?;
+                    for (index, call) in calls.iter().enumerate() {
+                        write!(f, "{}{call}", if index == 0 { "" } else { "; " })?;
+                    }
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! What a step did, as a value.
+
+use std::fmt;
+use std::panic::Location;
+
+use trapline_abi::{Direction, Ended, On, Submitted, Syscall, TaskId};
+
+use crate::kernel::Fate;
+use crate::scheduler::Scheduler;
+
+/// What one step of the loop did: `Copy`, and it prints with ids alone. `scheduler.show(&step)`
+/// adds names and source lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    pub(crate) task: Option<TaskId>,
+    pub(crate) event: StepEvent,
+    pub(crate) calls: u16,
+    pub(crate) woken: u32,
+}
+
+/// The chief thing that a step did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StepEvent {
+    /// The task made a system call; the first one, where it made several.
+    Trapped {
+        /// What it asked.
+        request: Syscall,
+        /// Where.
+        site: &'static Location<'static>,
+        /// What became of it.
+        fate: Fate,
+    },
+    /// The task waits without a new call: for a call made before, or a future of others.
+    Waits,
+    /// The task ended.
+    Ended(Ended),
+    /// The outside was looked at, and so many calls answered.
+    Outside {
+        /// How many.
+        answered: u32,
+    },
+    /// The driver failed; `run` says how.
+    DriverFailed,
+    /// Nobody can ever run again; `run` says who waits for what.
+    Deadlock,
+    /// Nothing can run but by a waker held elsewhere, for longer than the builder allows.
+    Stalled,
+    /// No task is left but daemons.
+    Finished,
+}
+
+const _: () = assert!(size_of::<Step>() <= 64);
+
+impl Step {
+    #[inline]
+    pub(crate) fn of(task: TaskId) -> Step {
+        Step { task: Some(task), event: StepEvent::Waits, calls: 0, woken: 0 }
+    }
+
+    pub(crate) fn without_task(event: StepEvent) -> Step {
+        Step { task: None, event, calls: 0, woken: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn note(&mut self, trap: Submitted, fate: Fate) {
+        if self.calls == 0 && !matches!(self.event, StepEvent::Ended(_)) {
+            let Submitted { request, site, .. } = trap;
+            self.event = StepEvent::Trapped { request, site, fate };
+        }
+        self.calls = self.calls.saturating_add(1);
+    }
+
+    /// The task that was resumed, if one was.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        self.task
+    }
+
+    /// What it did.
+    #[must_use]
+    pub fn event(&self) -> StepEvent {
+        self.event
+    }
+
+    /// How many system calls were served.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        usize::from(self.calls)
+    }
+
+    /// How many tasks were woken. `Scheduler::woken` says which.
+    #[must_use]
+    pub fn woken(&self) -> usize {
+        self.woken as usize
+    }
+
+    /// Whether there is no more to do: finished, deadlocked, or failed.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(
+            self.event,
+            StepEvent::Finished
+                | StepEvent::Deadlock
+                | StepEvent::Stalled
+                | StepEvent::DriverFailed
+        )
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(task) = self.task {
+            write!(f, "{task} ")?;
+        }
+        match self.event {
+            StepEvent::Trapped { request, fate, .. } => write!(f, "{request} {fate}"),
+            StepEvent::Waits => f.write_str("waits"),
+            StepEvent::Ended(ended) => ended.fmt(f),
+            StepEvent::Outside { answered } => write!(f, "outside: {answered} answered"),
+            StepEvent::DriverFailed => f.write_str("the driver failed"),
+            StepEvent::Deadlock => f.write_str("deadlock"),
+            StepEvent::Stalled => f.write_str("stalled"),
+            StepEvent::Finished => f.write_str("finished"),
+        }
+    }
+}
+
+/// A step as a sentence. See [`Scheduler::show`].
+#[derive(Debug)]
+pub struct Shown<'a> {
+    pub(crate) scheduler: &'a Scheduler,
+    pub(crate) step: Step,
+}
+
+impl Shown<'_> {
+    fn name(&self, f: &mut fmt::Formatter<'_>, task: TaskId) -> fmt::Result {
+        match self.scheduler.name_of(task) {
+            Some(name) => write!(f, "task {task} `{name}`"),
+            None => write!(f, "task {task}"),
+        }
+    }
+
+    fn call(
+        f: &mut fmt::Formatter<'_>,
+        request: Syscall,
+        site: &Location<'_>,
+        fate: Fate,
+    ) -> fmt::Result {
+        write!(f, "{request} at {}:{}: ", site.file(), site.line())?;
+        match fate {
+            Fate::Answer(reply) => write!(f, "answered, {reply}"),
+            Fate::Yield(reply) => write!(f, "answered, {reply}; to the back of the queue"),
+            Fate::Block(on) => write!(f, "blocked until {}", Until(on)),
+            Fate::Gone => f.write_str("it does not come back"),
+        }
+    }
+}
+
+struct Until(On);
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            On::Timer(_) => f.write_str("its time has come"),
+            On::Exit(task) => write!(f, "task {task} has ended"),
+            On::Source(_, Direction::Read) => f.write_str("there is something to read"),
+            On::Source(_, Direction::Write) => f.write_str("there is room to write"),
+            On::Queue(_) => f.write_str("someone wakes it"),
+            On::Own => f.write_str("someone answers it"),
+        }
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = &self.step;
+        if let Some(task) = step.task {
+            self.name(f, task)?;
+            f.write_str(" ")?;
+        }
+        match step.event {
+            StepEvent::Trapped { request, site, fate } => {
+                f.write_str("ran and asked ")?;
+                Shown::call(f, request, site, fate)?;
+                for (trap, fate) in self.scheduler.further_calls(step) {
+                    f.write_str("; and ")?;
+                    Shown::call(f, trap.request, trap.site, *fate)?;
+                }
+            }
+            StepEvent::Waits => f.write_str("ran and waits on")?,
+            StepEvent::Ended(ended) => write!(f, "ran and {ended}")?,
+            StepEvent::Outside { answered: 0 } => {
+                f.write_str("the loop looked at the outside: nothing new")?;
+            }
+            StepEvent::Outside { answered: 1 } => {
+                f.write_str("the loop looked at the outside: one call answered")?;
+            }
+            StepEvent::Outside { answered } => {
+                write!(f, "the loop looked at the outside: {answered} calls answered")?;
+            }
+            StepEvent::DriverFailed => f.write_str("the driver failed")?,
+            StepEvent::Deadlock => f.write_str("nobody can ever run again")?,
+            StepEvent::Stalled => f.write_str("nobody has been able to run for too long")?,
+            StepEvent::Finished => f.write_str("no task is left")?,
+        }
+        let woken = self.scheduler.woken_in(step);
+        for (index, task) in woken.iter().enumerate() {
+            f.write_str(if index == 0 { "; this woke " } else { ", " })?;
+            self.name(f, *task)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Tasks: who am I, start one, wait for one, end one.
+
+use std::panic::Location;
+use std::rc::Rc;
+
+use trapline_abi::{Beside, CallId, Ended, ExitStatus, On, Reply, TaskId};
+
+use crate::kernel::{Fate, Found, Kernel};
+
+#[inline]
+pub(crate) fn get_tid(caller: TaskId) -> Fate {
+    Fate::Answer(Reply::Task(caller))
+}
+
+#[inline]
+pub(crate) fn yield_now() -> Fate {
+    Fate::Yield(Reply::Done)
+}
+
+/// The child is queued before its parent.
+pub(crate) fn spawn(
+    kernel: &mut Kernel,
+    caller: TaskId,
+    call: CallId,
+    daemon: bool,
+    site: &'static Location<'static>,
+) -> Fate {
+    let Beside::Body(body) = kernel.ring.take_beside(call) else { return Fate::Gone };
+    match kernel.spawn(Some(body), (daemon, true), Some(caller), site) {
+        Ok(child) => Fate::Answer(Reply::Task(child)),
+        Err(body) => {
+            kernel.guard(Some(caller), move || drop(body));
+            Fate::Answer(Reply::TooManyTasks)
+        }
+    }
+}
+
+pub(crate) fn wait(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
+    let status = match kernel.find(target) {
+        Found::Live(_) => return block_on_exit(kernel, call, target),
+        Found::Never => return Fate::Answer(Reply::NoSuchTask),
+        Found::Forgotten => return Fate::Answer(Reply::Exited(Ended::Forgotten)),
+        Found::Ended(exit) => {
+            exit.observed = true;
+            exit.status.clone()
+        }
+    };
+    if let ExitStatus::Panicked(text) = &status {
+        // A call whose future is gone needs no text.
+        let _ = kernel.ring.put_beside(call, Beside::Text(Rc::clone(text)));
+    }
+    Fate::Answer(Reply::Exited(status.ended()))
+}
+
+pub(crate) fn join(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
+    match kernel.find(target) {
+        Found::Live(_) => block_on_exit(kernel, call, target),
+        Found::Ended(exit) => Fate::Answer(Reply::Outcome(exit.outcome)),
+        Found::Forgotten => Fate::Answer(Reply::Exited(Ended::Forgotten)),
+        Found::Never => Fate::Answer(Reply::NoSuchTask),
+    }
+}
+
+fn block_on_exit(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
+    let waiters = &mut kernel.tasks[target.place()].waiters;
+    kernel.ring.link(waiters, call);
+    Fate::Block(On::Exit(target))
+}
+
+pub(crate) fn kill(kernel: &mut Kernel, caller: TaskId, target: TaskId) -> Fate {
+    match kernel.find(target) {
+        Found::Never => return Fate::Answer(Reply::NoSuchTask),
+        Found::Ended(_) | Found::Forgotten => return Fate::Answer(Reply::AlreadyEnded),
+        Found::Live(_) => kernel.kill(target),
+    }
+    if target == caller { Fate::Gone } else { Fate::Answer(Reply::Done) }
+}

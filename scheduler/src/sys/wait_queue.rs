@@ -1,0 +1,26 @@
+//! Wait queues: the queue itself lives in the ring and has acted already; the kernel only blocks
+//! and resumes.
+
+use trapline_abi::{CallId, CallState, On, QueueId, Reply};
+
+use crate::kernel::{Fate, Kernel};
+use crate::probe::Event;
+
+/// The call stands in its queue since it was submitted, unless it was given a token there.
+pub(crate) fn park(kernel: &mut Kernel, call: CallId, queue: QueueId) -> Fate {
+    match kernel.ring.state(call) {
+        Some(CallState::Answered(reply)) => Fate::Answer(reply),
+        Some(_) => Fate::Block(On::Queue(queue)),
+        None => Fate::Gone,
+    }
+}
+
+/// A wake has answered a call that was blocked.
+pub(crate) fn granted(kernel: &mut Kernel, call: CallId) {
+    let Some(booking) = kernel.ring.booking(call) else { return };
+    if kernel.probe.is_some() {
+        let (task, by) = (booking.task, kernel.cause);
+        kernel.tell(&Event::Answered { task, call, reply: Reply::Token, by });
+    }
+    kernel.resume_booked(booking);
+}

@@ -1,0 +1,71 @@
+//! One task, as the kernel keeps it.
+
+use std::panic::Location;
+use std::pin::Pin;
+
+use trapline_abi::{ExitStatus, ListHead, TaskBody, TaskId};
+
+use crate::waker::TaskWaker;
+
+/// What a task is doing.
+///
+/// ```text
+///               spawn                 pick
+///   (unborn) ----------> Ready ----------------> Running
+///                          ^                        |
+///                          |  settle (1)            |
+///                          +------------------------+
+///                          |  wake (2)              | settle (3)
+///                          +-------- Blocked <------+
+///
+///   any of them -- end --> Ended -- detach --> (forgotten)
+/// ```
+///
+/// 1. `Kernel::settle`, where the call was answered and the quantum is spent, or the task yielded,
+///    or it was woken while it ran.
+/// 2. `Kernel::make_ready`, by an answer or by the task's own waker.
+/// 3. `Kernel::settle`, where nothing it asked has been answered.
+#[derive(Debug)]
+pub(crate) enum State {
+    Running,
+    Ready,
+    Blocked,
+    /// It ended; the handle it was spawned with may still ask how.
+    Ended(Box<Exit>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Exit {
+    pub(crate) status: ExitStatus,
+    /// The outcome in the ring, which the handle takes.
+    pub(crate) outcome: u32,
+    /// Whether someone was told of a panic.
+    pub(crate) observed: bool,
+}
+
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    /// `None` for the root of `block_on`, which lives on its caller's stack, and once it ended.
+    pub(crate) body: Option<Pin<Box<dyn TaskBody>>>,
+    pub(crate) waker: TaskWaker,
+    pub(crate) state: State,
+    pub(crate) daemon: bool,
+    /// Whether a handle exists that may ask for the result.
+    pub(crate) has_handle: bool,
+    /// Whether it was woken while it ran.
+    pub(crate) woken: bool,
+    /// Neighbours in the ready queue.
+    pub(crate) prev: u32,
+    pub(crate) next: u32,
+    pub(crate) dispatches: u64,
+    pub(crate) parent: Option<TaskId>,
+    pub(crate) site: &'static Location<'static>,
+    /// Who waits for its exit.
+    pub(crate) waiters: ListHead,
+}
+
+impl Task {
+    pub(crate) fn is_live(&self) -> bool {
+        !matches!(self.state, State::Ended(_))
+    }
+}

@@ -1,0 +1,162 @@
+//! Wakers, for futures that the kernel knows nothing of, and the inbox that their calls from
+//! other threads go to.
+//!
+//! The kernel's own calls need none of this: it resumes their callers by id.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+
+use trapline_abi::{Post, Ring, TaskId};
+
+use crate::driver::Unpark;
+
+/// Where wake-ups from outside the loop arrive. Every look at the outside empties it.
+pub(crate) struct Inbox {
+    /// The life of the ring whose scheduler this is.
+    life: u64,
+    tasks: Mutex<Vec<TaskId>>,
+    filled: AtomicBool,
+    /// Whether the loop is, or is about to be, asleep in the driver.
+    asleep: AtomicBool,
+    closed: AtomicBool,
+    unpark: Arc<dyn Unpark>,
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("filled", &self.filled).finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new(life: u64, unpark: Arc<dyn Unpark>) -> Arc<Inbox> {
+        Arc::new(Inbox {
+            life,
+            tasks: Mutex::default(),
+            filled: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            unpark,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::SeqCst)
+    }
+
+    /// Empties the inbox, in order of arrival.
+    pub(crate) fn take(&self) -> Vec<TaskId> {
+        if !self.is_filled() {
+            return Vec::new();
+        }
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        self.filled.store(false, Ordering::SeqCst);
+        std::mem::take(&mut tasks)
+    }
+
+    /// The loop is about to sleep: from here on a wake-up ends the driver's wait.
+    pub(crate) fn fall_asleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// The scheduler is gone: wake-ups do nothing.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.take();
+    }
+
+    fn push(&self, task: TaskId) {
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(task);
+        self.filled.store(true, Ordering::SeqCst);
+        drop(tasks);
+        // Filled first, asleep second; the loop sets and looks the other way about, so at least
+        // one of the two sees the other.
+        if self.asleep.load(Ordering::SeqCst) {
+            self.unpark.unpark();
+        }
+    }
+}
+
+struct Shared {
+    /// The task; another one's once the waker has been recycled.
+    task: AtomicU64,
+    place: AtomicU64,
+    /// Whether it stands in the inbox already.
+    queued: AtomicBool,
+    inbox: Arc<Inbox>,
+}
+
+impl Shared {
+    fn task(&self) -> TaskId {
+        // A waker is recycled only when nobody else holds it, so both are of one task.
+        TaskId::new(self.task.load(Ordering::Relaxed), self.place.load(Ordering::Relaxed) as usize)
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        match Ring::current() {
+            Some(ring) if ring.life() == self.inbox.life => ring.post(Post::Wake(self.task())),
+            _ if self.queued.swap(true, Ordering::SeqCst) => {}
+            _ => self.inbox.push(self.task()),
+        }
+    }
+}
+
+/// A task's own waker: made when the task is born, compared by its data pointer ever after.
+pub(crate) struct TaskWaker {
+    pub(crate) waker: Waker,
+    shared: Arc<Shared>,
+}
+
+/// How many references are the kernel's own: one in `waker`, one in `shared`.
+const OWN_REFERENCES: usize = 2;
+
+impl TaskWaker {
+    pub(crate) fn new(task: TaskId, inbox: &Arc<Inbox>) -> TaskWaker {
+        let shared = Arc::new(Shared {
+            task: AtomicU64::new(task.sequence()),
+            place: AtomicU64::new(task.place() as u64),
+            queued: AtomicBool::new(false),
+            inbox: Arc::clone(inbox),
+        });
+        TaskWaker { waker: Waker::from(Arc::clone(&shared)), shared }
+    }
+
+    /// Whether somebody else holds a clone, and so may wake the task.
+    #[inline]
+    pub(crate) fn is_held_elsewhere(&self) -> bool {
+        let held = Arc::strong_count(&self.shared) > OWN_REFERENCES;
+        // Whoever dropped the last clone has finished what it did with it.
+        fence(Ordering::Acquire);
+        held
+    }
+
+    /// Makes it the waker of another task. Only where nobody else holds it (stale-id).
+    #[inline]
+    pub(crate) fn retarget(&self, task: TaskId) {
+        self.shared.task.store(task.sequence(), Ordering::Relaxed);
+        self.shared.place.store(task.place() as u64, Ordering::Relaxed);
+        self.shared.queued.store(false, Ordering::Relaxed);
+    }
+
+    /// It has been taken out of the inbox.
+    pub(crate) fn taken_from_inbox(&self) {
+        self.shared.queued.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,200 @@
+//! What a task can ask, and what a kernel can answer. Both are `Copy` and 16 bytes at most; what
+//! is bulky lies beside them, in the call's slot.
+
+use std::fmt;
+use std::os::fd::RawFd;
+use std::panic::Location;
+use std::time::Duration;
+
+use crate::id::{CallId, SourceId, TaskId};
+use crate::task::NewTask;
+use crate::time::Instant;
+use crate::wait_queue::QueueId;
+
+/// A system call: the request that a trap carries.
+///
+/// The set is closed, so that a kernel's table has no arm for "others"; what a user adds goes
+/// through [`Syscall::Own`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Syscall {
+    /// Which task am I? Answered with [`Reply::Task`].
+    GetTid,
+    /// Let the others go first.
+    Yield,
+    /// Start the task that lies beside. Answered with [`Reply::Task`].
+    Spawn {
+        /// Whether `run` may end while it lives.
+        daemon: bool,
+    },
+    /// Wait for a task to end. Answered with [`Reply::Exited`], a panic's text beside it.
+    Wait(TaskId),
+    /// Wait for a task to end, as the holder of its handle. Answered with [`Reply::Outcome`].
+    Join(TaskId),
+    /// End a task now.
+    Kill(TaskId),
+    /// What time is it? Answered with [`Reply::Time`].
+    Now,
+    /// Wait for so many nanoseconds. Answered with [`Reply::Time`].
+    Sleep {
+        /// How long, in nanoseconds.
+        nanos: u64,
+    },
+    /// Wait for a deadline. Answered with [`Reply::Time`].
+    SleepUntil(Instant),
+    /// Wait until there is something to read.
+    ReadWait(Target),
+    /// Wait until there is room to write.
+    WriteWait(Target),
+    /// Wait for a token of a wait queue. Answered with [`Reply::Token`].
+    Park(QueueId),
+    /// A call that the program defines; it lies beside.
+    Own,
+}
+
+/// What an I/O wait is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A source that the library owns: registered once, its readiness cached.
+    Owned(SourceId),
+    /// Somebody else's descriptor: registered for as long as anyone waits.
+    Borrowed(RawFd),
+}
+
+/// The answer to a system call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// It is done; there is nothing more to say.
+    Done,
+    /// Here is a token of the wait queue.
+    Token,
+    /// This task.
+    Task(TaskId),
+    /// This time.
+    Time(Instant),
+    /// The task ended so. A panic's text lies beside.
+    Exited(Ended),
+    /// The task ended; what it left lies in the ring under this key.
+    Outcome(u32),
+    /// The reply lies beside.
+    Beside,
+    /// The task had ended before.
+    AlreadyEnded,
+    /// No task ever had that id.
+    NoSuchTask,
+    /// There is no place for one more task.
+    TooManyTasks,
+    /// The operating system refused, with this `errno`.
+    Os(i32),
+    /// The source was closed, or its number went to a new owner.
+    SourceClosed,
+}
+
+/// How a task ended, in a byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It returned.
+    Returned,
+    /// It panicked.
+    Panicked,
+    /// It was killed.
+    Killed,
+    /// It ended; nobody kept its status.
+    Forgotten,
+}
+
+/// A request without an answer, made without suspending.
+pub enum Post {
+    /// A waker of this task was called on the scheduler's own thread.
+    Wake(TaskId),
+    /// This call was answered by a wait queue; make its caller ready.
+    Granted(CallId),
+    /// The future of this call is gone; forget the wait.
+    Withdraw(CallId),
+    /// The descriptor of this source has been closed.
+    CloseSource(SourceId),
+    /// Start a task without a handle.
+    Spawn(NewTask),
+    /// End a task.
+    Kill(TaskId),
+    /// The handle of this task is gone.
+    Detach(TaskId),
+    /// Something that whoever runs the program should know.
+    Warn(&'static str, &'static Location<'static>),
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Post::Wake(task) => write!(f, "wake({task})"),
+            Post::Granted(call) => write!(f, "granted(call {})", call.serial()),
+            Post::Withdraw(call) => write!(f, "withdraw(call {})", call.serial()),
+            Post::CloseSource(source) => write!(f, "close_source({})", source.place),
+            Post::Spawn(_) => f.write_str("spawn"),
+            Post::Kill(task) => write!(f, "kill({task})"),
+            Post::Detach(task) => write!(f, "detach({task})"),
+            Post::Warn(text, _) => write!(f, "warn({text})"),
+        }
+    }
+}
+
+impl fmt::Display for Syscall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Syscall::GetTid => f.write_str("get_tid()"),
+            Syscall::Yield => f.write_str("yield_now()"),
+            Syscall::Spawn { daemon: false } => f.write_str("spawn()"),
+            Syscall::Spawn { daemon: true } => f.write_str("spawn(daemon)"),
+            Syscall::Wait(task) => write!(f, "wait(task {task})"),
+            Syscall::Join(task) => write!(f, "join(task {task})"),
+            Syscall::Kill(task) => write!(f, "kill(task {task})"),
+            Syscall::Now => f.write_str("now()"),
+            Syscall::Sleep { nanos } => write!(f, "sleep({:?})", Duration::from_nanos(*nanos)),
+            Syscall::SleepUntil(deadline) => write!(f, "sleep_until({deadline})"),
+            Syscall::ReadWait(target) => write!(f, "read_wait({target})"),
+            Syscall::WriteWait(target) => write!(f, "write_wait({target})"),
+            Syscall::Park(queue) => write!(f, "park({queue})"),
+            Syscall::Own => f.write_str("own_call()"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Owned(source) => write!(f, "source {}", source.place),
+            Target::Borrowed(fd) => write!(f, "fd {fd}"),
+        }
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Done => f.write_str("done"),
+            Reply::Token => f.write_str("a token"),
+            Reply::Task(task) => write!(f, "task {task}"),
+            Reply::Time(time) => write!(f, "{time}"),
+            Reply::Exited(ended) => ended.fmt(f),
+            Reply::Outcome(_) => f.write_str("its outcome"),
+            Reply::Beside => f.write_str("a reply of its own"),
+            Reply::AlreadyEnded => f.write_str("already ended"),
+            Reply::NoSuchTask => f.write_str("no such task"),
+            Reply::TooManyTasks => f.write_str("too many tasks"),
+            Reply::Os(errno) => std::io::Error::from_raw_os_error(*errno).fmt(f),
+            Reply::SourceClosed => f.write_str("closed"),
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ended::Returned => "returned",
+            Ended::Panicked => "panicked",
+            Ended::Killed => "killed",
+            Ended::Forgotten => "ended",
+        })
+    }
+}
+
+const _: () = assert!(size_of::<Syscall>() <= 16 && size_of::<Reply>() <= 16);

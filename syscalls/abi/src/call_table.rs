@@ -1,0 +1,297 @@
+//! The call table: every call in flight, in a slot of its own. Waiters for one thing are doubly
+//! linked through it, so that joining and leaving a queue of any length is O(1).
+
+use std::fmt;
+use std::panic::Location;
+use std::task::Waker;
+
+use crate::call::{Reply, Syscall};
+use crate::id::{CallId, SourceId, TaskId};
+use crate::task::Beside;
+use crate::wait_queue::QueueId;
+
+const NONE: u32 = u32::MAX;
+
+/// What a blocked call waits for: the kernel's note of where to look when the call is withdrawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    /// The timer under this key.
+    Timer(u32),
+    /// The exit of this task.
+    Exit(TaskId),
+    /// Readiness of the kernel's source at this place.
+    Source(u32, Direction),
+    /// A token of a wait queue.
+    Queue(QueueId),
+    /// Whoever answers a call that the program defines.
+    Own,
+}
+
+/// Reading or writing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// Something to read.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+/// Where a call is in its life.
+///
+/// ```text
+///            submit            block              answer
+///   (unborn) ------> Submitted ------> Blocked ------------> Answered ---> (taken)
+///                     |   \               |  drop                |
+///                     |    \              v                      | drop: a token goes on
+///                     |     \          Withdrawn --(kernel)--> (free)
+///                     v      `-------------------------------> Answered
+///                  Queued --(token)--> Answered
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallState {
+    /// In the trap register, not yet served.
+    Submitted,
+    /// In the trap register, and already in line for a token.
+    Queued(QueueId),
+    /// Served; waits for something.
+    Blocked(On),
+    /// Its future was dropped while it was blocked; the kernel has yet to forget the wait.
+    Withdrawn(On),
+    /// The reply is there to be taken.
+    Answered(Reply),
+}
+
+/// Whom an answer resumes: the caller by id, or else a waker of someone else's.
+#[derive(Debug)]
+#[must_use]
+pub struct Booking {
+    /// The task that polled the call last.
+    pub task: Option<TaskId>,
+    /// The waker it was polled under, if that was not the task's own.
+    pub waker: Option<Waker>,
+}
+
+/// A call in flight, as a snapshot shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallInfo {
+    /// Its id.
+    pub id: CallId,
+    /// The task that waits for it, if one does.
+    pub task: Option<TaskId>,
+    /// What was asked.
+    pub request: Syscall,
+    /// What a wait queue, or a call of the program's own, is called.
+    pub label: Option<&'static str>,
+    /// Where in the source.
+    pub site: &'static Location<'static>,
+    /// Where it is in its life.
+    pub state: CallState,
+}
+
+impl fmt::Display for CallInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.label {
+            Some(label) => write!(f, "{} `{label}` at {}", self.request, self.site),
+            None => write!(f, "{} at {}", self.request, self.site),
+        }
+    }
+}
+
+/// The ends of a list of waiters.
+#[derive(Debug)]
+pub struct ListHead {
+    head: u32,
+    tail: u32,
+}
+
+impl Default for ListHead {
+    fn default() -> ListHead {
+        ListHead::new()
+    }
+}
+
+impl ListHead {
+    /// An empty list.
+    #[must_use]
+    pub const fn new() -> ListHead {
+        ListHead { head: NONE, tail: NONE }
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// 0 while the slot is free.
+    serial: u64,
+    pub(crate) task: Option<TaskId>,
+    pub(crate) request: Syscall,
+    pub(crate) state: CallState,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) waker: Option<Waker>,
+    pub(crate) beside: Beside,
+    prev: u32,
+    /// The next waiter; the next free slot where the slot is free.
+    next: u32,
+}
+
+/// What a freed slot held that has a destructor: to be dropped when no table is borrowed.
+pub(crate) type Leftover = (Option<Waker>, Beside);
+
+#[derive(Debug)]
+pub(crate) struct CallTable {
+    slots: Vec<Call>,
+    free: u32,
+    live: usize,
+    last_serial: u64,
+}
+
+impl CallTable {
+    pub(crate) const fn new() -> CallTable {
+        CallTable { slots: Vec::new(), free: NONE, live: 0, last_serial: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Takes everything out; serials go on where they were.
+    pub(crate) fn clear(&mut self) -> impl Sized + use<> {
+        self.free = NONE;
+        self.live = 0;
+        std::mem::take(&mut self.slots)
+    }
+
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        task: TaskId,
+        request: Syscall,
+        site: &'static Location<'static>,
+        waker: Option<Waker>,
+        beside: Beside,
+    ) -> CallId {
+        self.last_serial += 1;
+        self.live += 1;
+        let serial = self.last_serial;
+        let state = CallState::Submitted;
+        let place = self.free;
+        if let Some(slot) = self.slots.get_mut(place as usize) {
+            self.free = slot.next;
+            slot.serial = serial;
+            slot.task = Some(task);
+            slot.request = request;
+            slot.state = state;
+            slot.site = site;
+            // A free slot holds neither, so nothing is dropped here.
+            if waker.is_some() {
+                slot.waker = waker;
+            }
+            if !matches!(beside, Beside::Nothing) {
+                slot.beside = beside;
+            }
+            return CallId { place, serial };
+        }
+        let place = u32::try_from(self.slots.len()).expect("fewer than 2^32 calls in flight");
+        let task = Some(task);
+        let (prev, next) = (NONE, NONE);
+        self.slots.push(Call { serial, task, request, state, site, waker, beside, prev, next });
+        CallId { place, serial }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
+        self.slots.get_mut(id.place as usize).filter(|call| call.serial == id.serial)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: CallId) -> Option<&Call> {
+        self.slots.get(id.place as usize).filter(|call| call.serial == id.serial)
+    }
+
+    /// Frees the slot of a live call, which is in no list.
+    #[inline]
+    pub(crate) fn free(&mut self, id: CallId) -> Leftover {
+        let free = self.free;
+        let call = self.get_mut(id).expect("only a live call is freed (no-orphan)");
+        call.serial = 0;
+        call.next = free;
+        let leftover = (call.waker.take(), std::mem::take(&mut call.beside));
+        self.free = id.place;
+        self.live -= 1;
+        leftover
+    }
+
+    pub(crate) fn push_back(&mut self, list: &mut ListHead, id: CallId) {
+        let tail = list.tail;
+        let call = self.get_mut(id).expect("only a live call waits (no-orphan)");
+        call.prev = tail;
+        call.next = NONE;
+        match self.slots.get_mut(tail as usize) {
+            Some(last) => last.next = id.place,
+            None => list.head = id.place,
+        }
+        list.tail = id.place;
+    }
+
+    pub(crate) fn unlink(&mut self, list: &mut ListHead, id: CallId) {
+        let call = self.get_mut(id).expect("only a live call waits (no-orphan)");
+        let (prev, next) = (call.prev, call.next);
+        match self.slots.get_mut(prev as usize) {
+            Some(before) => before.next = next,
+            None => list.head = next,
+        }
+        match self.slots.get_mut(next as usize) {
+            Some(after) => after.prev = prev,
+            None => list.tail = prev,
+        }
+    }
+
+    pub(crate) fn front(&self, list: &ListHead) -> Option<CallId> {
+        let call = self.slots.get(list.head as usize)?;
+        Some(CallId { place: list.head, serial: call.serial })
+    }
+
+    pub(crate) fn pop_front(&mut self, list: &mut ListHead) -> Option<CallId> {
+        let id = self.front(list)?;
+        self.unlink(list, id);
+        Some(id)
+    }
+
+    /// The calls of `list`, first to last.
+    pub(crate) fn members(&self, list: &ListHead) -> impl Iterator<Item = CallId> + use<'_> {
+        let mut at = list.head;
+        std::iter::from_fn(move || {
+            let call = self.slots.get(at as usize)?;
+            let id = CallId { place: at, serial: call.serial };
+            at = call.next;
+            Some(id)
+        })
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &Call)> {
+        let live = |(place, call): (usize, _)| {
+            (CallId { place: place as u32, serial: Call::serial(call) }, call)
+        };
+        self.slots.iter().enumerate().filter(|(_, call)| call.serial != 0).map(live)
+    }
+}
+
+impl Call {
+    fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The source that an I/O call is about, if it is one of the library's.
+    pub(crate) fn source(&self) -> Option<SourceId> {
+        match self.request {
+            Syscall::ReadWait(crate::call::Target::Owned(id))
+            | Syscall::WriteWait(crate::call::Target::Owned(id)) => Some(id),
+            _ => None,
+        }
+    }
+}

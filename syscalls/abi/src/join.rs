@@ -1,0 +1,196 @@
+//! The handle of a task.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::call::{Post, Reply, Syscall};
+use crate::id::TaskId;
+use crate::ring::Ring;
+use crate::task::{ExitStatus, Outcome};
+use crate::trap::Trap;
+
+/// The right to a task's result. Await it to *join* the task.
+///
+/// Joining gives what the task returned, before or after its exit. Dropping the handle detaches
+/// the task: it runs on, and leaves nothing behind when it ends.
+///
+/// # Errors
+/// [`JoinError`], if the task panicked or was killed.
+///
+/// # Panics
+/// If it is awaited in a task of another scheduler, or again after it was ready.
+///
+/// # Cancel safety
+/// Safe, through `&mut handle`: dropping the wait leaves the result where it is, and the handle
+/// may be awaited again.
+///
+/// # Cost
+/// One trap, O(1).
+///
+/// # Kin
+/// `pthread_join(3)`.
+#[must_use = "dropping the handle detaches the task; say `.detach()` if that is meant"]
+pub struct JoinHandle<T> {
+    task: TaskId,
+    ring: &'static Ring,
+    life: u64,
+    trap: Option<Trap>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static> JoinHandle<T> {
+    /// The handle of a task that was just spawned with a body whose output is `T`. For kernels and
+    /// the library.
+    #[doc(hidden)]
+    pub fn new(task: TaskId, ring: &'static Ring) -> JoinHandle<T> {
+        JoinHandle { task, ring, life: ring.life(), trap: None, output: PhantomData }
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.task
+    }
+
+    /// Waits for the task and takes its result: the same as awaiting the handle, at this line.
+    ///
+    /// # Cancel safety
+    /// Lossy: the handle goes with the future, so dropping it detaches the task. Await `&mut
+    /// handle` to keep it.
+    #[track_caller]
+    pub fn join(mut self) -> JoinHandle<T> {
+        if self.trap.is_none() {
+            self.trap = Some(Trap::new(Syscall::Join(self.task), Location::caller()));
+        }
+        self
+    }
+
+    /// Lets the task run on without a handle.
+    pub fn detach(self) {}
+
+    fn open(&self, outcome: Option<Outcome>) -> Result<T, JoinError> {
+        let task = self.task;
+        let Some(outcome) = outcome else {
+            return Err(JoinError { task, cause: Cause::Gone });
+        };
+        let mut slot: Option<T> = None;
+        if let Some(mut body) = outcome.body {
+            body.as_mut().take_output(&mut slot);
+        }
+        let cause = match (slot, outcome.status, outcome.payload) {
+            (Some(output), ..) => return Ok(output),
+            (None, ExitStatus::Panicked(text), Some(payload)) => Cause::Panicked(text, payload),
+            (None, ExitStatus::Killed, _) => Cause::Killed,
+            (None, ..) => Cause::Gone,
+        };
+        Err(JoinError { task, cause })
+    }
+}
+
+impl<T: 'static> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    #[track_caller]
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let site = Location::caller();
+        let task = self.task;
+        let trap = self.trap.get_or_insert_with(|| Trap::new(Syscall::Join(task), site));
+        if trap.is_unborn() {
+            let ring = Ring::of_running_task();
+            assert!(
+                ring.life() == self.life,
+                "task {task} was joined by a task of another scheduler"
+            );
+        }
+        let trap = self.trap.as_mut().expect("it was put there above");
+        let Poll::Ready((reply, _)) = trap.poll_reply(cx) else { return Poll::Pending };
+        let outcome = match reply {
+            Reply::Outcome(key) => self.ring.take_outcome(key, task),
+            _ => None,
+        };
+        Poll::Ready(self.open(outcome))
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        // The call leaves first, so that its withdrawal is served before the detachment.
+        self.trap = None;
+        if self.ring.life() == self.life {
+            self.ring.post(Post::Detach(self.task));
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("task", &self.task).finish_non_exhaustive()
+    }
+}
+
+/// Why a join gave no value.
+pub struct JoinError {
+    task: TaskId,
+    cause: Cause,
+}
+
+enum Cause {
+    Panicked(Rc<str>, Box<dyn Any + Send>),
+    Killed,
+    Gone,
+}
+
+impl JoinError {
+    /// The task that was joined.
+    #[must_use]
+    pub fn task(&self) -> TaskId {
+        self.task
+    }
+
+    /// Whether the task panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self.cause, Cause::Panicked(..))
+    }
+
+    /// Whether the task was killed.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        matches!(self.cause, Cause::Killed)
+    }
+
+    /// The payload of the panic, for `std::panic::resume_unwind`.
+    ///
+    /// # Errors
+    /// The error itself, if the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match self.cause {
+            Cause::Panicked(_, payload) => Ok(payload),
+            cause => Err(JoinError { task: self.task, cause }),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Panicked(text, _) => write!(f, "task {} panicked: {text}", self.task),
+            Cause::Killed => write!(f, "task {} was killed", self.task),
+            Cause::Gone => write!(f, "task {} left no result", self.task),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}

@@ -1,0 +1,215 @@
+//! System calls that a program defines for itself, as a pyos student subclasses `SystemCall`.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::call::Syscall;
+use crate::id::{CallId, TaskId};
+use crate::task::{Beside, TaskInfo};
+use crate::time::Instant;
+use crate::trap::Trap;
+
+/// A system call of the program's own: what it asks is `self`, and `serve` is its handler, which
+/// the kernel runs between two steps of its tasks.
+///
+/// ```
+/// use trapline_abi::{CallId, KernelFace, OwnCall, Served};
+///
+/// /// How many tasks are there?
+/// struct CountTasks;
+///
+/// impl OwnCall for CountTasks {
+///     type Reply = usize;
+///
+///     fn name(&self) -> &'static str {
+///         "count_tasks"
+///     }
+///
+///     fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<usize> {
+///         Served::Answer(kernel.task_count())
+///     }
+/// }
+/// ```
+///
+/// A handler that panics ends the task that made the call, as if the task had panicked.
+pub trait OwnCall: 'static {
+    /// What the task gets.
+    type Reply: 'static;
+
+    /// What the call is called in reports.
+    fn name(&self) -> &'static str;
+
+    /// Serves the call.
+    fn serve(&mut self, kernel: &mut dyn KernelFace, call: CallId) -> Served<Self::Reply>;
+}
+
+/// What becomes of a call of the program's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Served<R> {
+    /// Here is the reply; the caller goes on.
+    Answer(R),
+    /// Here is the reply; the caller goes to the back of the ready queue.
+    Yield(R),
+    /// The caller waits until some other call's handler answers this one by its id, through
+    /// [`KernelFace::answer`].
+    Block,
+}
+
+/// The kernel, as the handler of a program's own call sees it.
+pub trait KernelFace {
+    /// The task that made the call.
+    fn caller(&self) -> TaskId;
+
+    /// How many tasks live.
+    fn task_count(&self) -> usize;
+
+    /// The task table, in the order of spawning.
+    fn tasks(&self) -> Vec<TaskInfo>;
+
+    /// The time on the scheduler's clock.
+    fn now(&mut self) -> Instant;
+
+    /// Ends a task, once this call has been served.
+    fn kill(&mut self, task: TaskId);
+
+    /// Answers a call that a handler left blocked. `reply` must be a box of that call's
+    /// [`OwnCall::Reply`].
+    ///
+    /// # Errors
+    /// The reply itself, if the call is gone (its future was dropped), has been answered, or has
+    /// another type of reply.
+    fn answer(&mut self, call: CallId, reply: Box<dyn Any>) -> Result<(), Box<dyn Any>>;
+
+    /// Something that the program's own calls keep in the scheduler: one value of each type,
+    /// made by `make` when it is first asked for.
+    fn state_any(
+        &mut self,
+        kind: std::any::TypeId,
+        make: &mut dyn FnMut() -> Box<dyn Any>,
+    ) -> &mut dyn Any;
+}
+
+impl dyn KernelFace + '_ {
+    /// The scheduler's one value of type `T`, made by default when it is first asked for.
+    ///
+    /// # Panics
+    /// Never, on a kernel that keeps what `state_any` says.
+    pub fn state<T: Default + 'static>(&mut self) -> &mut T {
+        self.state_any(std::any::TypeId::of::<T>(), &mut || Box::new(T::default()))
+            .downcast_mut()
+            .expect("a value is kept under its own type")
+    }
+}
+
+/// What becomes of a call, as the kernel sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Answered.
+    Answer,
+    /// Answered, and the caller goes to the back of the queue.
+    Yield,
+    /// Blocked.
+    Block,
+}
+
+/// A call of the program's own, as the kernel sees it.
+pub trait ErasedOwnCall: Any {
+    /// What it is called.
+    fn name(&self) -> &'static str;
+
+    /// Runs the handler and keeps the reply.
+    fn serve(&mut self, kernel: &mut dyn KernelFace, call: CallId) -> Verdict;
+
+    /// Takes a reply that somebody else's handler gives.
+    ///
+    /// # Errors
+    /// The reply itself, if it is of another type.
+    fn accept(&mut self, reply: Box<dyn Any>) -> Result<(), Box<dyn Any>>;
+}
+
+struct Carrier<C: OwnCall> {
+    call: C,
+    reply: Option<C::Reply>,
+}
+
+impl<C: OwnCall> ErasedOwnCall for Carrier<C> {
+    fn name(&self) -> &'static str {
+        self.call.name()
+    }
+
+    fn serve(&mut self, kernel: &mut dyn KernelFace, call: CallId) -> Verdict {
+        match self.call.serve(kernel, call) {
+            Served::Answer(reply) => {
+                self.reply = Some(reply);
+                Verdict::Answer
+            }
+            Served::Yield(reply) => {
+                self.reply = Some(reply);
+                Verdict::Yield
+            }
+            Served::Block => Verdict::Block,
+        }
+    }
+
+    fn accept(&mut self, reply: Box<dyn Any>) -> Result<(), Box<dyn Any>> {
+        self.reply = Some(*reply.downcast::<C::Reply>()?);
+        Ok(())
+    }
+}
+
+/// Makes a system call of the program's own.
+///
+/// # Cancel safety
+/// Safe as far as the kernel goes: dropping the future drops `call` and forgets the wait; a
+/// handler that answers it later is told that it is gone.
+///
+/// # Cost
+/// One trap and one allocation.
+///
+/// # Kin
+/// A subclass of pyos's `SystemCall`.
+#[track_caller]
+pub fn own_call<C: OwnCall>(call: C) -> OwnTrap<C> {
+    OwnTrap {
+        call: Some(Box::new(Carrier { call, reply: None })),
+        trap: Trap::new(Syscall::Own, Location::caller()),
+        kind: PhantomData,
+    }
+}
+
+/// The future of [`own_call`].
+#[must_use = "a system call does nothing until it is awaited"]
+pub struct OwnTrap<C: OwnCall> {
+    call: Option<Box<dyn ErasedOwnCall>>,
+    trap: Trap,
+    kind: PhantomData<fn(C)>,
+}
+
+impl<C: OwnCall> fmt::Debug for OwnTrap<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnTrap").field("trap", &self.trap).finish_non_exhaustive()
+    }
+}
+
+impl<C: OwnCall> Future for OwnTrap<C> {
+    type Output = C::Reply;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Reply> {
+        if let Some(call) = self.call.take() {
+            self.trap.submit(Beside::Own(call), cx);
+            return Poll::Pending;
+        }
+        let Poll::Ready((_, beside)) = self.trap.poll_reply(cx) else { return Poll::Pending };
+        let Beside::Own(call) = beside else {
+            panic!("the kernel lost a call of the program's own")
+        };
+        let call: Box<dyn Any> = call;
+        let carrier = call.downcast::<Carrier<C>>();
+        let reply = carrier.ok().and_then(|carrier| carrier.reply);
+        Poll::Ready(reply.expect("an answered call holds its reply"))
+    }
+}

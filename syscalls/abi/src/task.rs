@@ -1,0 +1,259 @@
+//! What a kernel is handed when a task is born, and what the task leaves when it ends.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
+
+use crate::call::Ended;
+use crate::id::TaskId;
+use crate::own_call::ErasedOwnCall;
+
+/// A task's future with a place for its result, as the kernel sees it.
+pub trait TaskBody {
+    /// Polls the future, and keeps its output when it is done.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// The name the task was given.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
+    /// Moves the output into `slot`, an `Option` of the output's type.
+    fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any);
+}
+
+#[pin_project(project = BodyProjection)]
+enum Body<F: Future> {
+    Running(#[pin] F),
+    Finished(Option<F::Output>),
+}
+
+impl<F: Future<Output: 'static>> TaskBody for Body<F> {
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let BodyProjection::Running(future) = self.as_mut().project() else {
+            return Poll::Ready(());
+        };
+        let Poll::Ready(output) = future.poll(cx) else {
+            return Poll::Pending;
+        };
+        self.set(Body::Finished(Some(output)));
+        Poll::Ready(())
+    }
+
+    fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any) {
+        if let BodyProjection::Finished(output) = self.project()
+            && let Some(slot) = slot.downcast_mut::<Option<F::Output>>()
+        {
+            *slot = output.take();
+        }
+    }
+}
+
+#[pin_project]
+struct Named<B> {
+    #[pin]
+    body: B,
+    name: Cow<'static, str>,
+}
+
+impl<B: TaskBody> TaskBody for Named<B> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().body.poll(cx)
+    }
+
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any) {
+        self.project().body.take_output(slot);
+    }
+}
+
+/// How a task is to be started: its name, and whether it is a daemon.
+#[derive(Clone, Debug, Default)]
+pub struct TaskOptions {
+    name: Option<Cow<'static, str>>,
+    daemon: bool,
+}
+
+impl TaskOptions {
+    /// No name; not a daemon.
+    #[must_use]
+    pub const fn new() -> TaskOptions {
+        TaskOptions { name: None, daemon: false }
+    }
+
+    /// Names the task, for reports and the task table.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> TaskOptions {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Makes it a daemon: `run` does not wait for it. It stays for the next `run`, and goes with
+    /// the scheduler.
+    #[must_use]
+    pub fn daemon(mut self) -> TaskOptions {
+        self.daemon = true;
+        self
+    }
+
+    /// Whether it is a daemon.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+
+    /// Boxes `future` as the body of such a task.
+    pub fn body<F>(self, future: F) -> Pin<Box<dyn TaskBody>>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        match self.name {
+            None => Box::pin(Body::Running(future)),
+            Some(name) => Box::pin(Named { body: Body::Running(future), name }),
+        }
+    }
+}
+
+/// A task that is posted to a kernel.
+pub struct NewTask {
+    /// Its future.
+    pub body: Pin<Box<dyn TaskBody>>,
+    /// Whether `run` may end while it lives.
+    pub daemon: bool,
+    /// Who spawned it, if a task did.
+    pub parent: Option<TaskId>,
+    /// Where.
+    pub site: &'static Location<'static>,
+}
+
+impl fmt::Debug for NewTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewTask")
+            .field("name", &self.body.name())
+            .field("daemon", &self.daemon)
+            .field("parent", &self.parent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What lies beside a request or a reply, in the call's slot.
+#[derive(Default)]
+pub enum Beside {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The body of a task to be spawned.
+    Body(Pin<Box<dyn TaskBody>>),
+    /// A call that the program defines, and later its reply.
+    Own(Box<dyn ErasedOwnCall>),
+    /// The text of a panic.
+    Text(Rc<str>),
+}
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Beside::Nothing => "Nothing",
+            Beside::Body(_) => "Body",
+            Beside::Own(_) => "Own",
+            Beside::Text(_) => "Text",
+        })
+    }
+}
+
+/// How a task ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It returned.
+    Returned,
+    /// It panicked; this is the text.
+    Panicked(Rc<str>),
+    /// It was killed.
+    Killed,
+    /// It ended, and nobody kept how: a detached task leaves nothing behind.
+    Forgotten,
+}
+
+impl ExitStatus {
+    /// The status in a byte.
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        match self {
+            ExitStatus::Returned => Ended::Returned,
+            ExitStatus::Panicked(_) => Ended::Panicked,
+            ExitStatus::Killed => Ended::Killed,
+            ExitStatus::Forgotten => Ended::Forgotten,
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitStatus::Panicked(text) => write!(f, "panicked: {text}"),
+            other => other.ended().fmt(f),
+        }
+    }
+}
+
+/// What a task with a handle leaves in the ring until the handle takes it.
+pub struct Outcome {
+    /// Whose it is.
+    pub task: TaskId,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The body, with the output, of a task that returned.
+    pub body: Option<Pin<Box<dyn TaskBody>>>,
+    /// The payload of a panic.
+    pub payload: Option<Box<dyn Any + Send>>,
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} {}", self.task, self.status)
+    }
+}
+
+/// A task in a snapshot of the task table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TaskInfo {
+    /// Its id.
+    pub id: TaskId,
+    /// Its name, if it was given one.
+    pub name: Option<String>,
+    /// Who spawned it, if a task did.
+    pub parent: Option<TaskId>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// Whether `run` may end while it lives.
+    pub daemon: bool,
+    /// What it is doing.
+    pub state: TaskState,
+    /// How often it was taken to run.
+    pub dispatches: u64,
+}
+
+/// What a task in the task table is doing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TaskState {
+    /// It runs, or goes on at the next step.
+    Running,
+    /// It stands in the ready queue.
+    Ready,
+    /// It waits for its calls in flight; for somebody's waker, where there is none.
+    Blocked(Vec<crate::call_table::CallInfo>),
+    /// It ended, and its handle may still ask how.
+    Ended(ExitStatus),
+}

@@ -1,0 +1,282 @@
+//! Time: now, sleep, timeout, interval.
+
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use thiserror::Error;
+use trapline_abi::{Instant, Reply, Syscall, Trap};
+
+use crate::task::{trap_future, unexpected};
+
+/// Asks for the time on the scheduler's clock.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let start = trapline::now().await;
+/// trapline::sleep(Duration::from_secs(3600)).await;
+/// assert!(trapline::now().await - start >= Duration::from_secs(3600));
+/// # }).unwrap();
+/// ```
+///
+/// # Cancel safety
+/// Safe: it changes nothing.
+///
+/// # Cost
+/// One trap and one look at the clock.
+///
+/// # Kin
+/// `clock_gettime(2)` with `CLOCK_MONOTONIC`.
+#[track_caller]
+pub fn now() -> Now {
+    Now::new(Syscall::Now)
+}
+
+trap_future! {
+    /// The future of [`now`].
+    Now -> Instant, |reply, _| match reply {
+        Reply::Time(time) => time,
+        other => unexpected(Syscall::Now, other),
+    }
+}
+
+/// Waits for at least `duration`, and gives the time at which the wait ended.
+///
+/// The duration counts from the moment the call is served. Zero yields once. The operating
+/// system's driver may be up to 1 ms late. More than 584 years count as 584 years.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// trapline::sleep(std::time::Duration::from_millis(20)).await;
+/// # }).unwrap();
+/// ```
+///
+/// # Cancel safety
+/// Safe: dropping it disarms the timer.
+///
+/// # Cost
+/// One trap, O(log timers).
+///
+/// # Kin
+/// `nanosleep(2)`.
+#[track_caller]
+pub fn sleep(duration: Duration) -> Sleep {
+    Sleep::new(Syscall::Sleep { nanos: saturating_nanos(duration) })
+}
+
+/// Waits until `deadline`, and gives the time at which the wait ended. A deadline in the past is
+/// answered at once.
+///
+/// # Cancel safety
+/// Safe: dropping it disarms the timer.
+///
+/// # Cost
+/// One trap, O(log timers).
+///
+/// # Kin
+/// `clock_nanosleep(2)` with `TIMER_ABSTIME`.
+#[track_caller]
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep::new(Syscall::SleepUntil(deadline))
+}
+
+trap_future! {
+    /// The future of [`sleep`] and [`sleep_until`].
+    Sleep -> Instant, |reply, _| match reply {
+        Reply::Time(time) => time,
+        other => unexpected(Syscall::Sleep { nanos: 0 }, other),
+    }
+}
+
+fn saturating_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The time was up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("the time was up")]
+pub struct Elapsed;
+
+/// Gives `future` so much time.
+///
+/// The future is polled first, so a timeout of zero still polls it once, and where its reply and
+/// the deadline come in one batch the reply wins. When the time is up the future is dropped before
+/// [`Elapsed`] is returned.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let second = Duration::from_secs(1);
+/// assert_eq!(trapline::timeout(second, async { 7 }).await, Ok(7));
+/// assert!(trapline::timeout(second, std::future::pending::<()>()).await.is_err());
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+/// [`Elapsed`] if the time was up first.
+///
+/// # Cancel safety
+/// As safe as the future's own: dropping the timeout drops it.
+///
+/// # Cost
+/// One trap where the future does not end at its first poll.
+///
+/// # Kin
+/// curio's `timeout_after`, trio's `fail_after`.
+#[track_caller]
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout { future: Some(future), sleep: sleep(duration) }
+}
+
+/// The future of [`timeout`].
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "a timeout does nothing until it is awaited"]
+pub struct Timeout<F> {
+    #[pin]
+    future: Option<F>,
+    sleep: Sleep,
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let future = this.future.as_mut().as_pin_mut().expect("a timeout was polled after its end");
+        if let Poll::Ready(output) = future.poll(cx) {
+            this.future.set(None);
+            return Poll::Ready(Ok(output));
+        }
+        if Pin::new(this.sleep).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.future.set(None);
+        Poll::Ready(Err(Elapsed))
+    }
+}
+
+/// What an [`Interval`] does about ticks that were missed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MissedTick {
+    /// Each of them comes, one after the other without delay, until the phase is caught up.
+    #[default]
+    Burst,
+    /// The next tick comes a whole period after the late one: the phase moves.
+    Delay,
+    /// They are left out: the next tick is the next that is due in the old phase.
+    Skip,
+}
+
+/// Ticks every `period`, the first time at once.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let mut clock = trapline::interval(Duration::from_secs(1));
+/// let first = clock.tick().await;
+/// assert_eq!(clock.tick().await - first, Duration::from_secs(1));
+/// # }).unwrap();
+/// ```
+///
+/// # Panics
+/// If `period` is zero.
+///
+/// # Kin
+/// `timerfd_create(2)`; tokio's `interval`.
+pub fn interval(period: Duration) -> Interval {
+    assert!(!period.is_zero(), "an interval has a period");
+    Interval { period, next: None, missed: MissedTick::default() }
+}
+
+/// Ticks at a fixed period. See [`interval`].
+#[derive(Debug)]
+pub struct Interval {
+    period: Duration,
+    /// When the next tick is due; `None` before the first.
+    next: Option<Instant>,
+    missed: MissedTick,
+}
+
+impl Interval {
+    /// What to do about ticks that were missed.
+    #[must_use]
+    pub fn missed(mut self, policy: MissedTick) -> Interval {
+        self.missed = policy;
+        self
+    }
+
+    /// The period.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Starts anew: the next tick comes at once, and the phase counts from there.
+    pub fn reset(&mut self) {
+        self.next = None;
+    }
+
+    /// Waits for the next tick, and gives the instant at which it was due.
+    ///
+    /// # Cancel safety
+    /// Safe: a tick that is not taken comes again.
+    ///
+    /// # Cost
+    /// One trap, O(log timers).
+    #[track_caller]
+    pub fn tick(&mut self) -> Tick<'_> {
+        let request = match self.next {
+            None => Syscall::Now,
+            Some(deadline) => Syscall::SleepUntil(deadline),
+        };
+        Tick { trap: Trap::new(request, Location::caller()), interval: self }
+    }
+
+    fn ticked(&mut self, now: Instant) -> Instant {
+        let due = self.next.unwrap_or(now);
+        let following = due + self.period;
+        self.next = Some(match self.missed {
+            MissedTick::Burst => following,
+            MissedTick::Delay if following > now => following,
+            MissedTick::Delay => now + self.period,
+            MissedTick::Skip => {
+                let late = (now - due).as_nanos() / self.period.as_nanos();
+                let late = u64::try_from(late).unwrap_or(u64::MAX);
+                let periods = saturating_nanos(self.period).saturating_mul(late);
+                following + Duration::from_nanos(periods)
+            }
+        });
+        due
+    }
+}
+
+/// The future of [`Interval::tick`].
+#[derive(Debug)]
+#[must_use = "a system call does nothing until it is awaited"]
+pub struct Tick<'a> {
+    interval: &'a mut Interval,
+    trap: Trap,
+}
+
+impl Future for Tick<'_> {
+    type Output = Instant;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
+        let Poll::Ready((reply, _)) = self.trap.poll_reply(cx) else { return Poll::Pending };
+        match reply {
+            Reply::Time(now) => Poll::Ready(self.interval.ticked(now)),
+            other => unexpected(self.trap.request(), other),
+        }
+    }
+}
