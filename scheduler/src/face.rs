@@ -10,7 +10,7 @@ use crate::deadlock::DeadlockReport;
 use crate::kernel::{Fate, Kernel};
 use crate::scheduler::Scheduler;
 use crate::snapshot::Snapshot;
-use crate::step::{Shown, Step, StepEvent};
+use crate::step::{Shown, Step};
 
 impl Scheduler {
     /// A scheduler on the operating system, with the default quantum.
@@ -28,8 +28,7 @@ impl Scheduler {
     }
 
     pub(crate) fn of(kernel: Kernel) -> Scheduler {
-        let last_step = Step::without_task(StepEvent::Outside { answered: 0 });
-        Scheduler { kernel, further: Vec::new(), last_step }
+        Scheduler { kernel, further: Vec::new(), steps: 0 }
     }
 
     /// Starts a task. It stands at the back of the ready queue.
@@ -129,12 +128,13 @@ impl Scheduler {
         task.body.as_ref()?.name()
     }
 
-    pub(crate) fn further_calls(&self, step: &Step) -> &[(Submitted, Fate)] {
-        if *step == self.last_step { &self.further } else { &[] }
+    pub(crate) fn further_calls(&self, step: &Step) -> &[(u32, Submitted, Fate)] {
+        let first = self.further.iter().position(|(number, ..)| *number == step.number);
+        if step.number == self.steps { first.map_or(&[], |at| &self.further[at..]) } else { &[] }
     }
 
     pub(crate) fn woken_in(&self, step: &Step) -> &[TaskId] {
-        if *step == self.last_step { &self.kernel.woken } else { &[] }
+        if step.number == self.steps { &self.kernel.woken } else { &[] }
     }
 }
 
@@ -164,9 +164,13 @@ impl Drop for Scheduler {
         kernel.probe = None;
         kernel.inbox.close();
         kernel.drop_tasks();
+        for outcome in kernel.ring.take_outcomes() {
+            kernel.guard(None, move || drop(outcome));
+        }
+        for (_, state) in std::mem::take(&mut kernel.own_state) {
+            kernel.guard(None, move || drop(state));
+        }
         kernel.drop_posted_spawns();
-        let own_state = std::mem::take(&mut kernel.own_state);
-        kernel.guard(None, move || drop(own_state));
         while let Some(post) = kernel.ring.next_post() {
             std::mem::forget(post);
         }

@@ -336,9 +336,7 @@ impl Kernel {
         let fate = syscall_table::serve(self, task, trap);
         match fate {
             Fate::Answer(reply) | Fate::Yield(reply) => {
-                if let Some(booking) = self.ring.answer(trap.id, reply)
-                    && (booking.waker.is_some() || booking.task != Some(task))
-                {
+                if let Some(booking) = self.ring.answer_caller(trap.id, reply, task) {
                     self.resume_booked(booking);
                 }
             }
@@ -380,7 +378,14 @@ impl Kernel {
     /// Serves what was posted, in order, until nothing is left.
     #[inline]
     pub(crate) fn serve_posts(&mut self) {
-        while let Some(post) = self.ring.next_post() {
+        while self.ring.has_posts() {
+            self.serve_next_post();
+        }
+    }
+
+    #[inline(never)]
+    fn serve_next_post(&mut self) {
+        if let Some(post) = self.ring.next_post() {
             syscall_table::serve_post(self, post);
         }
     }
@@ -514,7 +519,8 @@ impl Kernel {
 
     /// Ends the root, which was killed in this step.
     #[cold]
-    pub(crate) fn bury_root(&mut self, end: End, root: Option<&mut Root<'_>>) {
+    pub(crate) fn bury_root(&mut self, root: Option<&mut Root<'_>>) {
+        let end = self.root_doom.take().unwrap_or(End::Killed);
         if let (Some(id), Some(root)) = (self.root, root) {
             self.guard(Some(id), || {
                 let _ = root(Ask::Drop);

@@ -26,17 +26,11 @@ impl Kernel {
                 Ok(events) => answered += events,
             }
         }
-        let woken = self.settle_outside();
+        self.serve_posts();
         if self.probe.is_some() {
             self.tell(&Event::Outside { answered });
         }
-        Step { woken, ..Step::without_task(StepEvent::Outside { answered: answered as u32 }) }
-    }
-
-    /// What wakers and answers have posted meanwhile.
-    fn settle_outside(&mut self) -> u32 {
-        self.serve_posts();
-        self.woken.len() as u32
+        Step::without_task(StepEvent::Outside { answered: answered as u32 })
     }
 
     /// Empties the inbox, and answers the timers that are due.

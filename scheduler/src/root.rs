@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use crate::kernel::{End, Kernel};
+use crate::kernel::Kernel;
 use crate::report::RunError;
 use crate::scheduler::{Ask, Root};
 
@@ -26,7 +26,7 @@ impl Kernel {
     /// Gives the root up, where it can no longer end by itself.
     pub(crate) fn abandon_root(&mut self, root: &mut Root<'_>) {
         let _entered = self.ring.enter();
-        self.bury_root(End::Killed, Some(root));
+        self.bury_root(Some(root));
         self.root = None;
         self.root_end = None;
     }

@@ -25,8 +25,9 @@ use crate::step::{Step, StepEvent};
 pub struct Scheduler {
     pub(crate) kernel: Kernel,
     /// What the last step served beside its first call.
-    pub(crate) further: Vec<(Submitted, Fate)>,
-    pub(crate) last_step: Step,
+    pub(crate) further: Vec<(u32, Submitted, Fate)>,
+    /// Steps taken, so that a step knows whether it is the latest. It wraps.
+    pub(crate) steps: u32,
 }
 
 /// The loop.
@@ -57,17 +58,18 @@ impl Scheduler {
     }
 
     fn turn(&mut self, mut root: Option<&mut Root<'_>>) -> Step {
-        Scheduler::admit().expect("a task cannot step a scheduler");
-        self.further.clear();
+        assert!(Ring::current().is_none(), "a task cannot step a scheduler");
+        self.steps = self.steps.wrapping_add(1);
         let kernel = &mut self.kernel;
         let _entered = kernel.begin_step();
         // phase: outside
         let Some(task) = kernel.pick() else {
-            let step = kernel.look_outside();
-            return self.finish_step(step, root);
+            let mut step = kernel.look_outside().numbered(self.steps);
+            self.finish_step(&mut step, root);
+            return step;
         };
         // phase: pick
-        let mut step = Step::of(task);
+        let mut step = Step::of(task, self.steps);
         // phase: resume
         let end = kernel.resume(task, root.as_deref_mut());
         kernel.serve_posts();
@@ -81,16 +83,23 @@ impl Scheduler {
             let fate = kernel.serve(task, trap);
             answered |= matches!(fate, Fate::Answer(_) | Fate::Yield(_));
             yielded |= matches!(fate, Fate::Yield(_));
-            if step.calls > 0 {
-                self.further.push((trap, fate));
+            if step.note(trap, fate) > 1 {
+                note_further(&mut self.further, (self.steps, trap, fate));
             }
-            step.note(trap, fate);
         }
         // phase: settle
         kernel.serve_posts();
         kernel.settle(task, answered, yielded);
-        self.finish_step(step, root)
+        self.finish_step(&mut step, root);
+        step
     }
+}
+
+/// Keeps a call that a step served beside its first one, for `show`; forgets those of steps before.
+#[cold]
+fn note_further(further: &mut Vec<(u32, Submitted, Fate)>, call: (u32, Submitted, Fate)) {
+    further.retain(|(number, ..)| *number == call.0);
+    further.push(call);
 }
 
 /// What `block_on` is asked to do with its future.
@@ -169,17 +178,16 @@ impl Scheduler {
         if Ring::current().is_some() { Err(RunError::InsideTask) } else { Ok(()) }
     }
 
-    fn finish_step(&mut self, mut step: Step, root: Option<&mut Root<'_>>) -> Step {
+    #[inline]
+    fn finish_step(&mut self, step: &mut Step, root: Option<&mut Root<'_>>) {
         let kernel = &mut self.kernel;
-        if let Some(end) = kernel.root_doom.take() {
-            kernel.bury_root(end, root);
+        if kernel.root_doom.is_some() {
+            kernel.bury_root(root);
         }
-        step.woken = kernel.woken.len() as u32;
+        step.woken = kernel.woken.len().min(usize::from(u16::MAX)) as u16;
         if cfg!(debug_assertions) {
             kernel.check_now_and_then();
         }
-        self.last_step = step;
-        step
     }
 
     fn outcome_of(&mut self, last: Step) -> Result<RunReport, RunError> {

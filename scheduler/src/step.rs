@@ -14,8 +14,10 @@ use crate::scheduler::Scheduler;
 pub struct Step {
     pub(crate) task: Option<TaskId>,
     pub(crate) event: StepEvent,
+    /// The step's number, modulo 2^32.
+    pub(crate) number: u32,
+    pub(crate) woken: u16,
     pub(crate) calls: u16,
-    pub(crate) woken: u32,
 }
 
 /// The chief thing that a step did.
@@ -53,21 +55,27 @@ const _: () = assert!(size_of::<Step>() <= 64);
 
 impl Step {
     #[inline]
-    pub(crate) fn of(task: TaskId) -> Step {
-        Step { task: Some(task), event: StepEvent::Waits, calls: 0, woken: 0 }
+    pub(crate) fn of(task: TaskId, number: u32) -> Step {
+        Step { task: Some(task), event: StepEvent::Waits, number, woken: 0, calls: 0 }
     }
 
     pub(crate) fn without_task(event: StepEvent) -> Step {
-        Step { task: None, event, calls: 0, woken: 0 }
+        Step { task: None, event, number: 0, woken: 0, calls: 0 }
     }
 
+    pub(crate) fn numbered(self, number: u32) -> Step {
+        Step { number, ..self }
+    }
+
+    /// Notes a call that was served; says how many there are now.
     #[inline]
-    pub(crate) fn note(&mut self, trap: Submitted, fate: Fate) {
-        if self.calls == 0 && !matches!(self.event, StepEvent::Ended(_)) {
+    pub(crate) fn note(&mut self, trap: Submitted, fate: Fate) -> u16 {
+        if self.calls == 0 && matches!(self.event, StepEvent::Waits) {
             let Submitted { request, site, .. } = trap;
             self.event = StepEvent::Trapped { request, site, fate };
         }
         self.calls = self.calls.saturating_add(1);
+        self.calls
     }
 
     /// The task that was resumed, if one was.
@@ -88,10 +96,10 @@ impl Step {
         usize::from(self.calls)
     }
 
-    /// How many tasks were woken. `Scheduler::woken` says which.
+    /// How many tasks were woken, up to 65,535. `Scheduler::woken` says which, all of them.
     #[must_use]
     pub fn woken(&self) -> usize {
-        self.woken as usize
+        usize::from(self.woken)
     }
 
     /// Whether there is no more to do: finished, deadlocked, or failed.
@@ -182,7 +190,7 @@ impl fmt::Display for Shown<'_> {
             StepEvent::Trapped { request, site, fate } => {
                 f.write_str("ran and asked ")?;
                 Shown::call(f, request, site, fate)?;
-                for (trap, fate) in self.scheduler.further_calls(step) {
+                for (_, trap, fate) in self.scheduler.further_calls(step) {
                     f.write_str("; and ")?;
                     Shown::call(f, trap.request, trap.site, *fate)?;
                 }

@@ -83,7 +83,7 @@ impl IoWait {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Poll::Ready((reply, _)) = self.trap.poll_reply(cx) else { return Poll::Pending };
+        let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
         Poll::Ready(match reply {
             Reply::Os(errno) => Err(io::Error::from_raw_os_error(errno)),
             Reply::SourceClosed => {

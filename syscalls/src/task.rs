@@ -15,7 +15,7 @@ use trapline_abi::{
 
 /// A future that is a trap and a way to read its reply.
 macro_rules! trap_future {
-    ($(#[$attribute:meta])* $name:ident -> $output:ty, |$reply:pat_param, $beside:pat_param| $read:expr) => {
+    ($(#[$attribute:meta])* $name:ident -> $output:ty, |$reply:pat_param| $read:expr) => {
         $(#[$attribute])*
         #[derive(Debug)]
         #[must_use = "a system call does nothing until it is awaited"]
@@ -38,7 +38,7 @@ macro_rules! trap_future {
             fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<$output> {
                 match self.trap.poll_reply(cx) {
                     Poll::Pending => Poll::Pending,
-                    Poll::Ready(($reply, $beside)) => Poll::Ready($read),
+                    Poll::Ready($reply) => Poll::Ready($read),
                 }
             }
         }
@@ -76,7 +76,7 @@ pub fn get_tid() -> GetTid {
 
 trap_future! {
     /// The future of [`get_tid`].
-    GetTid -> TaskId, |reply, _| match reply {
+    GetTid -> TaskId, |reply| match reply {
         Reply::Task(task) => task,
         other => unexpected(Syscall::GetTid, other),
     }
@@ -110,7 +110,7 @@ pub fn yield_now() -> Yield {
 
 trap_future! {
     /// The future of [`yield_now`].
-    Yield -> (), |_, _| ()
+    Yield -> (), |_| ()
 }
 
 /// Starts a task, and gives its handle.
@@ -210,7 +210,7 @@ where
         }
         let trap = this.trap.as_mut().expect("it was submitted when the future was taken");
         let ring = trap.ring();
-        let Poll::Ready((reply, _)) = trap.poll_reply(cx) else { return Poll::Pending };
+        let Poll::Ready(reply) = trap.poll_reply(cx) else { return Poll::Pending };
         match reply {
             Reply::Task(task) => {
                 let ring = ring.expect("a call that was answered was in flight");
@@ -303,17 +303,27 @@ pub struct NoSuchTask;
 /// `waitpid(2)`; pyos6 `WaitTask`, which gave only a bool.
 #[track_caller]
 pub fn wait(target: TaskId) -> Wait {
-    Wait::new(Syscall::Wait(target))
+    Wait { trap: Trap::new(Syscall::Wait(target), Location::caller()) }
 }
 
-trap_future! {
-    /// The future of [`wait`].
-    Wait -> Result<ExitStatus, NoSuchTask>, |reply, beside| match (reply, beside) {
-        (Reply::Exited(Ended::Returned), _) => Ok(ExitStatus::Returned),
-        (Reply::Exited(Ended::Killed), _) => Ok(ExitStatus::Killed),
-        (Reply::Exited(Ended::Panicked), Beside::Text(text)) => Ok(ExitStatus::Panicked(text)),
-        (Reply::Exited(_), _) => Ok(ExitStatus::Forgotten),
-        _ => Err(NoSuchTask),
+/// The future of [`wait`].
+#[derive(Debug)]
+#[must_use = "a system call does nothing until it is awaited"]
+pub struct Wait {
+    trap: Trap,
+}
+
+impl Future for Wait {
+    type Output = Result<ExitStatus, NoSuchTask>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.trap.poll_reply_and_beside(cx).map(|told| match told {
+            (Reply::Exited(Ended::Returned), _) => Ok(ExitStatus::Returned),
+            (Reply::Exited(Ended::Killed), _) => Ok(ExitStatus::Killed),
+            (Reply::Exited(Ended::Panicked), Beside::Text(text)) => Ok(ExitStatus::Panicked(text)),
+            (Reply::Exited(_), _) => Ok(ExitStatus::Forgotten),
+            _ => Err(NoSuchTask),
+        })
     }
 }
 
@@ -361,7 +371,7 @@ pub fn kill(target: TaskId) -> Kill {
 
 trap_future! {
     /// The future of [`kill`].
-    Kill -> Result<KillOutcome, NoSuchTask>, |reply, _| match reply {
+    Kill -> Result<KillOutcome, NoSuchTask>, |reply| match reply {
         Reply::Done => Ok(KillOutcome::Killed),
         Reply::AlreadyEnded => Ok(KillOutcome::AlreadyEnded),
         _ => Err(NoSuchTask),

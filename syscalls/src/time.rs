@@ -39,7 +39,7 @@ pub fn now() -> Now {
 
 trap_future! {
     /// The future of [`now`].
-    Now -> Instant, |reply, _| match reply {
+    Now -> Instant, |reply| match reply {
         Reply::Time(time) => time,
         other => unexpected(Syscall::Now, other),
     }
@@ -88,7 +88,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 
 trap_future! {
     /// The future of [`sleep`] and [`sleep_until`].
-    Sleep -> Instant, |reply, _| match reply {
+    Sleep -> Instant, |reply| match reply {
         Reply::Time(time) => time,
         other => unexpected(Syscall::Sleep { nanos: 0 }, other),
     }
@@ -273,7 +273,7 @@ impl Future for Tick<'_> {
     type Output = Instant;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
-        let Poll::Ready((reply, _)) = self.trap.poll_reply(cx) else { return Poll::Pending };
+        let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
         match reply {
             Reply::Time(now) => Poll::Ready(self.interval.ticked(now)),
             other => unexpected(self.trap.request(), other),

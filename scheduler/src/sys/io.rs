@@ -14,6 +14,10 @@ pub(crate) fn wait(
     let mut answers = Answers::new();
     let Kernel { sources, ring, driver, .. } = kernel;
     let fate = sources.wait(ring, &mut **driver, call, (target, direction), &mut answers);
+    // Blocked before the others are told: a waker of theirs may drop this very call.
+    if let Fate::Block(on) = fate {
+        kernel.ring.block(call, on);
+    }
     kernel.answer_all(answers);
     fate
 }

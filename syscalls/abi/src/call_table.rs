@@ -2,8 +2,11 @@
 //! linked through it, so that joining and leaving a queue of any length is O(1).
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::task::Waker;
+
+use smallvec::SmallVec;
 
 use crate::call::{Reply, Syscall};
 use crate::id::{CallId, SourceId, TaskId};
@@ -126,8 +129,8 @@ impl ListHead {
 
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// 0 while the slot is free.
-    serial: u64,
+    /// `None` while the slot is free.
+    serial: Option<NonZeroU64>,
     pub(crate) task: Option<TaskId>,
     pub(crate) request: Syscall,
     pub(crate) state: CallState,
@@ -147,12 +150,25 @@ pub(crate) struct CallTable {
     slots: Vec<Call>,
     free: u32,
     live: usize,
-    last_serial: u64,
+    last_serial: NonZeroU64,
+    /// The trap register: calls submitted and not yet served. Usually there is one; what is behind
+    /// it stands in `register`.
+    first: Option<CallId>,
+    register: SmallVec<[CallId; 4]>,
 }
 
 impl CallTable {
-    pub(crate) const fn new() -> CallTable {
-        CallTable { slots: Vec::new(), free: NONE, live: 0, last_serial: 0 }
+    pub(crate) fn new() -> CallTable {
+        let register = SmallVec::new();
+        let first = None;
+        CallTable {
+            slots: Vec::new(),
+            free: NONE,
+            live: 0,
+            last_serial: NonZeroU64::MIN,
+            first,
+            register,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -160,67 +176,123 @@ impl CallTable {
     }
 
     /// Takes everything out; serials go on where they were.
-    pub(crate) fn clear(&mut self) -> impl Sized + use<> {
+    pub(crate) fn clear(&mut self) -> Vec<Call> {
         self.free = NONE;
         self.live = 0;
+        self.first = None;
+        self.register = SmallVec::new();
         std::mem::take(&mut self.slots)
     }
 
+    /// Takes a slot, and writes the call into the trap register.
     #[inline]
-    pub(crate) fn insert(
+    pub(crate) fn submit(
         &mut self,
         task: TaskId,
         request: Syscall,
         site: &'static Location<'static>,
-        waker: Option<Waker>,
-        beside: Beside,
     ) -> CallId {
-        self.last_serial += 1;
+        self.last_serial = self.last_serial.saturating_add(1);
         self.live += 1;
         let serial = self.last_serial;
-        let state = CallState::Submitted;
         let place = self.free;
-        if let Some(slot) = self.slots.get_mut(place as usize) {
-            self.free = slot.next;
-            slot.serial = serial;
-            slot.task = Some(task);
-            slot.request = request;
-            slot.state = state;
-            slot.site = site;
-            // A free slot holds neither, so nothing is dropped here.
-            if waker.is_some() {
-                slot.waker = waker;
-            }
-            if !matches!(beside, Beside::Nothing) {
-                slot.beside = beside;
-            }
-            return CallId { place, serial };
+        let id = CallId { place, serial };
+        let Some(slot) = self.slots.get_mut(place as usize) else {
+            return self.submit_in_new_slot(task, request, site);
+        };
+        self.free = slot.next;
+        slot.serial = Some(serial);
+        slot.task = Some(task);
+        slot.request = request;
+        slot.state = CallState::Submitted;
+        slot.site = site;
+        match self.first {
+            None => self.first = Some(id),
+            Some(_) => self.register_another(id),
         }
+        id
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn submit_in_new_slot(
+        &mut self,
+        task: TaskId,
+        request: Syscall,
+        site: &'static Location<'static>,
+    ) -> CallId {
         let place = u32::try_from(self.slots.len()).expect("fewer than 2^32 calls in flight");
-        let task = Some(task);
-        let (prev, next) = (NONE, NONE);
-        self.slots.push(Call { serial, task, request, state, site, waker, beside, prev, next });
-        CallId { place, serial }
+        let id = CallId { place, serial: self.last_serial };
+        self.slots.push(Call {
+            serial: Some(id.serial),
+            task: Some(task),
+            request,
+            state: CallState::Submitted,
+            site,
+            waker: None,
+            beside: Beside::Nothing,
+            prev: NONE,
+            next: NONE,
+        });
+        match self.first {
+            None => self.first = Some(id),
+            Some(_) => self.register_another(id),
+        }
+        id
+    }
+
+    #[inline(never)]
+    fn register_another(&mut self, id: CallId) {
+        self.register.push(id);
+    }
+
+    /// Takes the next call out of the trap register. Those dropped meanwhile are passed over.
+    #[inline]
+    pub(crate) fn next_submitted(&mut self) -> Option<(CallId, &Call)> {
+        let mut id = self.first?;
+        while self.get(id).is_none() {
+            self.shift_register();
+            id = self.first?;
+        }
+        if self.register.is_empty() {
+            self.first = None;
+        } else {
+            self.shift_register();
+        }
+        Some((id, &self.slots[id.place as usize]))
+    }
+
+    #[inline(never)]
+    fn shift_register(&mut self) {
+        self.first = if self.register.is_empty() { None } else { Some(self.register.remove(0)) };
+    }
+
+    pub(crate) fn register_is_empty(&self) -> bool {
+        self.first.is_none() && self.register.is_empty()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
-        self.slots.get_mut(id.place as usize).filter(|call| call.serial == id.serial)
+        self.slots.get_mut(id.place as usize).filter(|call| call.serial == Some(id.serial))
     }
 
     #[inline]
     pub(crate) fn get(&self, id: CallId) -> Option<&Call> {
-        self.slots.get(id.place as usize).filter(|call| call.serial == id.serial)
+        self.slots.get(id.place as usize).filter(|call| call.serial == Some(id.serial))
     }
 
     /// Frees the slot of a live call, which is in no list.
     #[inline]
-    pub(crate) fn free(&mut self, id: CallId) -> Leftover {
+    pub(crate) fn free(&mut self, id: CallId) -> Option<Leftover> {
         let free = self.free;
         let call = self.get_mut(id).expect("only a live call is freed (no-orphan)");
-        call.serial = 0;
+        call.serial = None;
         call.next = free;
-        let leftover = (call.waker.take(), std::mem::take(&mut call.beside));
+        let leftover = if call.waker.is_none() && matches!(call.beside, Beside::Nothing) {
+            None
+        } else {
+            Some(call.take_leftover())
+        };
         self.free = id.place;
         self.live -= 1;
         leftover
@@ -253,7 +325,7 @@ impl CallTable {
 
     pub(crate) fn front(&self, list: &ListHead) -> Option<CallId> {
         let call = self.slots.get(list.head as usize)?;
-        Some(CallId { place: list.head, serial: call.serial })
+        Some(CallId { place: list.head, serial: call.serial? })
     }
 
     pub(crate) fn pop_front(&mut self, list: &mut ListHead) -> Option<CallId> {
@@ -267,23 +339,25 @@ impl CallTable {
         let mut at = list.head;
         std::iter::from_fn(move || {
             let call = self.slots.get(at as usize)?;
-            let id = CallId { place: at, serial: call.serial };
+            let id = CallId { place: at, serial: call.serial? };
             at = call.next;
             Some(id)
         })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &Call)> {
-        let live = |(place, call): (usize, _)| {
-            (CallId { place: place as u32, serial: Call::serial(call) }, call)
-        };
-        self.slots.iter().enumerate().filter(|(_, call)| call.serial != 0).map(live)
+        self.slots.iter().enumerate().filter_map(|(place, call)| {
+            let serial = call.serial?;
+            Some((CallId { place: place as u32, serial }, call))
+        })
     }
 }
 
 impl Call {
-    fn serial(&self) -> u64 {
-        self.serial
+    #[cold]
+    #[inline(never)]
+    fn take_leftover(&mut self) -> Leftover {
+        (self.waker.take(), std::mem::take(&mut self.beside))
     }
 
     /// The source that an I/O call is about, if it is one of the library's.

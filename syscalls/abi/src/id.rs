@@ -62,7 +62,7 @@ impl fmt::Debug for TaskId {
 /// Names a call in flight: its place in the call table and a serial that no other call ever has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId {
-    pub(crate) serial: u64,
+    pub(crate) serial: NonZeroU64,
     pub(crate) place: u32,
 }
 
@@ -70,7 +70,7 @@ impl CallId {
     /// The call's number; it rises with every call a ring ever carried.
     #[must_use]
     pub fn serial(self) -> u64 {
-        self.serial
+        self.serial.get()
     }
 }
 

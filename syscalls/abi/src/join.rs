@@ -109,7 +109,7 @@ impl<T: 'static> Future for JoinHandle<T> {
             );
         }
         let trap = self.trap.as_mut().expect("it was put there above");
-        let Poll::Ready((reply, _)) = trap.poll_reply(cx) else { return Poll::Pending };
+        let Poll::Ready(reply) = trap.poll_reply(cx) else { return Poll::Pending };
         let outcome = match reply {
             Reply::Outcome(key) => self.ring.take_outcome(key, task),
             _ => None,

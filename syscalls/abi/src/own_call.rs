@@ -132,13 +132,15 @@ pub trait ErasedOwnCall: Any {
 }
 
 struct Carrier<C: OwnCall> {
+    /// Asked for once, in the task: it is foreign code.
+    name: &'static str,
     call: C,
     reply: Option<C::Reply>,
 }
 
 impl<C: OwnCall> ErasedOwnCall for Carrier<C> {
     fn name(&self) -> &'static str {
-        self.call.name()
+        self.name
     }
 
     fn serve(&mut self, kernel: &mut dyn KernelFace, call: CallId) -> Verdict {
@@ -175,7 +177,7 @@ impl<C: OwnCall> ErasedOwnCall for Carrier<C> {
 #[track_caller]
 pub fn own_call<C: OwnCall>(call: C) -> OwnTrap<C> {
     OwnTrap {
-        call: Some(Box::new(Carrier { call, reply: None })),
+        call: Some(Box::new(Carrier { name: call.name(), call, reply: None })),
         trap: Trap::new(Syscall::Own, Location::caller()),
         kind: PhantomData,
     }
@@ -203,7 +205,8 @@ impl<C: OwnCall> Future for OwnTrap<C> {
             self.trap.submit(Beside::Own(call), cx);
             return Poll::Pending;
         }
-        let Poll::Ready((_, beside)) = self.trap.poll_reply(cx) else { return Poll::Pending };
+        let polled = self.trap.poll_reply_and_beside(cx);
+        let Poll::Ready((_, beside)) = polled else { return Poll::Pending };
         let Beside::Own(call) = beside else {
             panic!("the kernel lost a call of the program's own")
         };

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
-use smallvec::SmallVec;
 
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{Booking, CallInfo, CallState, CallTable, ListHead, On};
@@ -48,8 +47,10 @@ pub struct Ring {
     budget: Cell<u32>,
     /// The state of the scheduler's random numbers.
     random: Cell<u64>,
-    /// The trap register: calls submitted and not yet served.
-    register: RefCell<SmallVec<[CallId; 4]>>,
+    /// Whether anything stands in the trap register.
+    has_submitted: Cell<bool>,
+    /// Whether anything has been posted.
+    has_posts: Cell<bool>,
     posts: RefCell<VecDeque<Post>>,
     pub(crate) calls: RefCell<CallTable>,
     pub(crate) queues: RefCell<Slab<QueueEntry>>,
@@ -126,6 +127,7 @@ impl Ring {
     #[inline]
     pub fn post(&self, post: Post) {
         self.posts.borrow_mut().push_back(post);
+        self.has_posts.set(true);
     }
 
     /// Takes one unit of the running task's quantum, for an operation that succeeded without a
@@ -164,41 +166,56 @@ impl Ring {
     pub(crate) fn submit(
         request: Syscall,
         site: &'static Location<'static>,
-        beside: Beside,
         cx: &Context<'_>,
     ) -> (&'static Ring, CallId) {
-        let ring = Ring::of_running_task();
+        let Some(ring) = current() else { outside_a_task() };
         let Some(task) = ring.running.get() else { outside_a_task() };
-        let own = ptr::eq(cx.waker().data(), ring.waker_data.get());
-        let waker = if own { None } else { Some(cx.waker().clone()) };
-        let id = ring.calls.borrow_mut().insert(task, request, site, waker, beside);
-        ring.register.borrow_mut().push(id);
+        let id = ring.calls.borrow_mut().submit(task, request, site);
+        ring.has_submitted.set(true);
+        if !ptr::eq(cx.waker().data(), ring.waker_data.get()) {
+            ring.rebook(id, cx);
+        }
         (ring, id)
+    }
+
+    /// Lays something bulky beside a request that was just submitted.
+    pub(crate) fn lay_beside(&self, id: CallId, beside: Beside) {
+        let mut calls = self.calls.borrow_mut();
+        let call = calls.get_mut(id).expect("a call that is submitted is in flight");
+        call.beside = beside;
     }
 
     /// Takes the reply, if it is there; else books the call to whoever polls it now.
     #[inline]
-    pub(crate) fn poll_call(&'static self, id: CallId, cx: &Context<'_>) -> Poll<(Reply, Beside)> {
+    pub(crate) fn poll_call(&'static self, id: CallId, cx: &Context<'_>) -> Poll<Reply> {
         let mut calls = self.calls.borrow_mut();
-        match calls.get_mut(id) {
-            Some(call) => match call.state {
-                CallState::Answered(reply) => {
-                    let (waker, beside) = calls.free(id);
-                    drop(calls);
-                    drop(waker);
-                    Poll::Ready((reply, beside))
-                }
-                _ => {
-                    drop(calls);
-                    self.rebook(id, cx);
-                    Poll::Pending
-                }
-            },
-            None => {
-                drop(calls);
-                scheduler_is_gone()
-            }
+        let Some(call) = calls.get_mut(id) else { scheduler_is_gone() };
+        if let CallState::Answered(reply) = call.state {
+            let leftover = calls.free(id);
+            drop(calls);
+            drop(leftover);
+            return Poll::Ready(reply);
         }
+        drop(calls);
+        self.rebook(id, cx);
+        Poll::Pending
+    }
+
+    /// The same with what lies beside the reply.
+    pub(crate) fn poll_call_and_beside(
+        &'static self,
+        id: CallId,
+        cx: &Context<'_>,
+    ) -> Poll<(Reply, Beside)> {
+        let mut calls = self.calls.borrow_mut();
+        let beside = match calls.get_mut(id) {
+            Some(call) if matches!(call.state, CallState::Answered(_)) => {
+                std::mem::take(&mut call.beside)
+            }
+            _ => Beside::Nothing,
+        };
+        drop(calls);
+        self.poll_call(id, cx).map(|reply| (reply, beside))
     }
 
     #[inline(never)]
@@ -241,10 +258,10 @@ impl Ring {
             }
             CallState::Blocked(on) => {
                 call.state = CallState::Withdrawn(on);
-                let waker = call.waker.take();
+                let leftover = (call.waker.take(), std::mem::take(&mut call.beside));
                 drop(calls);
                 self.post(Post::Withdraw(id));
-                drop(waker);
+                drop(leftover);
                 return;
             }
             CallState::Withdrawn(_) => return,
@@ -338,7 +355,8 @@ impl KernelRing {
                 waker_data: Cell::new(ptr::null()),
                 budget: Cell::new(0),
                 random: Cell::new(0),
-                register: RefCell::default(),
+                has_submitted: Cell::new(false),
+                has_posts: Cell::new(false),
                 posts: RefCell::default(),
                 calls: RefCell::new(CallTable::new()),
                 queues: RefCell::default(),
@@ -401,28 +419,33 @@ impl KernelRing {
     /// dropped meanwhile are passed over.
     #[inline]
     pub fn next_trap(&self) -> Option<Submitted> {
-        let mut register = self.ring.register.borrow_mut();
-        while !register.is_empty() {
-            // Usually there is one; `remove` moves what is behind it.
-            let id = if register.len() == 1 { register.pop()? } else { register.remove(0) };
-            if let Some(call) = self.ring.calls.borrow().get(id) {
-                return Some(Submitted { id, request: call.request, site: call.site });
-            }
+        if !self.ring.has_submitted.get() {
+            return None;
         }
-        None
+        let mut calls = self.ring.calls.borrow_mut();
+        let Some((id, call)) = calls.next_submitted() else {
+            self.ring.has_submitted.set(false);
+            return None;
+        };
+        let trap = Submitted { id, request: call.request, site: call.site };
+        if calls.register_is_empty() {
+            self.ring.has_submitted.set(false);
+        }
+        Some(trap)
     }
 
     /// Takes the next post.
-    #[inline]
     pub fn next_post(&self) -> Option<Post> {
-        self.ring.posts.borrow_mut().pop_front()
+        let post = self.ring.posts.borrow_mut().pop_front();
+        self.ring.has_posts.set(post.is_some());
+        post
     }
 
     /// Whether there are posts to be served.
     #[must_use]
     #[inline]
     pub fn has_posts(&self) -> bool {
-        !self.ring.posts.borrow().is_empty()
+        self.ring.has_posts.get()
     }
 
     /// Writes the reply of a call in flight, and says whom to resume. `None` if the call is gone,
@@ -433,7 +456,28 @@ impl KernelRing {
         let call = calls.get_mut(id)?;
         match call.state {
             CallState::Submitted | CallState::Blocked(_) => call.state = CallState::Answered(reply),
-            CallState::Queued(_) | CallState::Withdrawn(_) | CallState::Answered(_) => return None,
+            // Its future was dropped in this very turn, and it has just been taken out of where it
+            // waited: there is nothing left to forget but the slot.
+            CallState::Withdrawn(_) => {
+                call.state = CallState::Withdrawn(On::Own);
+                return None;
+            }
+            CallState::Queued(_) | CallState::Answered(_) => return None,
+        }
+        Some(Booking { task: call.task, waker: call.waker.take() })
+    }
+
+    /// Writes the reply of a call that `caller` has just made. `None` if the caller itself waits
+    /// for it, which is usual; else whom to resume.
+    #[inline]
+    pub fn answer_caller(&self, id: CallId, reply: Reply, caller: TaskId) -> Option<Booking> {
+        let mut calls = self.ring.calls.borrow_mut();
+        let call = calls.get_mut(id)?;
+        if matches!(call.state, CallState::Submitted) {
+            call.state = CallState::Answered(reply);
+        }
+        if call.waker.is_none() && call.task == Some(caller) {
+            return None;
         }
         Some(Booking { task: call.task, waker: call.waker.take() })
     }
@@ -447,7 +491,9 @@ impl KernelRing {
 
     /// Notes what a call is blocked on.
     pub fn block(&self, id: CallId, on: On) {
-        if let Some(call) = self.ring.calls.borrow_mut().get_mut(id) {
+        if let Some(call) = self.ring.calls.borrow_mut().get_mut(id)
+            && matches!(call.state, CallState::Submitted | CallState::Queued(_))
+        {
             call.state = CallState::Blocked(on);
         }
     }
@@ -532,6 +578,12 @@ impl KernelRing {
         self.ring.take_outcome(key, task)
     }
 
+    /// Takes all outcomes: the scheduler is being dropped.
+    #[must_use]
+    pub fn take_outcomes(&self) -> Vec<Outcome> {
+        self.ring.outcomes.take().into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
     /// Whether the handle has yet to take this outcome.
     #[must_use]
     pub fn has_outcome(&self, key: u32, task: TaskId) -> bool {
@@ -580,8 +632,8 @@ impl KernelRing {
     /// # Panics
     /// If it does not hold.
     pub fn check(&self) {
-        assert!(self.ring.register.borrow().is_empty(), "no-orphan: a call was left unserved");
         let calls = self.ring.calls.borrow();
+        assert!(calls.register_is_empty(), "no-orphan: a call was left unserved");
         for (place, queue) in self.ring.queues.borrow().iter() {
             queue.check(place, &calls);
         }
@@ -616,19 +668,30 @@ impl Drop for KernelRing {
         let ring = self.ring;
         ring.life.set(0);
         ring.running.set(None);
-        ring.register.take();
+        ring.has_submitted.set(false);
+        ring.has_posts.set(false);
         // Whatever their destructors post goes, too; a second round sees to it.
         for _ in 0..2 {
-            let calls = ring.calls.borrow_mut().clear();
-            let posts = ring.posts.take();
-            let outcomes = ring.outcomes.take();
-            let queues = ring.queues.take();
             ring.sources.borrow_mut().clear();
-            // A destructor that panics must not keep the ring from being recycled.
-            let dropped =
-                std::panic::AssertUnwindSafe(move || drop((calls, posts, outcomes, queues)));
-            let _ = std::panic::catch_unwind(dropped).map_err(std::mem::forget);
+            let (calls, posts) = (ring.calls.borrow_mut().clear(), ring.posts.take());
+            let (outcomes, queues) = (ring.outcomes.take(), ring.queues.take());
+            drop_each(calls);
+            drop_each(posts);
+            drop_each(outcomes);
+            drop_each(queues);
+            ring.has_posts.set(false);
         }
         let _ = RETIRED.try_with(|retired| retired.borrow_mut().push(ring));
+    }
+}
+
+/// Drops one after the other, so that a destructor that panics spoils no other.
+fn drop_each<T>(things: impl IntoIterator<Item = T>) {
+    for thing in things {
+        let dropped = std::panic::AssertUnwindSafe(move || drop(thing));
+        if let Err(payload) = std::panic::catch_unwind(dropped) {
+            // Its own destructor may panic, too.
+            std::mem::forget(payload);
+        }
     }
 }

@@ -64,12 +64,13 @@ impl Trap {
         matches!(self.phase, Phase::Unborn)
     }
 
-    /// Polls for the reply, and for what lies beside it.
+    /// Polls for the reply.
     #[inline]
-    pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<(Reply, Beside)> {
+    pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
         match self.phase {
             Phase::Unborn => {
-                self.submit(Beside::Nothing, cx);
+                let (ring, id) = Ring::submit(self.request, self.site, cx);
+                self.phase = Phase::InFlight(ring, id);
                 Poll::Pending
             }
             Phase::InFlight(ring, id) => {
@@ -83,12 +84,25 @@ impl Trap {
         }
     }
 
+    /// Polls for the reply, and for what lies beside it.
+    pub fn poll_reply_and_beside(&mut self, cx: &mut Context<'_>) -> Poll<(Reply, Beside)> {
+        let Phase::InFlight(ring, id) = self.phase else {
+            return self.poll_reply(cx).map(|reply| (reply, Beside::Nothing));
+        };
+        let polled = ring.poll_call_and_beside(id, cx);
+        if polled.is_ready() {
+            self.phase = Phase::Taken;
+        }
+        polled
+    }
+
     /// Submits the call with something bulky beside the request: the first poll of a future that
     /// has more to ask than 16 bytes.
     #[inline]
     pub fn submit(&mut self, beside: Beside, cx: &Context<'_>) {
-        let (ring, id) = Ring::submit(self.request, self.site, beside, cx);
+        let (ring, id) = Ring::submit(self.request, self.site, cx);
         self.phase = Phase::InFlight(ring, id);
+        ring.lay_beside(id, beside);
     }
 
     /// The future of a spawn is gone: if the task was started, and nobody took its id, it runs on
@@ -101,7 +115,7 @@ impl Trap {
 
     /// The same for a request that was not known when the call was made.
     pub(crate) fn submit_request(&mut self, request: Syscall, cx: &Context<'_>) -> CallId {
-        let (ring, id) = Ring::submit(request, self.site, Beside::Nothing, cx);
+        let (ring, id) = Ring::submit(request, self.site, cx);
         self.request = request;
         self.phase = Phase::InFlight(ring, id);
         id
@@ -128,7 +142,7 @@ impl Future for Trap {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
-        self.poll_reply(cx).map(|(reply, _)| reply)
+        self.poll_reply(cx)
     }
 }
 

@@ -299,7 +299,7 @@ impl Future for Park<'_> {
             return Poll::Pending;
         }
         let ring = self.trap.ring();
-        let Poll::Ready((reply, _)) = self.trap.poll_reply(cx) else { return Poll::Pending };
+        let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
         if let (Reply::Token, Syscall::Park(id), Some(ring)) = (reply, self.trap.request(), ring) {
             ring.token_taken(id);
         }
