@@ -1,0 +1,198 @@
+//! A connection.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::panic::Location;
+
+use crate::net::poll::Polled;
+use crate::net::source::Source;
+
+/// A TCP connection.
+///
+/// Its operations take `&self`: several tasks may use it at once, and it splits into halves
+/// ([`split`](TcpStream::split), [`into_split`](TcpStream::into_split)). An idle connection that
+/// waits in [`readable`](TcpStream::readable) needs no buffer.
+///
+/// It stays on its thread. It may be made and dropped outside a scheduler, and used under one after
+/// the other.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::io::{Read, Write};
+/// use trapline::net::TcpStream;
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let addr = listener.local_addr()?;
+/// let peer = std::thread::spawn(move || {
+///     let (mut peer, _) = listener.accept().unwrap();
+///     let mut line = String::new();
+///     peer.read_to_string(&mut line).unwrap();
+///     peer.write_all(line.to_uppercase().as_bytes()).unwrap();
+/// });
+///
+/// let stream = TcpStream::connect(addr).await?;
+/// stream.write_all(b"trap").await?;
+/// stream.shutdown(std::net::Shutdown::Write)?;
+/// let mut answer = [0; 4];
+/// stream.read_exact(&mut answer).await?;
+/// assert_eq!(&answer, b"TRAP");
+/// # peer.join().unwrap();
+/// # std::io::Result::Ok(()) }).unwrap().unwrap();
+/// ```
+pub struct TcpStream {
+    /// The traps of `AsyncRead` and `AsyncWrite` between two polls. They go before the source.
+    pub(crate) polled: RefCell<Option<Box<Polled>>>,
+    pub(crate) source: Source<std::net::TcpStream>,
+    /// Where it was connected or accepted: the line shown for the traits, which have no caller.
+    pub(crate) site: &'static Location<'static>,
+}
+
+impl TcpStream {
+    pub(crate) fn of(stream: std::net::TcpStream, site: &'static Location<'static>) -> TcpStream {
+        TcpStream::from_source(Source::new(stream), site)
+    }
+
+    pub(crate) fn from_source(
+        source: Source<std::net::TcpStream>,
+        site: &'static Location<'static>,
+    ) -> TcpStream {
+        TcpStream { polled: RefCell::default(), source, site }
+    }
+
+    /// Takes over a stream of the standard library, and makes it nonblocking.
+    ///
+    /// # Errors
+    /// What `fcntl(2)` says.
+    #[track_caller]
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nonblocking(true)?;
+        Ok(TcpStream::of(stream, Location::caller()))
+    }
+
+    /// Gives the stream back to the standard library, blocking again.
+    ///
+    /// # Errors
+    /// What `fcntl(2)` says; the stream is closed then.
+    pub fn into_std(self) -> io::Result<std::net::TcpStream> {
+        drop(self.polled);
+        let stream = self.source.into_inner();
+        stream.set_nonblocking(false)?;
+        Ok(stream)
+    }
+
+    /// Reads into `buf` if there is something to read now.
+    ///
+    /// Where it is known that there is not, no system call is made. Outside a task, and before the
+    /// first wait, it is always tried.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// # use trapline::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (stream, _) = listener.accept().await?;
+    /// # client.write_all(b"hello").await?;
+    /// // No buffer is held while the connection is idle.
+    /// let word = loop {
+    ///     stream.readable().await?;
+    ///     let mut buf = [0; 512];
+    ///     match stream.try_read(&mut buf) {
+    ///         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+    ///         read => break buf[..read?].to_vec(),
+    ///     }
+    /// };
+    /// assert_eq!(word, b"hello");
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is nothing; those of [`read`](TcpStream::read).
+    ///
+    /// # Cost
+    /// One system call or none, no trap. What it reads counts to the quantum, but it never yields.
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        use crate::net::read::read_now;
+        // The loop in `try_now` ends with a buffer used once.
+        let buf = RefCell::new(buf);
+        self.source.try_now(trapline_abi::Direction::Read, || {
+            read_now(&self.source, &mut buf.borrow_mut())
+        })
+    }
+
+    /// Writes of `buf` what there is room for now, and says how much.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room; those of [`write`](TcpStream::write).
+    ///
+    /// # Cost
+    /// As for [`try_read`](TcpStream::try_read).
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        use crate::net::write::write_now;
+        self.source.try_now(trapline_abi::Direction::Write, || write_now(&self.source, buf))
+    }
+
+    /// Shuts down the reading side, the writing side, or both. The descriptor stays open.
+    ///
+    /// The peer reads the end of the stream once it has read what was written before. Own tasks
+    /// that wait to read are woken and get `Ok(0)` where the reading side is shut down.
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection is gone already.
+    ///
+    /// # Cost
+    /// One system call, no trap.
+    ///
+    /// # Kin
+    /// `shutdown(2)`.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.get().shutdown(how)
+    }
+
+    /// Closes the connection, as dropping it does: at once. What was written is still sent.
+    ///
+    /// # Cost
+    /// One system call, no trap.
+    pub fn close(self) {}
+
+    /// The address of the peer.
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get().peer_addr()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get().local_addr()
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpStream")
+            .field("fd", &self.as_raw_fd())
+            .field("peer", &self.peer_addr().ok())
+            .finish_non_exhaustive()
+    }
+}
+
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.get().as_fd()
+    }
+}
+
+impl AsRawFd for TcpStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.get().as_raw_fd()
+    }
+}
