@@ -70,7 +70,9 @@ impl Kernel {
         if held(self.held_hint, self) {
             return true;
         }
-        let found = self.tasks.iter().map(|(place, _)| place).find(|&place| held(place, self));
+        // From the hint on, then from the start: tasks answered in turn are found in turn.
+        let places = (self.held_hint..self.tasks.capacity()).chain(0..self.held_hint);
+        let found = { places }.find(|&place| held(place, self));
         self.held_hint = found.unwrap_or(0);
         found.is_some()
     }

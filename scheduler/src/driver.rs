@@ -28,6 +28,15 @@ pub enum Until {
     Forever,
 }
 
+/// What ended a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waited {
+    /// The time was up, and nothing had happened.
+    TimedOut,
+    /// Something happened, or may have: an event, a wake-up, a signal.
+    Woken,
+}
+
 /// Which readiness a registration is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interest {
@@ -75,11 +84,11 @@ pub trait Driver: fmt::Debug {
     /// What the operating system says.
     fn deregister(&mut self, fd: RawFd) -> io::Result<()>;
 
-    /// Waits, and appends what happened to `events`.
+    /// Waits, and appends what happened to `events`. Says whether the time was up.
     ///
     /// # Errors
     /// What the operating system says; an interruption by a signal is no error.
-    fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<()>;
+    fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<Waited>;
 
     /// Ends a wait from another thread.
     fn unparker(&self) -> Arc<dyn Unpark>;

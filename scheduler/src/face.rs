@@ -28,7 +28,7 @@ impl Scheduler {
     }
 
     pub(crate) fn of(kernel: Kernel) -> Scheduler {
-        Scheduler { kernel, further: Vec::new(), steps: 0 }
+        Scheduler { kernel }
     }
 
     /// Starts a task. It stands at the back of the ready queue.
@@ -91,6 +91,13 @@ impl Scheduler {
         &self.kernel.woken
     }
 
+    /// The ready queue, first to last. A task whose dispatch is not over goes on before them.
+    #[must_use]
+    pub fn ready(&self) -> Vec<TaskId> {
+        let Kernel { ready, tasks, .. } = &self.kernel;
+        ready.places(tasks).map(|place| tasks[place].id).collect()
+    }
+
     /// How many tasks live, daemons too.
     #[must_use]
     pub fn task_count(&self) -> usize {
@@ -129,12 +136,16 @@ impl Scheduler {
     }
 
     pub(crate) fn further_calls(&self, step: &Step) -> &[(u32, Submitted, Fate)] {
-        let first = self.further.iter().position(|(number, ..)| *number == step.number);
-        if step.number == self.steps { first.map_or(&[], |at| &self.further[at..]) } else { &[] }
+        let first = self.kernel.further.iter().position(|(number, ..)| *number == step.number);
+        if step.number == self.kernel.steps {
+            first.map_or(&[], |at| &self.kernel.further[at..])
+        } else {
+            &[]
+        }
     }
 
     pub(crate) fn woken_in(&self, step: &Step) -> &[TaskId] {
-        if step.number == self.steps { &self.kernel.woken } else { &[] }
+        if step.number == self.kernel.steps { &self.kernel.woken } else { &[] }
     }
 }
 

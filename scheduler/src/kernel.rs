@@ -21,6 +21,7 @@ use crate::ready::ReadyQueue;
 use crate::report::Failure;
 use crate::scheduler::{Ask, Root};
 use crate::sources::{Answers, Sources};
+use crate::step::Step;
 use crate::syscall_table;
 use crate::task::{Exit, State, Task};
 use crate::timers::Timers;
@@ -98,6 +99,12 @@ pub(crate) struct Kernel {
     /// Room for the driver's events, kept from look to look.
     pub(crate) io_events: Vec<IoEvent>,
     pub(crate) driver_error: Option<io::Error>,
+    /// Steps taken, so that a step knows whether it is the latest. It wraps.
+    pub(crate) steps: u32,
+    /// What the latest steps served beside their first calls, by number of the step.
+    pub(crate) further: Vec<(u32, Submitted, Fate)>,
+    /// The payload of the poll that has just panicked.
+    unwound: Option<Box<dyn Any + Send>>,
 }
 
 impl Kernel {
@@ -136,6 +143,9 @@ impl Kernel {
             unchecked_steps: 0,
             io_events: Vec::new(),
             driver_error: None,
+            steps: 0,
+            further: Vec::new(),
+            unwound: None,
         }
     }
 }
@@ -171,7 +181,32 @@ impl Sequence {
     }
 }
 
-/// How a poll ended a task.
+/// What became of the calls of one step, taken together.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Served {
+    /// One of them was answered.
+    answered: bool,
+    /// One of them sends its caller to the back.
+    yielded: bool,
+}
+
+impl Served {
+    #[inline]
+    pub(crate) fn note(&mut self, fate: Fate) {
+        self.answered |= matches!(fate, Fate::Answer(_) | Fate::Yield(_));
+        self.yielded |= matches!(fate, Fate::Yield(_));
+    }
+}
+
+/// What a poll came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Polled {
+    Pending,
+    /// The task has ended: it returned, or its panic lies in `Kernel::unwound`.
+    Ended,
+}
+
+/// How a task ends.
 #[derive(Debug)]
 pub(crate) enum End {
     Returned,
@@ -258,6 +293,7 @@ impl Kernel {
     #[inline]
     pub(crate) fn begin_step(&mut self) -> Entered {
         let entered = self.ring.enter();
+        self.steps = self.steps.wrapping_add(1);
         self.woken.clear();
         if self.ring.has_posts() {
             self.cause = Cause::Program;
@@ -291,7 +327,7 @@ impl Kernel {
 
     /// Polls the task once.
     #[inline]
-    pub(crate) fn resume(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Option<End> {
+    pub(crate) fn resume(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
         let Kernel { tasks, ring, .. } = self;
         let task = &mut tasks[id.place()];
         self.cause = Cause::Task(id);
@@ -305,29 +341,34 @@ impl Kernel {
         }));
         ring.finish();
         match polled {
-            Ok(Poll::Pending) => None,
-            Ok(Poll::Ready(())) => Some(End::Returned),
-            Err(payload) => Some(End::Panicked(payload)),
+            Ok(Poll::Pending) => Polled::Pending,
+            Ok(Poll::Ready(())) => Polled::Ended,
+            Err(payload) => {
+                self.unwound = Some(payload);
+                Polled::Ended
+            }
         }
     }
 
     /// The poll has ended the task, unless a post of the same turn did so before.
-    pub(crate) fn end_resumed(&mut self, id: TaskId, end: End) -> Ended {
-        let ended = match &end {
-            End::Returned => Ended::Returned,
-            End::Panicked(_) => Ended::Panicked,
-            End::Killed => Ended::Killed,
+    #[inline(never)]
+    pub(crate) fn end_resumed(&mut self, id: TaskId) -> Ended {
+        let (ended, end) = match self.unwound.take() {
+            None => (Ended::Returned, End::Returned),
+            Some(payload) => (Ended::Panicked, End::Panicked(payload)),
         };
-        match self.find(id) {
-            Found::Live(_) => {
-                self.end(id, end);
-                ended
-            }
-            _ => {
-                self.guard(None, move || drop(end));
-                Ended::Killed
-            }
+        // Posts are served before the exit of the same turn: what killed the root comes first.
+        if let Some(doom) = self.root_doom.take_if(|_| self.root == Some(id)) {
+            self.guard(Some(id), move || drop(end));
+            self.end(id, doom);
+            return Ended::Killed;
         }
+        if let Found::Live(_) = self.find(id) {
+            self.end(id, end);
+            return ended;
+        }
+        self.guard(None, move || drop(end));
+        Ended::Killed
     }
 
     /// Serves one call: the handler decides, and this acts.
@@ -352,7 +393,8 @@ impl Kernel {
 
     /// The step is over: the task goes on, goes to the back, or is blocked.
     #[inline]
-    pub(crate) fn settle(&mut self, id: TaskId, answered: bool, yielded: bool) {
+    pub(crate) fn settle(&mut self, id: TaskId, served: Served) {
+        let Served { answered, yielded } = served;
         let Some(task) = self.tasks.get_mut(id.place()).filter(|task| task.id == id) else {
             self.current = None;
             return;
@@ -375,6 +417,35 @@ impl Kernel {
         }
     }
 
+    /// The step is complete: ends the root if it was killed, and checks the invariants.
+    #[inline]
+    pub(crate) fn end_step(&mut self, mut step: Step, root: Option<&mut Root<'_>>) -> Step {
+        if self.root_doom.is_some() {
+            self.bury_root(root);
+        }
+        step.woken = self.woken.len().min(usize::from(u16::MAX)) as u16;
+        if cfg!(debug_assertions) {
+            self.check_now_and_then();
+        }
+        step
+    }
+
+    /// Writes a call that was served into the step; those beside the first are kept for `show`.
+    #[inline]
+    pub(crate) fn note_served(&mut self, step: &mut Step, trap: Submitted, fate: Fate) {
+        if step.note(trap, fate) > 1 {
+            self.note_further(trap, fate);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_further(&mut self, trap: Submitted, fate: Fate) {
+        let latest = self.steps;
+        self.further.retain(|(step, ..)| *step == latest);
+        self.further.push((latest, trap, fate));
+    }
+
     /// Serves what was posted, in order, until nothing is left.
     #[inline]
     pub(crate) fn serve_posts(&mut self) {
@@ -394,7 +465,6 @@ impl Kernel {
 /// Waking.
 impl Kernel {
     /// Makes a blocked task ready; notes it of one that runs (one-place).
-    #[inline]
     pub(crate) fn make_ready(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id.place()).filter(|task| task.id == id) else {
             return;
@@ -423,6 +493,7 @@ impl Kernel {
         self.resume_booked(booking);
     }
 
+    #[inline(never)]
     pub(crate) fn resume_booked(&mut self, booking: Booking) {
         match booking.waker {
             Some(waker) => self.guard(booking.task, move || waker.wake()),

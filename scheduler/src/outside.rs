@@ -2,7 +2,7 @@
 
 use trapline_abi::Reply;
 
-use crate::driver::{IoEvent, Until};
+use crate::driver::{IoEvent, Until, Waited};
 use crate::kernel::Kernel;
 use crate::probe::{Cause, Event};
 use crate::sources::Answers;
@@ -13,16 +13,23 @@ const STALL_CHECK_NANOS: u64 = 1_000_000_000;
 
 impl Kernel {
     /// Looks at the outside; sleeps in the driver where nothing is ready.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn look_outside(&mut self) -> Step {
+        let event = self.look();
+        Step::without_task(event, self.steps)
+    }
+
+    fn look(&mut self) -> StepEvent {
         if self.live == 0 {
-            return Step::without_task(StepEvent::Finished);
+            return StepEvent::Finished;
         }
         self.dispatched = 0;
         self.cause = Cause::Outside;
         let mut answered = self.collect();
         if self.ready.is_empty() || self.sources.waiting() > 0 {
             match self.wait_for_events() {
-                Err(end) => return Step::without_task(end),
+                Err(end) => return end,
                 Ok(events) => answered += events,
             }
         }
@@ -30,7 +37,7 @@ impl Kernel {
         if self.probe.is_some() {
             self.tell(&Event::Outside { answered });
         }
-        Step::without_task(StepEvent::Outside { answered: answered as u32 })
+        StepEvent::Outside { answered: answered as u32 }
     }
 
     /// Empties the inbox, and answers the timers that are due.
@@ -65,10 +72,10 @@ impl Kernel {
         let until = if self.inbox.is_filled() { Until::Now } else { until };
         let waited = self.driver.wait(until, &mut events);
         self.inbox.awake();
-        if let Err(error) = waited {
+        let waited = waited.map_err(|error| {
             self.driver_error = Some(error);
-            return Err(StepEvent::DriverFailed);
-        }
+            StepEvent::DriverFailed
+        })?;
         let mut answered = 0;
         if must_wait {
             answered += self.collect();
@@ -76,8 +83,11 @@ impl Kernel {
         answered += self.deliver(&events);
         events.clear();
         self.io_events = events;
-        if let Until::Real(_) = until {
-            self.count_stall(answered)?;
+        match (until, waited) {
+            (Until::Real(_), Waited::TimedOut) if answered == 0 && self.ready.is_empty() => {
+                self.count_stall()?;
+            }
+            _ => self.stalled_seconds = 0,
         }
         Ok(answered)
     }
@@ -111,11 +121,7 @@ impl Kernel {
 
     /// A second has passed in which only a waker held elsewhere could have done anything. Says so
     /// the first time, and gives up at the limit.
-    fn count_stall(&mut self, answered: usize) -> Result<(), StepEvent> {
-        if answered > 0 || !self.ready.is_empty() || self.inbox.is_filled() {
-            self.stalled_seconds = 0;
-            return Ok(());
-        }
+    fn count_stall(&mut self) -> Result<(), StepEvent> {
         self.stalled_seconds = self.stalled_seconds.saturating_add(1);
         if self.stalled_seconds == 1 && self.probe.is_some() {
             let report = self.deadlock_report();

@@ -8,7 +8,7 @@ use crate::scheduler::{Ask, Root};
 
 impl Kernel {
     pub(crate) fn spawn_root(&mut self, site: &'static Location<'static>) -> Result<(), RunError> {
-        self.root_end = None;
+        (self.root_end, self.root_doom) = (None, None);
         let root = self.spawn(None, (false, false), None, site);
         self.root = Some(root.map_err(|_| RunError::TooManyTasks)?);
         Ok(())
@@ -21,6 +21,7 @@ impl Kernel {
         self.guard(id, || {
             let _ = root(Ask::Drop);
         });
+        self.root_doom = None;
     }
 
     /// Gives the root up, where it can no longer end by itself.
@@ -28,6 +29,6 @@ impl Kernel {
         let _entered = self.ring.enter();
         self.bury_root(Some(root));
         self.root = None;
-        self.root_end = None;
+        (self.root_end, self.root_doom) = (None, None);
     }
 }

@@ -6,9 +6,9 @@ use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use trapline_abi::{Ring, Submitted};
+use trapline_abi::Ring;
 
-use crate::kernel::{End, Fate, Kernel};
+use crate::kernel::{End, Kernel, Polled, Served};
 use crate::report::{RunError, RunReport};
 use crate::step::{Step, StepEvent};
 
@@ -24,10 +24,6 @@ use crate::step::{Step, StepEvent};
 /// ```
 pub struct Scheduler {
     pub(crate) kernel: Kernel,
-    /// What the last step served beside its first call.
-    pub(crate) further: Vec<(u32, Submitted, Fate)>,
-    /// Steps taken, so that a step knows whether it is the latest. It wraps.
-    pub(crate) steps: u32,
 }
 
 /// The loop.
@@ -59,47 +55,34 @@ impl Scheduler {
 
     fn turn(&mut self, mut root: Option<&mut Root<'_>>) -> Step {
         assert!(Ring::current().is_none(), "a task cannot step a scheduler");
-        self.steps = self.steps.wrapping_add(1);
         let kernel = &mut self.kernel;
         let _entered = kernel.begin_step();
-        // phase: outside
-        let Some(task) = kernel.pick() else {
-            let mut step = kernel.look_outside().numbered(self.steps);
-            self.finish_step(&mut step, root);
-            return step;
-        };
         // phase: pick
-        let mut step = Step::of(task, self.steps);
+        let Some(task) = kernel.pick() else {
+            // phase: outside
+            let step = kernel.look_outside();
+            return kernel.end_step(step, root);
+        };
+        let mut step = Step::of(task, kernel.steps);
         // phase: resume
-        let end = kernel.resume(task, root.as_deref_mut());
+        let polled = kernel.resume(task, root.as_deref_mut());
         kernel.serve_posts();
-        if let Some(end) = end {
-            step.event = StepEvent::Ended(kernel.end_resumed(task, end));
+        if polled == Polled::Ended {
+            step.event = StepEvent::Ended(kernel.end_resumed(task));
         }
-        let (mut answered, mut yielded) = (false, false);
+        let mut served = Served::default();
         // phase: trap
         while let Some(trap) = kernel.ring.next_trap() {
             // phase: serve
             let fate = kernel.serve(task, trap);
-            answered |= matches!(fate, Fate::Answer(_) | Fate::Yield(_));
-            yielded |= matches!(fate, Fate::Yield(_));
-            if step.note(trap, fate) > 1 {
-                note_further(&mut self.further, (self.steps, trap, fate));
-            }
+            served.note(fate);
+            kernel.note_served(&mut step, trap, fate);
         }
         // phase: settle
         kernel.serve_posts();
-        kernel.settle(task, answered, yielded);
-        self.finish_step(&mut step, root);
-        step
+        kernel.settle(task, served);
+        kernel.end_step(step, root)
     }
-}
-
-/// Keeps a call that a step served beside its first one, for `show`; forgets those of steps before.
-#[cold]
-fn note_further(further: &mut Vec<(u32, Submitted, Fate)>, call: (u32, Submitted, Fate)) {
-    further.retain(|(number, ..)| *number == call.0);
-    further.push(call);
 }
 
 /// What `block_on` is asked to do with its future.
@@ -176,18 +159,6 @@ impl Scheduler {
     /// Refuses to run inside a task of any scheduler on this thread.
     fn admit() -> Result<(), RunError> {
         if Ring::current().is_some() { Err(RunError::InsideTask) } else { Ok(()) }
-    }
-
-    #[inline]
-    fn finish_step(&mut self, step: &mut Step, root: Option<&mut Root<'_>>) {
-        let kernel = &mut self.kernel;
-        if kernel.root_doom.is_some() {
-            kernel.bury_root(root);
-        }
-        step.woken = kernel.woken.len().min(usize::from(u16::MAX)) as u16;
-        if cfg!(debug_assertions) {
-            kernel.check_now_and_then();
-        }
     }
 
     fn outcome_of(&mut self, last: Step) -> Result<RunReport, RunError> {

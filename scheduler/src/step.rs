@@ -59,12 +59,8 @@ impl Step {
         Step { task: Some(task), event: StepEvent::Waits, number, woken: 0, calls: 0 }
     }
 
-    pub(crate) fn without_task(event: StepEvent) -> Step {
-        Step { task: None, event, number: 0, woken: 0, calls: 0 }
-    }
-
-    pub(crate) fn numbered(self, number: u32) -> Step {
-        Step { number, ..self }
+    pub(crate) fn without_task(event: StepEvent, number: u32) -> Step {
+        Step { task: None, event, number, woken: 0, calls: 0 }
     }
 
     /// Notes a call that was served; says how many there are now.

@@ -157,6 +157,7 @@ impl TaskWaker {
 
     /// It has been taken out of the inbox.
     pub(crate) fn taken_from_inbox(&self) {
-        self.shared.queued.store(false, Ordering::SeqCst);
+        // A swap, not a store: it takes over what a thread published that found the flag set.
+        self.shared.queued.swap(false, Ordering::SeqCst);
     }
 }

@@ -130,8 +130,8 @@ trap_future! {
 /// At 2^24 live tasks.
 ///
 /// # Cancel safety
-/// Lossy: dropped before it is polled, nothing is started, and the future is dropped; dropped
-/// after that but before it is ready, the task runs detached.
+/// Lossy: dropped before it is polled, or in the same turn, nothing is started, and the future is
+/// dropped; dropped later but before it is ready, the task runs detached.
 ///
 /// # Cost
 /// One trap, O(1), one allocation.
@@ -201,6 +201,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if this.future.is_some() {
+            // Outside a task this panics, and nothing is lost.
+            let _ = Ring::of_running_task();
+        }
         if let Some(future) = this.future.take() {
             let options = std::mem::take(this.options);
             let daemon = options.is_daemon();

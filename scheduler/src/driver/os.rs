@@ -8,7 +8,7 @@ use std::time::Duration;
 use trapline_abi::Instant;
 
 use super::poller::Poller;
-use super::{Driver, Interest, IoEvent, Unpark, Until};
+use super::{Driver, Interest, IoEvent, Unpark, Until, Waited};
 
 /// When the clock of every OS driver began: at the first look at it, so that instants of all
 /// schedulers of a process compare.
@@ -50,7 +50,7 @@ impl Driver for OsDriver {
         self.poller.deregister(fd)
     }
 
-    fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<()> {
+    fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<Waited> {
         let timeout = match until {
             Until::Now => Some(Duration::ZERO),
             Until::Deadline(deadline) => Some(deadline - self.now()),

@@ -11,7 +11,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 use trapline_abi::Readiness;
 
-use super::{Interest, IoEvent, Unpark};
+use super::{Interest, IoEvent, Unpark, Waited};
 
 /// Events taken in one look. 1,024 of them are 12 KiB; more only lengthen the batch.
 const EVENTS: usize = 1024;
@@ -105,26 +105,25 @@ impl Poller {
         &mut self,
         timeout: Option<Duration>,
         events: &mut Vec<IoEvent>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Waited> {
         if timeout == Some(Duration::ZERO) && self.made.is_none() {
-            return Ok(());
+            return Ok(Waited::TimedOut);
         }
         let unparker = Arc::clone(&self.unparker);
         let (poll, happened) = self.made()?;
-        let timeout = match unparker.pending.swap(false, Ordering::SeqCst) {
-            true => Some(Duration::ZERO),
-            false => timeout,
-        };
+        let unparked = unparker.pending.swap(false, Ordering::SeqCst);
+        let timeout = if unparked { Some(Duration::ZERO) } else { timeout };
         match poll.poll(happened, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Waited::Woken),
             polled => polled?,
         }
         unparker.pending.store(false, Ordering::SeqCst);
+        let timed_out = happened.is_empty() && !unparked;
         let sources = happened.iter().filter(|event| event.token() != WAKE);
         events.extend(sources.map(|event| IoEvent {
             token: event.token().0 as u64,
             readiness: readiness_of(event),
         }));
-        Ok(())
+        Ok(if timed_out { Waited::TimedOut } else { Waited::Woken })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use trapline_abi::Instant;
 
 use super::poller::Poller;
-use super::{Driver, Interest, IoEvent, Unpark, Until};
+use super::{Driver, Interest, IoEvent, Unpark, Until, Waited};
 
 /// A driver whose clock stands still while anything can run, and jumps to the next deadline when
 /// nothing can.
@@ -48,17 +48,17 @@ impl Driver for SimulatedDriver {
         self.poller.deregister(fd)
     }
 
-    fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<()> {
+    fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<Waited> {
         match until {
             Until::Now => self.poller.wait(Some(Duration::ZERO), events),
             Until::Real(nanos) => self.poller.wait(Some(Duration::from_nanos(nanos)), events),
             Until::Forever => self.poller.wait(None, events),
             Until::Deadline(deadline) => {
-                self.poller.wait(Some(Duration::ZERO), events)?;
+                let waited = self.poller.wait(Some(Duration::ZERO), events)?;
                 if events.is_empty() {
                     self.now_nanos = self.now_nanos.max(deadline.as_nanos());
                 }
-                Ok(())
+                Ok(waited)
             }
         }
     }

@@ -5,6 +5,7 @@ use trapline_abi::{CallId, Direction, SourceId, Target};
 use crate::kernel::{Fate, Kernel};
 use crate::sources::Answers;
 
+#[inline(never)]
 pub(crate) fn wait(
     kernel: &mut Kernel,
     call: CallId,
@@ -22,6 +23,7 @@ pub(crate) fn wait(
     fate
 }
 
+#[inline(never)]
 pub(crate) fn close(kernel: &mut Kernel, source: SourceId) {
     let mut answers = Answers::new();
     kernel.sources.close_owned(&kernel.ring, source, &mut answers);

@@ -10,6 +10,7 @@ use trapline_abi::{
 use crate::kernel::{End, Fate, Kernel};
 
 /// Runs the handler. One that panics ends the task that called it.
+#[inline(never)]
 pub(crate) fn serve(kernel: &mut Kernel, caller: TaskId, call: CallId) -> Fate {
     let Beside::Own(mut own) = kernel.ring.take_beside(call) else { return Fate::Gone };
     let mut face = Face { kernel: &mut *kernel, caller, kills: Vec::new() };
@@ -27,11 +28,12 @@ pub(crate) fn serve(kernel: &mut Kernel, caller: TaskId, call: CallId) -> Fate {
             // The root's panic is its `block_on`'s, which cannot end it from here.
             let end = End::Panicked(payload);
             if kernel.root == Some(caller) {
-                kernel.doom_root(end)
+                kernel.doom_root(end);
             } else {
-                kernel.end(caller, end)
+                kernel.end(caller, end);
             }
-            Fate::Gone
+            // Where the call has been moved elsewhere, whoever has it is told by its lack of a reply.
+            Fate::Answer(Reply::Beside)
         }
     };
     for task in kills {

@@ -18,6 +18,7 @@ pub(crate) fn yield_now() -> Fate {
 }
 
 /// The child is queued before its parent.
+#[inline(never)]
 pub(crate) fn spawn(
     kernel: &mut Kernel,
     caller: TaskId,
@@ -35,6 +36,7 @@ pub(crate) fn spawn(
     }
 }
 
+#[inline(never)]
 pub(crate) fn wait(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
     let status = match kernel.find(target) {
         Found::Live(_) => return block_on_exit(kernel, call, target),
@@ -52,6 +54,7 @@ pub(crate) fn wait(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
     Fate::Answer(Reply::Exited(status.ended()))
 }
 
+#[inline(never)]
 pub(crate) fn join(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
     match kernel.find(target) {
         Found::Live(_) => block_on_exit(kernel, call, target),
@@ -67,11 +70,14 @@ fn block_on_exit(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
     Fate::Block(On::Exit(target))
 }
 
-pub(crate) fn kill(kernel: &mut Kernel, caller: TaskId, target: TaskId) -> Fate {
+#[inline(never)]
+pub(crate) fn kill(kernel: &mut Kernel, caller: TaskId, call: CallId, target: TaskId) -> Fate {
     match kernel.find(target) {
         Found::Never => return Fate::Answer(Reply::NoSuchTask),
         Found::Ended(_) | Found::Forgotten => return Fate::Answer(Reply::AlreadyEnded),
         Found::Live(_) => kernel.kill(target),
     }
-    if target == caller { Fate::Gone } else { Fate::Answer(Reply::Done) }
+    // Whoever kills itself does not come back, unless its call has been moved elsewhere.
+    let gone = target == caller && kernel.ring.state(call).is_none();
+    if gone { Fate::Gone } else { Fate::Answer(Reply::Done) }
 }

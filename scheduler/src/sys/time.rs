@@ -6,11 +6,13 @@ use trapline_abi::{CallId, Instant, On, Reply};
 
 use crate::kernel::{Fate, Kernel};
 
+#[inline(never)]
 pub(crate) fn now(kernel: &mut Kernel) -> Fate {
     Fate::Answer(Reply::Time(kernel.driver.now()))
 }
 
 /// A sleep of zero is a yield.
+#[inline(never)]
 pub(crate) fn sleep(kernel: &mut Kernel, call: CallId, nanos: u64) -> Fate {
     let now = kernel.driver.now();
     if nanos == 0 {
@@ -20,6 +22,7 @@ pub(crate) fn sleep(kernel: &mut Kernel, call: CallId, nanos: u64) -> Fate {
     Fate::Block(On::Timer(kernel.timers.arm(deadline, call)))
 }
 
+#[inline(never)]
 pub(crate) fn sleep_until(kernel: &mut Kernel, call: CallId, deadline: Instant) -> Fate {
     let now = kernel.driver.now();
     if deadline <= now {

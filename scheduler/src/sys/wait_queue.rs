@@ -7,6 +7,7 @@ use crate::kernel::{Fate, Kernel};
 use crate::probe::Event;
 
 /// The call stands in its queue since it was submitted, unless it was given a token there.
+#[inline(never)]
 pub(crate) fn park(kernel: &mut Kernel, call: CallId, queue: QueueId) -> Fate {
     match kernel.ring.state(call) {
         Some(CallState::Answered(reply)) => Fate::Answer(reply),
@@ -16,6 +17,7 @@ pub(crate) fn park(kernel: &mut Kernel, call: CallId, queue: QueueId) -> Fate {
 }
 
 /// A wake has answered a call that was blocked.
+#[inline(never)]
 pub(crate) fn granted(kernel: &mut Kernel, call: CallId) {
     let Some(booking) = kernel.ring.booking(call) else { return };
     if kernel.probe.is_some() {

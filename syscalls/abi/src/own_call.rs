@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use crate::call::Syscall;
 use crate::id::{CallId, TaskId};
+use crate::ring::Ring;
 use crate::task::{Beside, TaskInfo};
 use crate::time::Instant;
 use crate::trap::Trap;
@@ -201,6 +202,10 @@ impl<C: OwnCall> Future for OwnTrap<C> {
     type Output = C::Reply;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Reply> {
+        if self.call.is_some() {
+            // Outside a task this panics, and nothing is lost.
+            let _ = Ring::of_running_task();
+        }
         if let Some(call) = self.call.take() {
             self.trap.submit(Beside::Own(call), cx);
             return Poll::Pending;
@@ -213,6 +218,6 @@ impl<C: OwnCall> Future for OwnTrap<C> {
         let call: Box<dyn Any> = call;
         let carrier = call.downcast::<Carrier<C>>();
         let reply = carrier.ok().and_then(|carrier| carrier.reply);
-        Poll::Ready(reply.expect("an answered call holds its reply"))
+        Poll::Ready(reply.expect("a call of the program's own has no reply: its handler panicked"))
     }
 }
