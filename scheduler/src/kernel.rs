@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use slab::Slab;
 use trapline_abi::{
-    Beside, Booking, CallId, CallState, Ended, Entered, ExitStatus, KernelRing, ListHead,
+    Beside, Booking, CallId, CallInfo, CallState, Ended, Entered, ExitStatus, KernelRing, ListHead,
     MAX_TASKS, NewTask, On, Outcome, Reply, Submitted, Syscall, TaskBody, TaskId,
 };
 
@@ -29,6 +29,7 @@ use crate::waker::{Inbox, TaskWaker};
 
 /// What becomes of a call. Handlers decide; the loop acts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
 pub enum Fate {
     /// Answered: the caller goes on.
     Answer(Reply),
@@ -577,10 +578,10 @@ impl Kernel {
     /// Ends a task by order. The root of `block_on` lies on the stack below this step, which ends
     /// it before it is over.
     pub(crate) fn kill(&mut self, id: TaskId) {
-        if self.root == Some(id) {
-            self.doom_root(End::Killed);
-        } else {
+        if self.root != Some(id) {
             self.end(id, End::Killed);
+        } else if let Found::Live(_) = self.find(id) {
+            self.doom_root(End::Killed);
         }
     }
 
@@ -734,10 +735,12 @@ impl Kernel {
             }
             On::Queue(_) | On::Own => {}
         }
-        self.ring.release(call);
-        if self.probe.is_some() {
-            self.tell(&Event::Withdrawn { call });
+        if self.probe.is_some()
+            && let Some(CallInfo { task, request, site, .. }) = self.ring.info(call)
+        {
+            self.tell(&Event::Withdrawn { task, call, request, site });
         }
+        self.ring.release(call);
     }
 
     /// Tells the probe. One that panics is removed.

@@ -61,8 +61,14 @@ pub enum Event<'a> {
     },
     /// A blocked call was dropped.
     Withdrawn {
+        /// The task that waited for it, if one did.
+        task: Option<TaskId>,
         /// The call.
         call: CallId,
+        /// What it had asked.
+        request: Syscall,
+        /// Where.
+        site: &'static Location<'static>,
     },
     /// A task ended.
     Ended {
@@ -129,7 +135,12 @@ impl fmt::Display for Event<'_> {
             Event::Trapped { task, request, fate, .. } => write!(f, "{task} {request} {fate}"),
             Event::Answered { task: Some(task), reply, .. } => write!(f, "{task} gets {reply}"),
             Event::Answered { task: None, reply, .. } => write!(f, "someone gets {reply}"),
-            Event::Withdrawn { call } => write!(f, "call {} is withdrawn", call.serial()),
+            Event::Withdrawn { task: Some(task), request, .. } => {
+                write!(f, "{task} withdraws {request}")
+            }
+            Event::Withdrawn { task: None, request, .. } => {
+                write!(f, "someone withdraws {request}")
+            }
             Event::Ended { task, status } => write!(f, "{task} ends: {status}"),
             Event::Outside { answered } => write!(f, "outside: {answered}"),
             Event::Failed { task, text } => write!(f, "{task} failed, unseen: {text}"),

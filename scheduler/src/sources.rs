@@ -89,9 +89,9 @@ impl Sources {
         (target, direction): (Target, Direction),
         answers: &mut Answers,
     ) -> Fate {
-        let (fd, owned) = match target {
-            Target::Borrowed(fd) => (fd, None),
-            Target::Owned(id) => match ring.source_fd(id) {
+        let (fd, owned) = match target.source() {
+            Err(fd) => (fd, None),
+            Ok(id) => match ring.source_fd(id) {
                 None => return Fate::Answer(Reply::SourceClosed),
                 Some(_) if ring.ring().readiness(id).allows(direction) => {
                     return Fate::Answer(Reply::Done);

@@ -68,7 +68,7 @@ pub fn write_wait<F: AsFd + ?Sized>(fd: &F) -> WriteWait<'_> {
 }
 
 fn target_of(fd: BorrowedFd<'_>) -> Target {
-    Target::Borrowed(fd.as_raw_fd())
+    Target::borrowed(fd.as_raw_fd())
 }
 
 /// A wait for readiness, whatever it is for.

@@ -16,6 +16,9 @@ use crate::wait_queue::QueueId;
 /// The set is closed, so that a kernel's table has no arm for "others"; what a user adds goes
 /// through [`Syscall::Own`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+// One word for the tag: with a byte, every copy is split, and reads what was just written in
+// pieces; a yield takes twice the time.
+#[repr(u64)]
 pub enum Syscall {
     /// Which task am I? Answered with [`Reply::Task`].
     GetTid,
@@ -51,17 +54,43 @@ pub enum Syscall {
     Own,
 }
 
-/// What an I/O wait is for.
+/// What an I/O wait is for, in one word: see [`Target::source`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
+pub struct Target {
+    /// The generation of a source; 0, which none has, for a borrowed descriptor.
+    generation: u32,
+    /// The place of a source, or the number of a borrowed descriptor.
+    number: i32,
+}
+
+impl Target {
     /// A source that the library owns: registered once, its readiness cached.
-    Owned(SourceId),
+    #[must_use]
+    pub const fn owned(source: SourceId) -> Target {
+        Target { generation: source.generation, number: source.place.cast_signed() }
+    }
+
     /// Somebody else's descriptor: registered for as long as anyone waits.
-    Borrowed(RawFd),
+    #[must_use]
+    pub const fn borrowed(fd: RawFd) -> Target {
+        Target { generation: 0, number: fd }
+    }
+
+    /// The source, or else the number of the borrowed descriptor.
+    ///
+    /// # Errors
+    /// The number, if the descriptor is borrowed.
+    pub const fn source(self) -> Result<SourceId, RawFd> {
+        match self.generation {
+            0 => Err(self.number),
+            generation => Ok(SourceId { place: self.number.cast_unsigned(), generation }),
+        }
+    }
 }
 
 /// The answer to a system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
 pub enum Reply {
     /// It is done; there is nothing more to say.
     Done,
@@ -160,9 +189,9 @@ impl fmt::Display for Syscall {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Owned(source) => write!(f, "source {}", source.place),
-            Target::Borrowed(fd) => write!(f, "fd {fd}"),
+        match self.source() {
+            Ok(source) => write!(f, "source {}", source.place),
+            Err(fd) => write!(f, "fd {fd}"),
         }
     }
 }

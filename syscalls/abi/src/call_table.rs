@@ -17,6 +17,7 @@ const NONE: u32 = u32::MAX;
 
 /// What a blocked call waits for: the kernel's note of where to look when the call is withdrawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
 pub enum On {
     /// The timer under this key.
     Timer(u32),
@@ -51,6 +52,7 @@ pub enum Direction {
 ///                  Queued --(token)--> Answered
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
 pub enum CallState {
     /// In the trap register, not yet served.
     Submitted,
@@ -152,8 +154,10 @@ pub(crate) struct CallTable {
     live: usize,
     last_serial: NonZeroU64,
     /// The trap register: calls submitted and not yet served. Usually there is one; what is behind
-    /// it stands in `register`.
+    /// it stands in `register`, from `next` on, and is counted.
     first: Option<CallId>,
+    behind: u32,
+    next: usize,
     register: SmallVec<[CallId; 4]>,
 }
 
@@ -167,6 +171,8 @@ impl CallTable {
             live: 0,
             last_serial: NonZeroU64::MIN,
             first,
+            behind: 0,
+            next: 0,
             register,
         }
     }
@@ -179,7 +185,7 @@ impl CallTable {
     pub(crate) fn clear(&mut self) -> Vec<Call> {
         self.free = NONE;
         self.live = 0;
-        self.first = None;
+        (self.first, self.behind, self.next) = (None, 0, 0);
         self.register = SmallVec::new();
         std::mem::take(&mut self.slots)
     }
@@ -244,6 +250,7 @@ impl CallTable {
     #[inline(never)]
     fn register_another(&mut self, id: CallId) {
         self.register.push(id);
+        self.behind += 1;
     }
 
     /// Takes the next call out of the trap register. Those dropped meanwhile are passed over.
@@ -254,7 +261,7 @@ impl CallTable {
             self.shift_register();
             id = self.first?;
         }
-        if self.register.is_empty() {
+        if self.behind == 0 {
             self.first = None;
         } else {
             self.shift_register();
@@ -264,11 +271,21 @@ impl CallTable {
 
     #[inline(never)]
     fn shift_register(&mut self) {
-        self.first = if self.register.is_empty() { None } else { Some(self.register.remove(0)) };
+        if self.behind == 0 {
+            self.first = None;
+            return;
+        }
+        self.first = self.register.get(self.next).copied();
+        self.next += 1;
+        self.behind -= 1;
+        if self.behind == 0 {
+            self.register.clear();
+            self.next = 0;
+        }
     }
 
     pub(crate) fn register_is_empty(&self) -> bool {
-        self.first.is_none() && self.register.is_empty()
+        self.first.is_none()
     }
 
     #[inline]
@@ -363,8 +380,7 @@ impl Call {
     /// The source that an I/O call is about, if it is one of the library's.
     pub(crate) fn source(&self) -> Option<SourceId> {
         match self.request {
-            Syscall::ReadWait(crate::call::Target::Owned(id))
-            | Syscall::WriteWait(crate::call::Target::Owned(id)) => Some(id),
+            Syscall::ReadWait(target) | Syscall::WriteWait(target) => target.source().ok(),
             _ => None,
         }
     }

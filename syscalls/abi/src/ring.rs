@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use crate::call::{Post, Reply, Syscall};
-use crate::call_table::{Booking, CallInfo, CallState, CallTable, ListHead, On};
+use crate::call_table::{Booking, Call, CallInfo, CallState, CallTable, ListHead, On};
 use crate::id::{CallId, SourceId, TaskId};
 use crate::source::SourceTable;
 use crate::task::{Beside, Outcome};
@@ -606,23 +606,15 @@ impl KernelRing {
     #[must_use]
     pub fn calls(&self) -> Vec<CallInfo> {
         let queues = self.ring.queues.borrow();
-        let label = |call: &crate::call_table::Call| match (&call.request, &call.beside) {
-            (Syscall::Park(queue), _) => queues.get(queue.place()).and_then(QueueEntry::label),
-            (Syscall::Own, Beside::Own(own)) => Some(own.name()),
-            _ => None,
-        };
         let calls = self.ring.calls.borrow();
-        calls
-            .iter()
-            .map(|(id, call)| CallInfo {
-                id,
-                task: call.task,
-                request: call.request,
-                label: label(call),
-                site: call.site,
-                state: call.state,
-            })
-            .collect()
+        calls.iter().map(|(id, call)| info_of(&queues, id, call)).collect()
+    }
+
+    /// A call in flight, as a snapshot shows it.
+    #[must_use]
+    pub fn info(&self, id: CallId) -> Option<CallInfo> {
+        let queues = self.ring.queues.borrow();
+        self.ring.calls.borrow().get(id).map(|call| info_of(&queues, id, call))
     }
 
     /// Checks what the ring must keep by itself: that no queue has both a token and a waiter
@@ -683,6 +675,16 @@ impl Drop for KernelRing {
         }
         let _ = RETIRED.try_with(|retired| retired.borrow_mut().push(ring));
     }
+}
+
+fn info_of(queues: &Slab<QueueEntry>, id: CallId, call: &Call) -> CallInfo {
+    let label = match (&call.request, &call.beside) {
+        (Syscall::Park(queue), _) => queues.get(queue.place()).and_then(QueueEntry::label),
+        (Syscall::Own, Beside::Own(own)) => Some(own.name()),
+        _ => None,
+    };
+    let &Call { task, request, site, state, .. } = call;
+    CallInfo { id, task, request, label, site, state }
 }
 
 /// Drops one after the other, so that a destructor that panics spoils no other.

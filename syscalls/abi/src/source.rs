@@ -105,7 +105,8 @@ impl Ring {
     #[must_use]
     pub fn open_source(&self, fd: RawFd) -> SourceId {
         let mut table = self.sources.borrow_mut();
-        table.last_generation = table.last_generation.wrapping_add(1);
+        // Zero is no generation: it says that a descriptor is borrowed.
+        table.last_generation = table.last_generation.wrapping_add(1).max(1);
         let generation = table.last_generation;
         let entry = SourceEntry { generation, fd, readiness: Readiness::NONE };
         let place = u32::try_from(table.entries.insert(entry)).expect("descriptors fit in 31 bits");

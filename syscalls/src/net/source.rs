@@ -116,7 +116,7 @@ impl<S: AsFd> Source<S> {
 
     /// The request of a wait, made by a task of `ring`. Binds the source there if it is not.
     pub(crate) fn wait(&self, ring: &'static Ring, direction: Direction) -> Syscall {
-        let target = Target::Owned(self.bind(ring));
+        let target = Target::owned(self.bind(ring));
         match direction {
             Direction::Read => Syscall::ReadWait(target),
             Direction::Write => Syscall::WriteWait(target),
