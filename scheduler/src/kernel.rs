@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use slab::Slab;
 use trapline_abi::{
-    Beside, Booking, CallId, CallInfo, CallState, Ended, Entered, ExitStatus, KernelRing, ListHead,
+    Beside, Booking, CallId, CallInfo, CallState, Ended, ExitStatus, KernelRing, ListHead,
     MAX_TASKS, NewTask, On, Outcome, Reply, Submitted, Syscall, TaskBody, TaskId,
 };
 
@@ -100,6 +100,9 @@ pub(crate) struct Kernel {
     /// Room for the driver's events, kept from look to look.
     pub(crate) io_events: Vec<IoEvent>,
     pub(crate) driver_error: Option<io::Error>,
+    /// Whether a call of this step was answered, and whether one sends its caller to the back.
+    answered: bool,
+    yielded: bool,
     /// Steps taken, so that a step knows whether it is the latest. It wraps.
     pub(crate) steps: u32,
     /// What the latest steps served beside their first calls, by number of the step.
@@ -144,6 +147,8 @@ impl Kernel {
             unchecked_steps: 0,
             io_events: Vec::new(),
             driver_error: None,
+            answered: false,
+            yielded: false,
             steps: 0,
             further: Vec::new(),
             unwound: None,
@@ -179,23 +184,6 @@ impl Sequence {
             self.last += 1;
         }
         self.last
-    }
-}
-
-/// What became of the calls of one step, taken together.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Served {
-    /// One of them was answered.
-    answered: bool,
-    /// One of them sends its caller to the back.
-    yielded: bool,
-}
-
-impl Served {
-    #[inline]
-    pub(crate) fn note(&mut self, fate: Fate) {
-        self.answered |= matches!(fate, Fate::Answer(_) | Fate::Yield(_));
-        self.yielded |= matches!(fate, Fate::Yield(_));
     }
 }
 
@@ -290,17 +278,16 @@ impl Kernel {
 
 /// The moves of a step.
 impl Kernel {
-    /// Makes the ring the thread's own, and serves what was posted since the last step.
+    /// Serves what was posted since the last step.
     #[inline]
-    pub(crate) fn begin_step(&mut self) -> Entered {
-        let entered = self.ring.enter();
+    pub(crate) fn begin_step(&mut self) -> Step {
         self.steps = self.steps.wrapping_add(1);
         self.woken.clear();
         if self.ring.has_posts() {
             self.cause = Cause::Program;
             self.serve_posts();
         }
-        entered
+        Step::numbered(self.steps)
     }
 
     /// The next task to resume: the current one, or else the head of the ready queue. `None` where
@@ -332,6 +319,8 @@ impl Kernel {
         let Kernel { tasks, ring, .. } = self;
         let task = &mut tasks[id.place()];
         self.cause = Cause::Task(id);
+        // Whatever woke it meanwhile, it is resumed for.
+        task.woken = false;
         ring.set_budget(ring.budget().saturating_sub(1));
         ring.begin(id, &task.waker.waker);
         let mut cx = Context::from_waker(&task.waker.waker);
@@ -394,23 +383,19 @@ impl Kernel {
 
     /// The step is over: the task goes on, goes to the back, or is blocked.
     #[inline]
-    pub(crate) fn settle(&mut self, id: TaskId, served: Served) {
-        let Served { answered, yielded } = served;
-        let Some(task) = self.tasks.get_mut(id.place()).filter(|task| task.id == id) else {
-            self.current = None;
-            return;
-        };
-        if !matches!(task.state, State::Running) {
-            self.current = None;
+    pub(crate) fn settle(&mut self, id: TaskId) {
+        let answered = std::mem::take(&mut self.answered);
+        let yielded = std::mem::take(&mut self.yielded);
+        if self.current != Some(id) {
+            // It has ended.
             return;
         }
-        let woken = std::mem::take(&mut task.woken);
-        let spent = self.ring.budget() == 0;
-        if answered && !yielded && !spent {
+        if answered && !yielded && self.ring.budget() > 0 {
             return;
         }
         self.current = None;
-        if answered || woken {
+        let task = &mut self.tasks[id.place()];
+        if answered || task.woken {
             task.state = State::Ready;
             self.ready.push_back(&mut self.tasks, id.place());
         } else {
@@ -420,7 +405,7 @@ impl Kernel {
 
     /// The step is complete: ends the root if it was killed, and checks the invariants.
     #[inline]
-    pub(crate) fn end_step(&mut self, mut step: Step, root: Option<&mut Root<'_>>) -> Step {
+    pub(crate) fn end_step(&mut self, step: &mut Step, root: Option<&mut Root<'_>>) {
         if self.root_doom.is_some() {
             self.bury_root(root);
         }
@@ -428,12 +413,13 @@ impl Kernel {
         if cfg!(debug_assertions) {
             self.check_now_and_then();
         }
-        step
     }
 
     /// Writes a call that was served into the step; those beside the first are kept for `show`.
     #[inline]
     pub(crate) fn note_served(&mut self, step: &mut Step, trap: Submitted, fate: Fate) {
+        self.answered |= matches!(fate, Fate::Answer(_) | Fate::Yield(_));
+        self.yielded |= matches!(fate, Fate::Yield(_));
         if step.note(trap, fate) > 1 {
             self.note_further(trap, fate);
         }

@@ -6,7 +6,7 @@ use crate::driver::{IoEvent, Until, Waited};
 use crate::kernel::Kernel;
 use crate::probe::{Cause, Event};
 use crate::sources::Answers;
-use crate::step::{Step, StepEvent};
+use crate::step::StepEvent;
 
 /// A stalled scheduler counts again once a second.
 const STALL_CHECK_NANOS: u64 = 1_000_000_000;
@@ -15,19 +15,15 @@ impl Kernel {
     /// Looks at the outside; sleeps in the driver where nothing is ready.
     #[cold]
     #[inline(never)]
-    pub(crate) fn look_outside(&mut self) -> Step {
-        let event = self.look();
-        Step::without_task(event, self.steps)
-    }
-
-    fn look(&mut self) -> StepEvent {
+    pub(crate) fn look_outside(&mut self) -> StepEvent {
         if self.live == 0 {
             return StepEvent::Finished;
         }
         self.dispatched = 0;
         self.cause = Cause::Outside;
         let mut answered = self.collect();
-        if self.ready.is_empty() || self.sources.waiting() > 0 {
+        // Also where nobody waits: a task may ask a source again and again what it is ready for.
+        if self.ready.is_empty() || self.sources.len() > 0 {
             match self.wait_for_events() {
                 Err(end) => return end,
                 Ok(events) => answered += events,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use trapline_abi::Ring;
 
-use crate::kernel::{End, Kernel, Polled, Served};
+use crate::kernel::{End, Kernel, Polled};
 use crate::report::{RunError, RunReport};
 use crate::step::{Step, StepEvent};
 
@@ -56,32 +56,32 @@ impl Scheduler {
     fn turn(&mut self, mut root: Option<&mut Root<'_>>) -> Step {
         assert!(Ring::current().is_none(), "a task cannot step a scheduler");
         let kernel = &mut self.kernel;
-        let _entered = kernel.begin_step();
+        let _entered = kernel.ring.enter();
+        let mut step = kernel.begin_step();
         // phase: pick
-        let Some(task) = kernel.pick() else {
+        if let Some(task) = kernel.pick() {
+            step.task = Some(task);
+            // phase: resume
+            let polled = kernel.resume(task, root.as_deref_mut());
+            kernel.serve_posts();
+            if polled == Polled::Ended {
+                step.event = StepEvent::Ended(kernel.end_resumed(task));
+            }
+            // phase: trap
+            while let Some(trap) = kernel.ring.next_trap() {
+                // phase: serve
+                let fate = kernel.serve(task, trap);
+                kernel.note_served(&mut step, trap, fate);
+            }
+            // phase: settle
+            kernel.serve_posts();
+            kernel.settle(task);
+        } else {
             // phase: outside
-            let step = kernel.look_outside();
-            return kernel.end_step(step, root);
-        };
-        let mut step = Step::of(task, kernel.steps);
-        // phase: resume
-        let polled = kernel.resume(task, root.as_deref_mut());
-        kernel.serve_posts();
-        if polled == Polled::Ended {
-            step.event = StepEvent::Ended(kernel.end_resumed(task));
+            step.event = kernel.look_outside();
         }
-        let mut served = Served::default();
-        // phase: trap
-        while let Some(trap) = kernel.ring.next_trap() {
-            // phase: serve
-            let fate = kernel.serve(task, trap);
-            served.note(fate);
-            kernel.note_served(&mut step, trap, fate);
-        }
-        // phase: settle
-        kernel.serve_posts();
-        kernel.settle(task, served);
-        kernel.end_step(step, root)
+        kernel.end_step(&mut step, root);
+        step
     }
 }
 

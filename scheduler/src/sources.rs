@@ -169,9 +169,12 @@ impl Sources {
             armed => armed,
         };
         match armed {
-            Ok(()) => Ok(place),
+            Ok(()) => {
+                self.enter_number(place);
+                Ok(place)
+            }
             Err(error) => {
-                self.remove(place);
+                self.table.remove(place);
                 Err(error)
             }
         }
@@ -182,12 +185,16 @@ impl Sources {
         let generation = self.last_generation;
         let (readers, writers) = (ListHead::new(), ListHead::new());
         let place = self.table.insert(Source { fd, owned, generation, readers, writers });
-        let number = fd as usize;
+        place
+    }
+
+    /// Enters a number that the driver has accepted: it is below the limit of descriptors.
+    fn enter_number(&mut self, place: usize) {
+        let number = self.table[place].fd as usize;
         if number >= self.by_fd.len() {
             self.by_fd.resize(number + 1, NONE);
         }
         self.by_fd[number] = place as u32;
-        place
     }
 
     fn remove(&mut self, place: usize) {

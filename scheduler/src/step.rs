@@ -55,12 +55,8 @@ const _: () = assert!(size_of::<Step>() <= 64);
 
 impl Step {
     #[inline]
-    pub(crate) fn of(task: TaskId, number: u32) -> Step {
-        Step { task: Some(task), event: StepEvent::Waits, number, woken: 0, calls: 0 }
-    }
-
-    pub(crate) fn without_task(event: StepEvent, number: u32) -> Step {
-        Step { task: None, event, number, woken: 0, calls: 0 }
+    pub(crate) fn numbered(number: u32) -> Step {
+        Step { task: None, event: StepEvent::Waits, number, woken: 0, calls: 0 }
     }
 
     /// Notes a call that was served; says how many there are now.

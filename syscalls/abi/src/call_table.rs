@@ -147,6 +147,12 @@ pub(crate) struct Call {
 /// What a freed slot held that has a destructor: to be dropped when no table is borrowed.
 pub(crate) type Leftover = (Option<Waker>, Beside);
 
+/// A serial that no call has had; there are enough for a call every nanosecond for 584 years.
+#[inline]
+fn next_serial(last: NonZeroU64) -> NonZeroU64 {
+    NonZeroU64::new(last.get().wrapping_add(1)).unwrap_or(NonZeroU64::MIN)
+}
+
 #[derive(Debug)]
 pub(crate) struct CallTable {
     slots: Vec<Call>,
@@ -198,7 +204,7 @@ impl CallTable {
         request: Syscall,
         site: &'static Location<'static>,
     ) -> CallId {
-        self.last_serial = self.last_serial.saturating_add(1);
+        self.last_serial = next_serial(self.last_serial);
         self.live += 1;
         let serial = self.last_serial;
         let place = self.free;
@@ -298,18 +304,29 @@ impl CallTable {
         self.slots.get(id.place as usize).filter(|call| call.serial == Some(id.serial))
     }
 
-    /// Frees the slot of a live call, which is in no list.
+    /// Takes the reply of a call that holds nothing with a destructor, and frees its slot.
     #[inline]
-    pub(crate) fn free(&mut self, id: CallId) -> Option<Leftover> {
+    pub(crate) fn take_plain_reply(&mut self, id: CallId) -> Option<Reply> {
+        let free = self.free;
+        let call = self.get_mut(id)?;
+        let CallState::Answered(reply) = call.state else { return None };
+        if call.waker.is_some() || !matches!(call.beside, Beside::Nothing) {
+            return None;
+        }
+        call.serial = None;
+        call.next = free;
+        self.free = id.place;
+        self.live -= 1;
+        Some(reply)
+    }
+
+    /// Frees the slot of a live call, which is in no list.
+    pub(crate) fn free(&mut self, id: CallId) -> Leftover {
         let free = self.free;
         let call = self.get_mut(id).expect("only a live call is freed (no-orphan)");
         call.serial = None;
         call.next = free;
-        let leftover = if call.waker.is_none() && matches!(call.beside, Beside::Nothing) {
-            None
-        } else {
-            Some(call.take_leftover())
-        };
+        let leftover = (call.waker.take(), std::mem::take(&mut call.beside));
         self.free = id.place;
         self.live -= 1;
         leftover
@@ -371,12 +388,6 @@ impl CallTable {
 }
 
 impl Call {
-    #[cold]
-    #[inline(never)]
-    fn take_leftover(&mut self) -> Leftover {
-        (self.waker.take(), std::mem::take(&mut self.beside))
-    }
-
     /// The source that an I/O call is about, if it is one of the library's.
     pub(crate) fn source(&self) -> Option<SourceId> {
         match self.request {

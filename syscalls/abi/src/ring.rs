@@ -189,6 +189,19 @@ impl Ring {
     #[inline]
     pub(crate) fn poll_call(&'static self, id: CallId, cx: &Context<'_>) -> Poll<Reply> {
         let mut calls = self.calls.borrow_mut();
+        match calls.take_plain_reply(id) {
+            Some(reply) => Poll::Ready(reply),
+            None => {
+                drop(calls);
+                self.poll_call_slowly(id, cx)
+            }
+        }
+    }
+
+    /// The same where there is no reply yet, or more to take than that.
+    #[inline(never)]
+    fn poll_call_slowly(&'static self, id: CallId, cx: &Context<'_>) -> Poll<Reply> {
+        let mut calls = self.calls.borrow_mut();
         let Some(call) = calls.get_mut(id) else { scheduler_is_gone() };
         if let CallState::Answered(reply) = call.state {
             let leftover = calls.free(id);

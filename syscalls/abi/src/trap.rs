@@ -65,7 +65,8 @@ impl Trap {
     }
 
     /// Polls for the reply.
-    #[inline]
+    // Always inlined: a caller that knows the phase, or needs no reply, is left with half of it.
+    #[inline(always)]
     pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
         match self.phase {
             Phase::Unborn => {

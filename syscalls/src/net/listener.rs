@@ -51,6 +51,8 @@ pub struct TcpListener {
     source: Source<std::net::TcpListener>,
     /// How long the last `accept` that found no descriptor paused; zero once one was found.
     pause_nanos: Cell<u64>,
+    /// Whether it has been said that there is no descriptor, since `accept` last found nobody.
+    warned: Cell<bool>,
 }
 
 impl TcpListener {
@@ -89,7 +91,11 @@ impl TcpListener {
     }
 
     fn of(listener: std::net::TcpListener) -> TcpListener {
-        TcpListener { source: Source::new(listener), pause_nanos: Cell::new(0) }
+        TcpListener {
+            source: Source::new(listener),
+            pause_nanos: Cell::new(0),
+            warned: Cell::new(false),
+        }
     }
 
     /// Gives the listener back to the standard library, blocking again.
@@ -149,9 +155,15 @@ impl TcpListener {
     fn accept_now(&self) -> io::Result<(std::net::TcpStream, SocketAddr)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let accepted = acceptfrom_with(self.source.get(), flags);
-        // To be told to wait means that there was a descriptor.
-        if matches!(accepted, Ok(_) | Err(Errno::AGAIN)) {
-            self.pause_nanos.set(0);
+        // To be told to wait means that there was a descriptor. Only then is the shortage over:
+        // while it lasts, each that is freed goes to the next in line, and the one behind it waits.
+        match accepted {
+            Ok(_) => self.pause_nanos.set(0),
+            Err(Errno::AGAIN) => {
+                self.pause_nanos.set(0);
+                self.warned.set(false);
+            }
+            Err(_) => {}
         }
         let (fd, peer) = accepted?;
         let stream = std::net::TcpStream::from(fd);
@@ -165,13 +177,13 @@ impl TcpListener {
     /// How long to pause for want of a descriptor. Says so at the first time of a spell.
     fn next_pause(&self, errno: Errno, site: &'static Location<'static>) -> u64 {
         let pause = match self.pause_nanos.get() {
-            0 => {
-                Ring::of_running_task().post(Post::Warn(out_of(errno), site));
-                FIRST_PAUSE_NANOS
-            }
+            0 => FIRST_PAUSE_NANOS,
             last => LONGEST_PAUSE_NANOS.min(last * 2),
         };
         self.pause_nanos.set(pause);
+        if !self.warned.replace(true) {
+            Ring::of_running_task().post(Post::Warn(out_of(errno), site));
+        }
         pause
     }
 }

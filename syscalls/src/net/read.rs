@@ -116,8 +116,10 @@ impl TcpStream {
 
     /// Waits until there is something to read: data, the end of the stream, or an error.
     ///
-    /// So an idle connection needs no buffer: see [`try_read`](TcpStream::try_read). Where other
-    /// tasks read from the same stream, one of them may have been faster.
+    /// So an idle connection needs no buffer: see [`try_read`](TcpStream::try_read), which may still
+    /// say `WouldBlock`: where other tasks read from the same stream one of them may have been
+    /// faster, and after a read that filled its buffer to the last byte nobody knows whether
+    /// anything is left. Then wait again.
     ///
     /// # Errors
     /// What the operating system says of the wait. An error of the connection counts as something
