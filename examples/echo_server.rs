@@ -28,7 +28,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
-use futures::future::select;
+use futures::FutureExt;
+use futures::future::{Either, select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
@@ -125,46 +126,31 @@ async fn accept(server: Rc<Server>, listener: TcpListener) {
 }
 
 /// A connection, from beginning to end.
-async fn converse(seat: Seat, stream: TcpStream) {
-    let server = &*seat.server;
-    Server::add(&server.connections, 1);
+///
+/// A block, not an `async fn`, which would keep its arguments twice: as they came, and as it uses
+/// them.
+fn converse(seat: Seat, stream: TcpStream) -> impl Future<Output = ()> {
+    Server::add(&seat.server.connections, 1);
     // Without this, the end of a long message may wait for the peer to acknowledge its beginning.
     let _a_matter_of_speed = stream.set_nodelay(true);
-    // An error is the end of this connection: reset, timed out. There is nobody to tell of it.
-    // Dropping the stream closes it, after all that was echoed.
-    let _reset_or_timed_out = echo(server, &stream).await;
+    async move {
+        // An error is the end of this connection, and there is nobody to tell of it. Dropping the
+        // stream closes it, after all that was echoed.
+        let _reset_or_timed_out = echo(&seat.server, &stream).await;
+    }
 }
 
 /// Sends back what comes, until the peer has closed its half.
 async fn echo(server: &Server, stream: &TcpStream) -> io::Result<()> {
     loop {
         server.unless_idle(stream.readable()).await?;
-        match server.bounce(stream)? {
-            Bounced::All => {}
-            Bounced::Part(rest) => send(server, stream, &rest).await?,
-            Bounced::End => return Ok(()),
+        let Some(rest) = server.bounce(stream)? else { return Ok(()) };
+        let mut sent = 0;
+        while sent < rest.len() {
+            server.unless_idle(stream.writable()).await?;
+            sent += or_nothing(stream.try_write(&rest[sent..]))?;
         }
     }
-}
-
-/// Sends what the peer had no room for at first.
-async fn send(server: &Server, stream: &TcpStream, mut rest: &[u8]) -> io::Result<()> {
-    while !rest.is_empty() {
-        server.unless_idle(stream.writable()).await?;
-        let sent = or_nothing(stream.try_write(rest))?;
-        rest = &rest[sent..];
-    }
-    Ok(())
-}
-
-/// What became of the bytes that were there.
-enum Bounced {
-    /// They were sent back, or there were none.
-    All,
-    /// These are still to be sent.
-    Part(Vec<u8>),
-    /// There will never be any more.
-    End,
 }
 
 /// What all the tasks share.
@@ -200,30 +186,28 @@ impl Server {
     }
 
     /// Reads what is there and writes it back: for most messages all there is to do, with one
-    /// system call each.
-    fn bounce(&self, stream: &TcpStream) -> io::Result<Bounced> {
+    /// system call each. Gives what there was no room for, or `None` at the end of the stream.
+    fn bounce(&self, stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
         let buffer = &mut *self.buffer.borrow_mut();
         let received = match stream.try_read(buffer) {
-            Ok(0) => return Ok(Bounced::End),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Bounced::All),
+            Ok(0) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(Vec::new())),
             received => received?,
         };
         Server::add(&self.messages, 1);
         Server::add(&self.bytes, received as u64);
         let sent = or_nothing(stream.try_write(&buffer[..received]))?;
-        let rest = &buffer[sent..received];
-        Ok(if rest.is_empty() { Bounced::All } else { Bounced::Part(rest.to_vec()) })
+        Ok(Some(buffer[sent..received].to_vec()))
     }
 
     /// Waits, but no longer than a connection may be idle.
-    async fn unless_idle(&self, wait: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-        match self.idle_timeout {
-            None => wait.await,
-            Some(limit) => match trapline::timeout(limit, wait).await {
-                Ok(ready) => ready,
-                Err(elapsed) => Err(io::Error::new(ErrorKind::TimedOut, elapsed)),
-            },
-        }
+    fn unless_idle<W>(&self, wait: W) -> impl Future<Output = io::Result<()>> + use<W>
+    where
+        W: Future<Output = io::Result<()>>,
+    {
+        let Some(limit) = self.idle_timeout else { return Either::Left(wait) };
+        let in_time = trapline::timeout(limit, wait);
+        Either::Right(in_time.map(|ready| ready.unwrap_or(Err(ErrorKind::TimedOut.into()))))
     }
 
     /// Waits until one more connection may come.
