@@ -14,6 +14,9 @@ use crate::net::write::{Writable, Write, WriteAll};
 impl TcpStream {
     /// A half to read from and a half to write to, which borrow the stream.
     ///
+    /// Where `futures::AsyncReadExt` is in scope its own `split` comes first: then write
+    /// `TcpStream::split(&stream)`.
+    ///
     /// ```
     /// # let mut scheduler = trapline_scheduler::Scheduler::new();
     /// # scheduler.block_on(async { use trapline_syscalls as trapline;
