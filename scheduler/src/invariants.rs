@@ -82,7 +82,7 @@ impl Kernel {
                     timers += 1;
                     assert_eq!(self.timers.call_of(key), Some(call.id), "no-orphan: a timer");
                 }
-                On::Source(..) => sources += 1,
+                On::Readable(_) | On::Writable(_) => sources += 1,
                 On::Exit(_) => exits += 1,
                 On::Queue(_) | On::Own => {}
             }

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 
 use slab::Slab;
 use trapline_abi::{
-    Beside, Booking, CallId, CallInfo, CallState, Ended, ExitStatus, KernelRing, ListHead,
-    MAX_TASKS, NewTask, On, Outcome, Reply, Submitted, Syscall, TaskBody, TaskId,
+    Beside, Booking, CallId, CallInfo, CallState, Direction, Ended, ExitStatus, KernelRing,
+    ListHead, MAX_TASKS, NewTask, On, Outcome, Reply, Submitted, Syscall, TaskBody, TaskId,
 };
 
 use crate::driver::{Driver, IoEvent};
@@ -280,14 +280,14 @@ impl Kernel {
 impl Kernel {
     /// Serves what was posted since the last step.
     #[inline]
-    pub(crate) fn begin_step(&mut self) -> Step {
+    pub(crate) fn begin_step(&mut self, step: &mut Step) {
         self.steps = self.steps.wrapping_add(1);
         self.woken.clear();
         if self.ring.has_posts() {
             self.cause = Cause::Program;
             self.serve_posts();
         }
-        Step::numbered(self.steps)
+        step.number = self.steps;
     }
 
     /// The next task to resume: the current one, or else the head of the ready queue. `None` where
@@ -366,11 +366,12 @@ impl Kernel {
     pub(crate) fn serve(&mut self, task: TaskId, trap: Submitted) -> Fate {
         let fate = syscall_table::serve(self, task, trap);
         match fate {
-            Fate::Answer(reply) | Fate::Yield(reply) => {
-                if let Some(booking) = self.ring.answer_caller(trap.id, reply, task) {
-                    self.resume_booked(booking);
-                }
+            // The commonest answer has an arm of its own: written as a constant it need not be read
+            // back from where the handler has just put it.
+            Fate::Yield(Reply::Done) | Fate::Answer(Reply::Done) => {
+                self.answer_caller(trap.id, Reply::Done, task);
             }
+            Fate::Answer(reply) | Fate::Yield(reply) => self.answer_caller(trap.id, reply, task),
             Fate::Block(on) => self.ring.block(trap.id, on),
             Fate::Gone => {}
         }
@@ -381,13 +382,20 @@ impl Kernel {
         fate
     }
 
+    #[inline]
+    fn answer_caller(&mut self, call: CallId, reply: Reply, caller: TaskId) {
+        if let Some(booking) = self.ring.answer_caller(call, reply, caller) {
+            self.resume_booked(booking);
+        }
+    }
+
     /// The step is over: the task goes on, goes to the back, or is blocked.
     #[inline]
-    pub(crate) fn settle(&mut self, id: TaskId) {
+    pub(crate) fn settle(&mut self, id: TaskId, step: &mut Step) {
         let answered = std::mem::take(&mut self.answered);
         let yielded = std::mem::take(&mut self.yielded);
         if self.current != Some(id) {
-            // It has ended.
+            step.note_ended_by_order();
             return;
         }
         if answered && !yielded && self.ring.budget() > 0 {
@@ -405,11 +413,10 @@ impl Kernel {
 
     /// The step is complete: ends the root if it was killed, and checks the invariants.
     #[inline]
-    pub(crate) fn end_step(&mut self, step: &mut Step, root: Option<&mut Root<'_>>) {
+    pub(crate) fn end_step(&mut self, root: Option<&mut Root<'_>>) {
         if self.root_doom.is_some() {
             self.bury_root(root);
         }
-        step.woken = self.woken.len().min(usize::from(u16::MAX)) as u16;
         if cfg!(debug_assertions) {
             self.check_now_and_then();
         }
@@ -420,7 +427,7 @@ impl Kernel {
     pub(crate) fn note_served(&mut self, step: &mut Step, trap: Submitted, fate: Fate) {
         self.answered |= matches!(fate, Fate::Answer(_) | Fate::Yield(_));
         self.yielded |= matches!(fate, Fate::Yield(_));
-        if step.note(trap, fate) > 1 {
+        if step.note(trap, fate) {
             self.note_further(trap, fate);
         }
     }
@@ -429,7 +436,10 @@ impl Kernel {
     #[inline(never)]
     fn note_further(&mut self, trap: Submitted, fate: Fate) {
         let latest = self.steps;
-        self.further.retain(|(step, ..)| *step == latest);
+        // All that is kept is of one step, so the first tells.
+        if self.further.first().is_some_and(|(step, ..)| *step != latest) {
+            self.further.clear();
+        }
         self.further.push((latest, trap, fate));
     }
 
@@ -518,7 +528,7 @@ impl Kernel {
         let (daemon, has_handle) = (task.daemon, task.has_handle);
         // Ended from here on: what the destructors post about it changes nothing.
         let status = ExitStatus::Killed;
-        let exit = Exit { status, outcome: u32::MAX, observed: false };
+        let exit = Exit { status, outcome: u64::MAX, observed: false };
         task.state = State::Ended(Box::new(exit));
         let mut body = task.body.take();
         if was_ready {
@@ -605,7 +615,7 @@ impl Kernel {
             _ => None,
         };
         let mut observed = self.root == Some(id);
-        let mut key = u32::MAX;
+        let mut key = u64::MAX;
         let mut unclaimed = payload;
         if has_handle {
             let payload = unclaimed.take();
@@ -715,10 +725,8 @@ impl Kernel {
                 let waiters = &mut self.tasks[task.place()].waiters;
                 self.ring.unlink(waiters, call);
             }
-            On::Source(place, direction) => {
-                let Kernel { sources, ring, driver, .. } = self;
-                sources.forget(ring, &mut **driver, call, (place, direction));
-            }
+            On::Readable(place) => self.forget_source(call, place, Direction::Read),
+            On::Writable(place) => self.forget_source(call, place, Direction::Write),
             On::Queue(_) | On::Own => {}
         }
         if self.probe.is_some()
@@ -727,6 +735,11 @@ impl Kernel {
             self.tell(&Event::Withdrawn { task, call, request, site });
         }
         self.ring.release(call);
+    }
+
+    fn forget_source(&mut self, call: CallId, place: u64, direction: Direction) {
+        let Kernel { sources, ring, driver, .. } = self;
+        sources.forget(ring, &mut **driver, call, (place, direction));
     }
 
     /// Tells the probe. One that panics is removed.

@@ -6,7 +6,7 @@ use crate::driver::{IoEvent, Until, Waited};
 use crate::kernel::Kernel;
 use crate::probe::{Cause, Event};
 use crate::sources::Answers;
-use crate::step::StepEvent;
+use crate::step::{Kind, Step};
 
 /// A stalled scheduler counts again once a second.
 const STALL_CHECK_NANOS: u64 = 1_000_000_000;
@@ -15,25 +15,30 @@ impl Kernel {
     /// Looks at the outside; sleeps in the driver where nothing is ready.
     #[cold]
     #[inline(never)]
-    pub(crate) fn look_outside(&mut self) -> StepEvent {
+    pub(crate) fn look_outside(&mut self, step: &mut Step) {
+        match self.look() {
+            Ok(answered) => step.note_kind(Kind::Outside, answered),
+            Err(end) => step.note_kind(end, 0),
+        }
+    }
+
+    /// Says how many calls were answered, or else why there is no more to do.
+    fn look(&mut self) -> Result<usize, Kind> {
         if self.live == 0 {
-            return StepEvent::Finished;
+            return Err(Kind::Finished);
         }
         self.dispatched = 0;
         self.cause = Cause::Outside;
         let mut answered = self.collect();
         // Also where nobody waits: a task may ask a source again and again what it is ready for.
         if self.ready.is_empty() || self.sources.len() > 0 {
-            match self.wait_for_events() {
-                Err(end) => return end,
-                Ok(events) => answered += events,
-            }
+            answered += self.wait_for_events()?;
         }
         self.serve_posts();
         if self.probe.is_some() {
             self.tell(&Event::Outside { answered });
         }
-        StepEvent::Outside { answered: answered as u32 }
+        Ok(answered)
     }
 
     /// Empties the inbox, and answers the timers that are due.
@@ -57,7 +62,7 @@ impl Kernel {
     }
 
     /// Asks the driver, and waits in it where nothing is ready.
-    fn wait_for_events(&mut self) -> Result<usize, StepEvent> {
+    fn wait_for_events(&mut self) -> Result<usize, Kind> {
         self.serve_posts();
         let mut events = std::mem::take(&mut self.io_events);
         let must_wait = self.ready.is_empty();
@@ -70,7 +75,7 @@ impl Kernel {
         self.inbox.awake();
         let waited = waited.map_err(|error| {
             self.driver_error = Some(error);
-            StepEvent::DriverFailed
+            Kind::DriverFailed
         })?;
         let mut answered = 0;
         if must_wait {
@@ -100,7 +105,7 @@ impl Kernel {
     }
 
     /// How long nothing is going to happen, as far as the kernel knows.
-    fn how_long(&mut self) -> Result<Until, StepEvent> {
+    fn how_long(&mut self) -> Result<Until, Kind> {
         if let Some(deadline) = self.timers.next_deadline() {
             return Ok(Until::Deadline(deadline));
         }
@@ -112,19 +117,19 @@ impl Kernel {
         if self.inbox.is_filled() {
             return Ok(Until::Now);
         }
-        if held { Ok(Until::Real(STALL_CHECK_NANOS)) } else { Err(StepEvent::Deadlock) }
+        if held { Ok(Until::Real(STALL_CHECK_NANOS)) } else { Err(Kind::Deadlock) }
     }
 
     /// A second has passed in which only a waker held elsewhere could have done anything. Says so
     /// the first time, and gives up at the limit.
-    fn count_stall(&mut self) -> Result<(), StepEvent> {
+    fn count_stall(&mut self) -> Result<(), Kind> {
         self.stalled_seconds = self.stalled_seconds.saturating_add(1);
         if self.stalled_seconds == 1 && self.probe.is_some() {
             let report = self.deadlock_report();
             self.tell(&Event::Stalled { report: &report });
         }
         match self.stall_limit {
-            Some(limit) if self.stalled_seconds >= limit => Err(StepEvent::Stalled),
+            Some(limit) if self.stalled_seconds >= limit => Err(Kind::Stalled),
             _ => Ok(()),
         }
     }

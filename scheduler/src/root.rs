@@ -21,6 +21,7 @@ impl Kernel {
         self.guard(id, || {
             let _ = root(Ask::Drop);
         });
+        self.serve_posts();
         self.root_doom = None;
     }
 

@@ -10,7 +10,7 @@ use trapline_abi::Ring;
 
 use crate::kernel::{End, Kernel, Polled};
 use crate::report::{RunError, RunReport};
-use crate::step::{Step, StepEvent};
+use crate::step::{Kind, Step};
 
 /// A scheduler: tasks, and the loop that serves their system calls.
 ///
@@ -50,14 +50,17 @@ impl Scheduler {
     /// # Panics
     /// If it is called by a task.
     pub fn step(&mut self) -> Step {
-        self.turn(None)
+        let mut step = Step::new();
+        self.turn(None, &mut step);
+        step
     }
 
-    fn turn(&mut self, mut root: Option<&mut Root<'_>>) -> Step {
+    #[inline(never)]
+    fn turn(&mut self, mut root: Option<&mut Root<'_>>, step: &mut Step) {
         assert!(Ring::current().is_none(), "a task cannot step a scheduler");
         let kernel = &mut self.kernel;
         let _entered = kernel.ring.enter();
-        let mut step = kernel.begin_step();
+        kernel.begin_step(step);
         // phase: pick
         if let Some(task) = kernel.pick() {
             step.task = Some(task);
@@ -65,23 +68,22 @@ impl Scheduler {
             let polled = kernel.resume(task, root.as_deref_mut());
             kernel.serve_posts();
             if polled == Polled::Ended {
-                step.event = StepEvent::Ended(kernel.end_resumed(task));
+                step.note_kind(kernel.end_resumed(task).into(), 0);
             }
             // phase: trap
             while let Some(trap) = kernel.ring.next_trap() {
                 // phase: serve
                 let fate = kernel.serve(task, trap);
-                kernel.note_served(&mut step, trap, fate);
+                kernel.note_served(step, trap, fate);
             }
             // phase: settle
             kernel.serve_posts();
-            kernel.settle(task);
+            kernel.settle(task, step);
         } else {
             // phase: outside
-            step.event = kernel.look_outside();
+            kernel.look_outside(step);
         }
-        kernel.end_step(&mut step, root);
-        step
+        kernel.end_step(root);
     }
 }
 
@@ -143,7 +145,8 @@ impl Scheduler {
     ) -> Result<End, RunError> {
         self.kernel.spawn_root(site)?;
         loop {
-            let step = self.turn(Some(root));
+            let mut step = Step::new();
+            self.turn(Some(root), &mut step);
             if let Some(end) = self.kernel.root_end.take() {
                 self.kernel.drop_root(root);
                 return Ok(end);
@@ -163,10 +166,10 @@ impl Scheduler {
 
     fn outcome_of(&mut self, last: Step) -> Result<RunReport, RunError> {
         let kernel = &mut self.kernel;
-        match last.event {
-            StepEvent::Deadlock => Err(RunError::Deadlock(kernel.deadlock_report())),
-            StepEvent::Stalled => Err(RunError::Stalled(kernel.deadlock_report())),
-            StepEvent::DriverFailed => Err(RunError::Driver(kernel.take_driver_error())),
+        match last.kind() {
+            Kind::Deadlock => Err(RunError::Deadlock(kernel.deadlock_report())),
+            Kind::Stalled => Err(RunError::Stalled(kernel.deadlock_report())),
+            Kind::DriverFailed => Err(RunError::Driver(kernel.take_driver_error())),
             _ => Ok(kernel.take_report()),
         }
     }

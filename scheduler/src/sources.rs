@@ -8,13 +8,12 @@ use std::io;
 use std::os::fd::RawFd;
 
 use slab::Slab;
-use trapline_abi::{CallId, Direction, KernelRing, ListHead, On, Reply, SourceId, Target};
+use trapline_abi::{CallId, Direction, Errno, KernelRing, ListHead, On, Reply, SourceId, Target};
 
 use crate::driver::{Driver, Interest, IoEvent};
 use crate::kernel::Fate;
 
 const NONE: u32 = u32::MAX;
-const EBADF: i32 = 9;
 
 #[derive(Debug)]
 struct Source {
@@ -55,6 +54,13 @@ pub(crate) struct Sources {
     by_fd: Vec<u32>,
     waiting: usize,
     last_generation: u32,
+}
+
+fn on_of(place: usize, direction: Direction) -> On {
+    match direction {
+        Direction::Read => On::Readable(place as u64),
+        Direction::Write => On::Writable(place as u64),
+    }
 }
 
 /// Calls that an event or an error has answered, in the order in which they came.
@@ -100,7 +106,7 @@ impl Sources {
             },
         };
         if fd < 0 {
-            return Fate::Answer(Reply::Os(EBADF));
+            return Fate::Answer(Reply::Os(Errno::BADF));
         }
         let known = self.place_of(fd);
         if let (Some(place), Some(_)) = (known, owned)
@@ -114,7 +120,7 @@ impl Sources {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Fate::Answer(Reply::Done)
             }
-            Err(error) => Fate::Answer(Reply::Os(error.raw_os_error().unwrap_or(EBADF))),
+            Err(error) => Fate::Answer(Reply::Os(Errno::of(&error))),
         }
     }
 
@@ -127,7 +133,7 @@ impl Sources {
     ) -> Fate {
         ring.link(self.table[place].list(direction), call);
         self.waiting += 1;
-        Fate::Block(On::Source(place as u32, direction))
+        Fate::Block(on_of(place, direction))
     }
 
     /// Makes sure that the descriptor is registered, and that an event comes if it is ready now.
@@ -184,8 +190,7 @@ impl Sources {
         self.last_generation = self.last_generation.wrapping_add(1);
         let generation = self.last_generation;
         let (readers, writers) = (ListHead::new(), ListHead::new());
-        let place = self.table.insert(Source { fd, owned, generation, readers, writers });
-        place
+        self.table.insert(Source { fd, owned, generation, readers, writers })
     }
 
     /// Enters a number that the driver has accepted: it is below the limit of descriptors.
@@ -232,7 +237,7 @@ impl Sources {
         ring: &KernelRing,
         driver: &mut dyn Driver,
         call: CallId,
-        (place, direction): (u32, Direction),
+        (place, direction): (u64, Direction),
     ) {
         let place = place as usize;
         ring.unlink(self.table[place].list(direction), call);
@@ -287,7 +292,7 @@ impl Sources {
                 [(&source.readers, Direction::Read), (&source.writers, Direction::Write)]
             {
                 for call in ring.waiters(list) {
-                    let on = On::Source(place as u32, direction);
+                    let on = on_of(place, direction);
                     assert_eq!(ring.state(call), Some(CallState::Blocked(on)), "no-orphan");
                     waiting += 1;
                 }

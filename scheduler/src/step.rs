@@ -3,21 +3,50 @@
 use std::fmt;
 use std::panic::Location;
 
-use trapline_abi::{Direction, Ended, On, Submitted, Syscall, TaskId};
+use trapline_abi::{Ended, On, Reply, Submitted, Syscall, TaskId};
 
 use crate::kernel::Fate;
 use crate::scheduler::Scheduler;
 
 /// What one step of the loop did: `Copy`, and it prints with ids alone. `scheduler.show(&step)`
 /// adds names and source lines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     pub(crate) task: Option<TaskId>,
-    pub(crate) event: StepEvent,
+    // The first call. Flat, and written word by word where the step is to be returned.
+    request: Syscall,
+    site: Option<&'static Location<'static>>,
+    fate: Fate,
     /// The step's number, modulo 2^32.
     pub(crate) number: u32,
-    pub(crate) woken: u16,
-    pub(crate) calls: u16,
+    /// System calls served; in a look at the outside, calls answered.
+    calls: u16,
+    kind: Kind,
+}
+
+/// What a step did, but for its call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Waits,
+    Trapped,
+    Returned,
+    Panicked,
+    Killed,
+    Outside,
+    DriverFailed,
+    Deadlock,
+    Stalled,
+    Finished,
+}
+
+impl From<Ended> for Kind {
+    fn from(ended: Ended) -> Kind {
+        match ended {
+            Ended::Returned => Kind::Returned,
+            Ended::Panicked => Kind::Panicked,
+            Ended::Killed | Ended::Forgotten => Kind::Killed,
+        }
+    }
 }
 
 /// The chief thing that a step did.
@@ -36,7 +65,7 @@ pub enum StepEvent {
     Waits,
     /// The task ended.
     Ended(Ended),
-    /// The outside was looked at, and so many calls answered.
+    /// The outside was looked at, and so many calls answered (65,535 stand for more).
     Outside {
         /// How many.
         answered: u32,
@@ -55,19 +84,47 @@ const _: () = assert!(size_of::<Step>() <= 64);
 
 impl Step {
     #[inline]
-    pub(crate) fn numbered(number: u32) -> Step {
-        Step { task: None, event: StepEvent::Waits, number, woken: 0, calls: 0 }
+    pub(crate) fn new() -> Step {
+        Step {
+            task: None,
+            request: Syscall::Yield,
+            site: None,
+            fate: Fate::Gone,
+            number: 0,
+            calls: 0,
+            kind: Kind::Waits,
+        }
     }
 
-    /// Notes a call that was served; says how many there are now.
-    #[inline]
-    pub(crate) fn note(&mut self, trap: Submitted, fate: Fate) -> u16 {
-        if self.calls == 0 && matches!(self.event, StepEvent::Waits) {
-            let Submitted { request, site, .. } = trap;
-            self.event = StepEvent::Trapped { request, site, fate };
+    /// Notes what the step did beside calls.
+    pub(crate) fn note_kind(&mut self, kind: Kind, answered: usize) {
+        self.kind = kind;
+        self.calls = answered.min(usize::from(u16::MAX)) as u16;
+    }
+
+    /// The task is gone: where nothing else tells of it, an order of its own ended it.
+    pub(crate) fn note_ended_by_order(&mut self) {
+        if self.kind == Kind::Waits {
+            self.kind = Kind::Killed;
         }
+    }
+
+    /// Notes a call that was served; says whether it is not the first.
+    #[inline]
+    pub(crate) fn note(&mut self, trap: Submitted, fate: Fate) -> bool {
         self.calls = self.calls.saturating_add(1);
-        self.calls
+        if self.kind != Kind::Waits {
+            return self.kind == Kind::Trapped;
+        }
+        self.kind = Kind::Trapped;
+        self.request = trap.request;
+        self.site = Some(trap.site);
+        // As in `Kernel::serve`.
+        self.fate = match fate {
+            Fate::Yield(Reply::Done) => Fate::Yield(Reply::Done),
+            other => other,
+        };
+        false
     }
 
     /// The task that was resumed, if one was.
@@ -79,31 +136,43 @@ impl Step {
     /// What it did.
     #[must_use]
     pub fn event(&self) -> StepEvent {
-        self.event
+        match (self.kind, self.site) {
+            (Kind::Trapped, Some(site)) => {
+                StepEvent::Trapped { request: self.request, site, fate: self.fate }
+            }
+            (Kind::Waits | Kind::Trapped, _) => StepEvent::Waits,
+            (Kind::Returned, _) => StepEvent::Ended(Ended::Returned),
+            (Kind::Panicked, _) => StepEvent::Ended(Ended::Panicked),
+            (Kind::Killed, _) => StepEvent::Ended(Ended::Killed),
+            (Kind::Outside, _) => StepEvent::Outside { answered: u32::from(self.calls) },
+            (Kind::DriverFailed, _) => StepEvent::DriverFailed,
+            (Kind::Deadlock, _) => StepEvent::Deadlock,
+            (Kind::Stalled, _) => StepEvent::Stalled,
+            (Kind::Finished, _) => StepEvent::Finished,
+        }
     }
 
     /// How many system calls were served.
     #[must_use]
     pub fn calls(&self) -> usize {
-        usize::from(self.calls)
-    }
-
-    /// How many tasks were woken, up to 65,535. `Scheduler::woken` says which, all of them.
-    #[must_use]
-    pub fn woken(&self) -> usize {
-        usize::from(self.woken)
+        if self.kind == Kind::Outside { 0 } else { usize::from(self.calls) }
     }
 
     /// Whether there is no more to do: finished, deadlocked, or failed.
     #[must_use]
+    #[inline]
     pub fn is_last(&self) -> bool {
-        matches!(
-            self.event,
-            StepEvent::Finished
-                | StepEvent::Deadlock
-                | StepEvent::Stalled
-                | StepEvent::DriverFailed
-        )
+        matches!(self.kind, Kind::Finished | Kind::Deadlock | Kind::Stalled | Kind::DriverFailed)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Step({self})")
     }
 }
 
@@ -112,7 +181,7 @@ impl fmt::Display for Step {
         if let Some(task) = self.task {
             write!(f, "{task} ")?;
         }
-        match self.event {
+        match self.event() {
             StepEvent::Trapped { request, fate, .. } => write!(f, "{request} {fate}"),
             StepEvent::Waits => f.write_str("waits"),
             StepEvent::Ended(ended) => ended.fmt(f),
@@ -163,8 +232,8 @@ impl fmt::Display for Until {
         match self.0 {
             On::Timer(_) => f.write_str("its time has come"),
             On::Exit(task) => write!(f, "task {task} has ended"),
-            On::Source(_, Direction::Read) => f.write_str("there is something to read"),
-            On::Source(_, Direction::Write) => f.write_str("there is room to write"),
+            On::Readable(_) => f.write_str("there is something to read"),
+            On::Writable(_) => f.write_str("there is room to write"),
             On::Queue(_) => f.write_str("someone wakes it"),
             On::Own => f.write_str("someone answers it"),
         }
@@ -178,7 +247,7 @@ impl fmt::Display for Shown<'_> {
             self.name(f, task)?;
             f.write_str(" ")?;
         }
-        match step.event {
+        match step.event() {
             StepEvent::Trapped { request, site, fate } => {
                 f.write_str("ran and asked ")?;
                 Shown::call(f, request, site, fate)?;

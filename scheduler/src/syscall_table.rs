@@ -15,7 +15,8 @@ pub(crate) fn serve(kernel: &mut Kernel, caller: TaskId, trap: Submitted) -> Fat
     match request {
         Syscall::GetTid => task::get_tid(caller),
         Syscall::Yield => task::yield_now(),
-        Syscall::Spawn { daemon } => task::spawn(kernel, caller, call, daemon, site),
+        Syscall::Spawn => task::spawn(kernel, caller, call, false, site),
+        Syscall::SpawnDaemon => task::spawn(kernel, caller, call, true, site),
         Syscall::Wait(target) => task::wait(kernel, call, target),
         Syscall::Join(target) => task::join(kernel, call, target),
         Syscall::Kill(target) => task::kill(kernel, caller, call, target),

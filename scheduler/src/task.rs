@@ -38,7 +38,7 @@ pub(crate) enum State {
 pub(crate) struct Exit {
     pub(crate) status: ExitStatus,
     /// The outcome in the ring, which the handle takes.
-    pub(crate) outcome: u32,
+    pub(crate) outcome: u64,
     /// Whether someone was told of a panic.
     pub(crate) observed: bool,
 }

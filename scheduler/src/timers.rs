@@ -57,7 +57,7 @@ impl Timers {
     }
 
     /// Arms a timer for `call`, and gives the key to disarm it with.
-    pub(crate) fn arm(&mut self, deadline: Instant, call: CallId) -> u32 {
+    pub(crate) fn arm(&mut self, deadline: Instant, call: CallId) -> u64 {
         self.last_armed += 1;
         let position = self.heap.len();
         let slot = Slot { position: position as u32, call: Some(call) };
@@ -72,10 +72,10 @@ impl Timers {
         };
         self.heap.push(Entry { deadline, armed: self.last_armed, key });
         self.sift_up(position);
-        key
+        u64::from(key)
     }
 
-    pub(crate) fn disarm(&mut self, key: u32) {
+    pub(crate) fn disarm(&mut self, key: u64) {
         let position = self.slots[key as usize].position as usize;
         self.remove(position);
     }
@@ -89,7 +89,7 @@ impl Timers {
     }
 
     /// The call that the timer under `key` is for.
-    pub(crate) fn call_of(&self, key: u32) -> Option<CallId> {
+    pub(crate) fn call_of(&self, key: u64) -> Option<CallId> {
         self.slots.get(key as usize).and_then(|slot| slot.call)
     }
 

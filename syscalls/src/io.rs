@@ -85,7 +85,7 @@ impl IoWait {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
         Poll::Ready(match reply {
-            Reply::Os(errno) => Err(io::Error::from_raw_os_error(errno)),
+            Reply::Os(errno) => Err(errno.to_error()),
             Reply::SourceClosed => {
                 let text = "the descriptor was closed while a task waited for it";
                 Err(io::Error::new(io::ErrorKind::NotConnected, text))

@@ -208,7 +208,8 @@ where
         if let Some(future) = this.future.take() {
             let options = std::mem::take(this.options);
             let daemon = options.is_daemon();
-            let trap = this.trap.insert(Trap::new(Syscall::Spawn { daemon }, this.site));
+            let request = if daemon { Syscall::SpawnDaemon } else { Syscall::Spawn };
+            let trap = this.trap.insert(Trap::new(request, this.site));
             trap.submit(Beside::Body(options.body(future)), cx);
             return Poll::Pending;
         }

@@ -2,6 +2,7 @@
 //! is bulky lies beside them, in the call's slot.
 
 use std::fmt;
+use std::io;
 use std::os::fd::RawFd;
 use std::panic::Location;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use crate::wait_queue::QueueId;
 /// The set is closed, so that a kernel's table has no arm for "others"; what a user adds goes
 /// through [`Syscall::Own`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-// One word for the tag: with a byte, every copy is split, and reads what was just written in
-// pieces; a yield takes twice the time.
+// One word for the tag, and one for whatever the variant carries: so the compiler moves the two in
+// registers. With a byte for a tag, or a payload of another size, every copy reads in one piece
+// what was just written in several, and waits for it; a yield took twice the time.
 #[repr(u64)]
 pub enum Syscall {
     /// Which task am I? Answered with [`Reply::Task`].
@@ -25,10 +27,9 @@ pub enum Syscall {
     /// Let the others go first.
     Yield,
     /// Start the task that lies beside. Answered with [`Reply::Task`].
-    Spawn {
-        /// Whether `run` may end while it lives.
-        daemon: bool,
-    },
+    Spawn,
+    /// The same for a daemon: `run` may end while it lives.
+    SpawnDaemon,
     /// Wait for a task to end. Answered with [`Reply::Exited`], a panic's text beside it.
     Wait(TaskId),
     /// Wait for a task to end, as the holder of its handle. Answered with [`Reply::Outcome`].
@@ -57,23 +58,22 @@ pub enum Syscall {
 /// What an I/O wait is for, in one word: see [`Target::source`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Target {
-    /// The generation of a source; 0, which none has, for a borrowed descriptor.
-    generation: u32,
-    /// The place of a source, or the number of a borrowed descriptor.
-    number: i32,
+    /// The generation of a source, or 0, which none has, for a borrowed descriptor; and below it
+    /// the place of the source, or the number of the descriptor.
+    word: u64,
 }
 
 impl Target {
     /// A source that the library owns: registered once, its readiness cached.
     #[must_use]
     pub const fn owned(source: SourceId) -> Target {
-        Target { generation: source.generation, number: source.place.cast_signed() }
+        Target { word: (source.generation as u64) << 32 | source.place as u64 }
     }
 
     /// Somebody else's descriptor: registered for as long as anyone waits.
     #[must_use]
     pub const fn borrowed(fd: RawFd) -> Target {
-        Target { generation: 0, number: fd }
+        Target { word: fd.cast_unsigned() as u64 }
     }
 
     /// The source, or else the number of the borrowed descriptor.
@@ -81,9 +81,10 @@ impl Target {
     /// # Errors
     /// The number, if the descriptor is borrowed.
     pub const fn source(self) -> Result<SourceId, RawFd> {
-        match self.generation {
-            0 => Err(self.number),
-            generation => Ok(SourceId { place: self.number.cast_unsigned(), generation }),
+        let place = self.word as u32;
+        match (self.word >> 32) as u32 {
+            0 => Err(place.cast_signed()),
+            generation => Ok(SourceId { place, generation }),
         }
     }
 }
@@ -103,7 +104,7 @@ pub enum Reply {
     /// The task ended so. A panic's text lies beside.
     Exited(Ended),
     /// The task ended; what it left lies in the ring under this key.
-    Outcome(u32),
+    Outcome(u64),
     /// The reply lies beside.
     Beside,
     /// The task had ended before.
@@ -112,14 +113,37 @@ pub enum Reply {
     NoSuchTask,
     /// There is no place for one more task.
     TooManyTasks,
-    /// The operating system refused, with this `errno`.
-    Os(i32),
+    /// The operating system refused.
+    Os(Errno),
     /// The source was closed, or its number went to a new owner.
     SourceClosed,
 }
 
-/// How a task ended, in a byte.
+/// An error number of the operating system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errno(u64);
+
+impl Errno {
+    /// `EBADF`: no such descriptor is open.
+    pub const BADF: Errno = Errno(9);
+
+    /// The number that `error` carries; `EBADF` where it carries none.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Errno {
+        let raw = error.raw_os_error().and_then(|raw| u64::try_from(raw).ok());
+        raw.map_or(Errno::BADF, Errno)
+    }
+
+    /// The error with this number.
+    #[must_use]
+    pub fn to_error(self) -> io::Error {
+        io::Error::from_raw_os_error(i32::try_from(self.0).unwrap_or(i32::MAX))
+    }
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
 pub enum Ended {
     /// It returned.
     Returned,
@@ -171,8 +195,8 @@ impl fmt::Display for Syscall {
         match self {
             Syscall::GetTid => f.write_str("get_tid()"),
             Syscall::Yield => f.write_str("yield_now()"),
-            Syscall::Spawn { daemon: false } => f.write_str("spawn()"),
-            Syscall::Spawn { daemon: true } => f.write_str("spawn(daemon)"),
+            Syscall::Spawn => f.write_str("spawn()"),
+            Syscall::SpawnDaemon => f.write_str("spawn(daemon)"),
             Syscall::Wait(task) => write!(f, "wait(task {task})"),
             Syscall::Join(task) => write!(f, "join(task {task})"),
             Syscall::Kill(task) => write!(f, "kill(task {task})"),
@@ -209,7 +233,7 @@ impl fmt::Display for Reply {
             Reply::AlreadyEnded => f.write_str("already ended"),
             Reply::NoSuchTask => f.write_str("no such task"),
             Reply::TooManyTasks => f.write_str("too many tasks"),
-            Reply::Os(errno) => std::io::Error::from_raw_os_error(*errno).fmt(f),
+            Reply::Os(errno) => errno.to_error().fmt(f),
             Reply::SourceClosed => f.write_str("closed"),
         }
     }

@@ -20,11 +20,13 @@ const NONE: u32 = u32::MAX;
 #[repr(u64)]
 pub enum On {
     /// The timer under this key.
-    Timer(u32),
+    Timer(u64),
     /// The exit of this task.
     Exit(TaskId),
-    /// Readiness of the kernel's source at this place.
-    Source(u32, Direction),
+    /// Something to read from the kernel's source at this place.
+    Readable(u64),
+    /// Room to write to the kernel's source at this place.
+    Writable(u64),
     /// A token of a wait queue.
     Queue(QueueId),
     /// Whoever answers a call that the program defines.

@@ -24,7 +24,7 @@ mod wait_queue;
 mod join;
 mod own_call;
 
-pub use call::{Ended, Post, Reply, Syscall, Target};
+pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};

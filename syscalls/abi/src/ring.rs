@@ -162,7 +162,7 @@ impl Ring {
     }
 
     /// Takes a slot in the call table and writes the call into the trap register.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit(
         request: Syscall,
         site: &'static Location<'static>,
@@ -304,7 +304,7 @@ impl Ring {
     }
 
     /// What a task with a handle left, if it has not been taken.
-    pub(crate) fn take_outcome(&self, key: u32, task: TaskId) -> Option<Outcome> {
+    pub(crate) fn take_outcome(&self, key: u64, task: TaskId) -> Option<Outcome> {
         let mut outcomes = self.outcomes.borrow_mut();
         let held = outcomes.get(key as usize).is_some_and(|outcome| outcome.task == task);
         held.then(|| outcomes.remove(key as usize))
@@ -577,17 +577,13 @@ impl KernelRing {
     }
 
     /// Keeps what a task left, for its handle; gives the key to answer [`Syscall::Join`] with.
-    ///
-    /// # Panics
-    /// At 2^32 outcomes, which is more than there can be tasks.
-    pub fn keep_outcome(&self, outcome: Outcome) -> u32 {
-        let key = self.ring.outcomes.borrow_mut().insert(outcome);
-        u32::try_from(key).expect("no more outcomes than tasks")
+    pub fn keep_outcome(&self, outcome: Outcome) -> u64 {
+        self.ring.outcomes.borrow_mut().insert(outcome) as u64
     }
 
     /// Takes an outcome that its handle has not taken.
     #[must_use]
-    pub fn take_outcome(&self, key: u32, task: TaskId) -> Option<Outcome> {
+    pub fn take_outcome(&self, key: u64, task: TaskId) -> Option<Outcome> {
         self.ring.take_outcome(key, task)
     }
 
@@ -599,7 +595,7 @@ impl KernelRing {
 
     /// Whether the handle has yet to take this outcome.
     #[must_use]
-    pub fn has_outcome(&self, key: u32, task: TaskId) -> bool {
+    pub fn has_outcome(&self, key: u64, task: TaskId) -> bool {
         self.ring.outcomes.borrow().get(key as usize).is_some_and(|kept| kept.task == task)
     }
 
@@ -680,6 +676,8 @@ impl Drop for KernelRing {
             ring.sources.borrow_mut().clear();
             let (calls, posts) = (ring.calls.borrow_mut().clear(), ring.posts.take());
             let (outcomes, queues) = (ring.outcomes.take(), ring.queues.take());
+            // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
+            queues.iter().for_each(|(_, queue)| queue.take_back_tokens());
             drop_each(calls);
             drop_each(posts);
             drop_each(outcomes);

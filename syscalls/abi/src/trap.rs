@@ -70,8 +70,7 @@ impl Trap {
     pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
         match self.phase {
             Phase::Unborn => {
-                let (ring, id) = Ring::submit(self.request, self.site, cx);
-                self.phase = Phase::InFlight(ring, id);
+                self.submit_now(cx);
                 Poll::Pending
             }
             Phase::InFlight(ring, id) => {
@@ -83,6 +82,13 @@ impl Trap {
             }
             Phase::Taken => polled_after_ready(),
         }
+    }
+
+    /// Out of line, and written in place: a pair returned through memory is waited for.
+    #[inline(never)]
+    fn submit_now(&mut self, cx: &Context<'_>) {
+        let (ring, id) = Ring::submit(self.request, self.site, cx);
+        self.phase = Phase::InFlight(ring, id);
     }
 
     /// Polls for the reply, and for what lies beside it.
@@ -101,9 +107,10 @@ impl Trap {
     /// has more to ask than 16 bytes.
     #[inline]
     pub fn submit(&mut self, beside: Beside, cx: &Context<'_>) {
-        let (ring, id) = Ring::submit(self.request, self.site, cx);
-        self.phase = Phase::InFlight(ring, id);
-        ring.lay_beside(id, beside);
+        self.submit_now(cx);
+        if let Phase::InFlight(ring, id) = self.phase {
+            ring.lay_beside(id, beside);
+        }
     }
 
     /// The future of a spawn is gone: if the task was started, and nobody took its id, it runs on

@@ -15,7 +15,7 @@ use crate::trap::Trap;
 
 /// Names a wait queue within its ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct QueueId(u32);
+pub struct QueueId(u64);
 
 impl QueueId {
     pub(crate) fn place(self) -> usize {
@@ -67,6 +67,11 @@ impl QueueEntry {
         self.home.label.get()
     }
 
+    /// Takes back what was given to calls and not taken: their ring is about to be retired.
+    pub(crate) fn take_back_tokens(&self) {
+        self.home.tokens.set(self.home.tokens.get() + self.untaken);
+    }
+
     fn is_idle(&self) -> bool {
         self.waiting == 0 && self.untaken == 0
     }
@@ -76,7 +81,7 @@ impl QueueEntry {
         let mut count = 0;
         for id in members {
             let state = calls.get(id).map(|call| call.state);
-            let here = QueueId(place as u32);
+            let here = QueueId(place as u64);
             assert_eq!(state, Some(CallState::Blocked(On::Queue(here))), "no-orphan: in a queue");
             count += 1;
         }
@@ -188,7 +193,7 @@ impl WaitQueue {
     #[track_caller]
     pub fn park(&self) -> Park<'_> {
         // The request is completed when the queue is bound, at the first poll.
-        let trap = Trap::new(Syscall::Park(QueueId(u32::MAX)), Location::caller());
+        let trap = Trap::new(Syscall::Park(QueueId(u64::MAX)), Location::caller());
         Park { queue: self, trap }
     }
 
@@ -248,7 +253,7 @@ impl WaitQueue {
         let entry =
             QueueEntry { list: ListHead::new(), waiting: 0, untaken: 0, home: Rc::clone(home) };
         let place = ring.queues.borrow_mut().insert(entry);
-        let id = QueueId(u32::try_from(place).expect("fewer than 2^32 wait queues"));
+        let id = QueueId(place as u64);
         home.bound.set(Some((ring, ring.life(), id)));
         id
     }

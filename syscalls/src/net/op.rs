@@ -130,7 +130,7 @@ impl Op {
 /// What the kernel says against a wait.
 pub(crate) fn error_of(reply: Reply) -> Option<io::Error> {
     match reply {
-        Reply::Os(errno) => Some(io::Error::from_raw_os_error(errno)),
+        Reply::Os(errno) => Some(errno.to_error()),
         Reply::SourceClosed => {
             let text =
                 "the descriptor was closed, or left the scheduler, while a task waited for it";
