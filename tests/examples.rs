@@ -12,38 +12,43 @@ use std::time::Duration;
 /// What `stepping` prints, its paths cut down to the file's name.
 const STEPPING: &str = "   ready: 1
 
-1. task 1 `guest` ran and asked spawn() at stepping.rs:18: answered, task 2
+1. task 1 `guest` ran and asked now() at stepping.rs:18: answered, 0ns
+   ready: 1
+
+2. task 1 `guest` ran and asked spawn() at stepping.rs:19: answered, task 2
    ready: 2, 1
 
-2. task 2 `cook` ran and asked yield_now() at stepping.rs:26: answered, done; to the back of the queue
+3. task 2 `cook` ran and asked yield_now() at stepping.rs:28: answered, done; to the back of the queue
    ready: 1, 2
 
-3. task 1 `guest` ran and asked yield_now() at stepping.rs:19: answered, done; to the back of the queue
+4. task 1 `guest` ran and asked yield_now() at stepping.rs:20: answered, done; to the back of the queue
    ready: 2, 1
 
-4. task 2 `cook` ran and asked sleep(1s) at stepping.rs:27: blocked until its time has come
+5. task 2 `cook` ran and asked sleep(1s) at stepping.rs:29: blocked until its time has come
    ready: 1
 
-5. task 1 `guest` ran and asked join(task 2) at stepping.rs:20: blocked until task 2 has ended
+6. task 1 `guest` ran and asked join(task 2) at stepping.rs:21: blocked until task 2 has ended
    ready: nobody
     task name         parent dispatches  state
-       1 guest             -          3  waits for join(task 2) at stepping.rs:20:21
-       2 cook              1          2  waits for sleep(1s) at stepping.rs:27:5
+       1 guest             -          4  waits for join(task 2) at stepping.rs:21:21
+       2 cook              1          2  waits for sleep(1s) at stepping.rs:29:5
 
-6. the loop looked at the outside: one call answered; this woke task 2 `cook`
+7. the loop looked at the outside: one call answered; this woke task 2 `cook`
    ready: 2
 
-7. task 2 `cook` ran and asked yield_now() at stepping.rs:28: answered, done; to the back of the queue
+8. task 2 `cook` ran and asked yield_now() at stepping.rs:30: answered, done; to the back of the queue
    ready: 2
 
-8. task 2 ran and returned; this woke task 1 `guest`
+9. task 2 ran and returned; this woke task 1 `guest`
    ready: 1
 
-9. task 1 ran and returned
-   ready: nobody
-    task name         parent dispatches  state
+10. task 1 `guest` ran and asked now() at stepping.rs:22: answered, 1s
+   ready: 1
 
-10. no task is left
+11. task 1 ran and returned
+   ready: nobody
+
+12. no task is left
 ";
 
 const ONE_FILE_KERNEL: &str = "\
