@@ -15,6 +15,9 @@ use crate::wait_queue::QueueId;
 
 const NONE: u32 = u32::MAX;
 
+/// Each ring has 2^40 serials of its own before it comes to those of the next.
+const SERIALS_A_RING: u32 = 40;
+
 /// What a blocked call waits for: the kernel's note of where to look when the call is withdrawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
@@ -170,14 +173,15 @@ pub(crate) struct CallTable {
 }
 
 impl CallTable {
-    pub(crate) fn new() -> CallTable {
+    /// A table whose serials begin so far up that those of no other ring come near.
+    pub(crate) fn new(ring: u64) -> CallTable {
         let register = SmallVec::new();
         let first = None;
         CallTable {
             slots: Vec::new(),
             free: NONE,
             live: 0,
-            last_serial: NonZeroU64::MIN,
+            last_serial: NonZeroU64::MIN.saturating_add(ring << SERIALS_A_RING),
             first,
             behind: 0,
             next: 0,

@@ -35,6 +35,9 @@ thread_local! {
 /// Tells one claim of a ring from the next, in every thread.
 static LAST_LIFE: AtomicU64 = AtomicU64::new(0);
 
+/// How many rings were ever made, in every thread.
+static RINGS: AtomicU64 = AtomicU64::new(0);
+
 /// The task's side of the ring.
 pub struct Ring {
     /// Which claim of the ring this is; 0 while it is retired.
@@ -371,7 +374,7 @@ impl KernelRing {
                 has_submitted: Cell::new(false),
                 has_posts: Cell::new(false),
                 posts: RefCell::default(),
-                calls: RefCell::new(CallTable::new()),
+                calls: RefCell::new(CallTable::new(RINGS.fetch_add(1, Ordering::Relaxed))),
                 queues: RefCell::default(),
                 sources: RefCell::default(),
                 outcomes: RefCell::default(),
