@@ -524,7 +524,8 @@ fn traits_of_futures_then_lines_and_vectors_pass() {
             let mut lines = BufReader::new(reader).lines();
             while let Some(line) = lines.next().await {
                 let line = line.unwrap().to_uppercase();
-                writer.write_vectored(&[IoSlice::new(line.as_bytes())]).await.unwrap();
+                let line = [IoSlice::new(line.as_bytes())];
+                assert_eq!(writer.write_vectored(&line).await.unwrap(), line[0].len());
                 AsyncWriteExt::write_all(&mut writer, b"\n").await.unwrap();
             }
             writer.close().await.unwrap();
@@ -582,13 +583,20 @@ fn trait_read_given_up_then_the_next_one_goes_on_with_it() {
 
 // Connecting.
 
+/// An address that refuses: bound, so that nobody else gets it, and not listening.
+fn refusing() -> (SocketAddr, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    (socket.local_addr().unwrap().as_socket().unwrap(), socket)
+}
+
 #[test]
 fn refused_then_the_error_says_so() {
     block_on(async {
-        let addr = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (addr, _socket) = refusing();
         let error = TcpStream::connect(addr).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        let error = TcpStream::connect(&[addr, addr]).await.unwrap_err();
+        let error = TcpStream::connect([addr, addr]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     });
 }
@@ -596,7 +604,7 @@ fn refused_then_the_error_says_so() {
 #[test]
 fn several_addresses_then_the_first_that_accepts_is_taken() {
     under_each_quantum(|| async {
-        let dead = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (dead, _socket) = refusing();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let stream = TcpStream::connect(vec![dead, addr, dead]).await.unwrap();
@@ -652,7 +660,7 @@ fn nobody_answers_then_connect_times_out() {
             let error = TcpStream::connect_timeout(addr, 20 * SECOND).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
             assert!(trapline::now().await - before >= 20 * SECOND);
-            let error = TcpStream::connect_timeout(&[addr, addr], Duration::ZERO).await;
+            let error = TcpStream::connect_timeout([addr, addr], Duration::ZERO).await;
             assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
         });
     }
@@ -676,7 +684,6 @@ struct Ground {
 fn ground() -> Rc<Ground> {
     let (idle, idle_peer) = pair();
     let (full, full_peer) = pair();
-    while full.try_write(&[0; 65_536]).is_ok() {}
     let (unresponsive, socket, fillers) = unresponsive();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let _theirs = (idle_peer, full_peer, socket, fillers);
@@ -692,9 +699,21 @@ fn blocking() -> Vec<(&'static str, Blocking)> {
         ("read_exact", |g| async move { drop(g.idle.read_exact(&mut [0; 8]).await) }.boxed_local()),
         ("peek", |g| async move { drop(g.idle.peek(&mut [0; 8]).await) }.boxed_local()),
         ("readable", |g| async move { drop(g.idle.readable().await) }.boxed_local()),
-        ("write", |g| async move { drop(g.full.write(&[0; 8]).await) }.boxed_local()),
-        ("write_all", |g| async move { drop(g.full.write_all(&[0; 8]).await) }.boxed_local()),
-        ("writable", |g| async move { drop(g.full.writable().await) }.boxed_local()),
+        // What the peer's system takes meanwhile makes room once more: these go on until they block.
+        ("write", |g| {
+            async move { while g.full.write(&[0; 65_536]).await.is_ok() {} }.boxed_local()
+        }),
+        ("write_all", |g| {
+            async move { while g.full.write_all(&[0; 65_536]).await.is_ok() {} }.boxed_local()
+        }),
+        ("writable", |g| {
+            let fill = async move {
+                while g.full.writable().await.is_ok() {
+                    while g.full.try_write(&[0; 65_536]).is_ok() {}
+                }
+            };
+            fill.boxed_local()
+        }),
         ("accept", |g| async move { drop(g.listener.accept().await) }.boxed_local()),
         ("incoming", |g| async move { drop(g.listener.incoming().next().await) }.boxed_local()),
         ("connect", |g| {
@@ -708,7 +727,10 @@ fn blocking() -> Vec<(&'static str, Blocking)> {
             async move { drop(AsyncReadExt::read(&mut &g.idle, &mut [0; 8]).await) }.boxed_local()
         }),
         ("AsyncWrite", |g| {
-            async move { drop(AsyncWriteExt::write(&mut &g.full, &[0; 8]).await) }.boxed_local()
+            let fill = async move {
+                while AsyncWriteExt::write(&mut &g.full, &[0; 65_536]).await.is_ok() {}
+            };
+            fill.boxed_local()
         }),
     ]
 }
@@ -963,7 +985,7 @@ fn blocked_operations_then_the_table_shows_the_lines_of_their_callers() {
     let g = Rc::clone(&ground);
     scheduler.spawn(async move { g.idle.read(&mut [0; 8]).await }).detach();
     let g = Rc::clone(&ground);
-    scheduler.spawn(async move { g.full.write_all(&[0; 8]).await }).detach();
+    scheduler.spawn(async move { g.full.write_all(&vec![0; 50_000_000]).await }).detach();
     let g = Rc::clone(&ground);
     scheduler.spawn(async move { g.listener.accept().await.map(drop) }).detach();
     let g = Rc::clone(&ground);

@@ -9,6 +9,34 @@
 //! and those who wait are woken in the order in which they came. The traits of `futures` are there
 //! too, for libraries that want them.
 //!
+//! ```
+//! # let mut scheduler = trapline_scheduler::Scheduler::new();
+//! # scheduler.block_on(async { use trapline_syscalls as trapline;
+//! use std::io;
+//! use trapline::net::{TcpListener, TcpStream};
+//!
+//! async fn echo(stream: TcpStream) -> io::Result<()> {
+//!     let mut buf = [0; 4096];
+//!     loop {
+//!         match stream.read(&mut buf).await? {
+//!             0 => return Ok(()),
+//!             read => stream.write_all(&buf[..read]).await?,
+//!         }
+//!     }
+//! }
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! # let client = TcpStream::connect(listener.local_addr()?).await?;
+//! loop {
+//!     let (stream, _peer) = listener.accept().await?;
+//!     trapline::spawn_detached(async { echo(stream).await.unwrap_or_default() });
+//! #   break;
+//! }
+//! # client.write_all(b"hello").await?;
+//! # client.read_exact(&mut [0; 5]).await?;
+//! # std::io::Result::Ok(()) }).unwrap().unwrap();
+//! ```
+//!
 //! Names are not resolved: asking a name server would stop every task. See [`ToAddrs`].
 //!
 //! # How a stream can end

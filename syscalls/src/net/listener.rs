@@ -142,6 +142,25 @@ impl TcpListener {
     /// The connections, one after the other: [`accept`](TcpListener::accept) as a stream, which
     /// never ends.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::StreamExt;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let _client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let mut incoming = listener.incoming();
+    /// while let Some(stream) = incoming.next().await {
+    ///     println!("{} is here", stream?.peer_addr()?);
+    /// #   break;
+    /// }
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`accept`](TcpListener::accept).
+    ///
     /// # Cancel safety
     /// Safe: no connection is lost.
     #[track_caller]

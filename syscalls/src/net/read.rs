@@ -98,6 +98,21 @@ impl TcpStream {
     ///
     /// It gives what is there; to peek again does not wait for more.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// # use trapline::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (stream, _) = listener.accept().await?;
+    /// client.write_all(&[22, 3, 1]).await?;
+    /// let mut first = [0];
+    /// stream.peek(&mut first).await?;
+    /// let is_tls = first[0] == 22;
+    /// # assert!(is_tls);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Those of [`read`](TcpStream::read).
     ///
