@@ -19,6 +19,10 @@ use crate::trap::Trap;
 /// Joining gives what the task returned, before or after its exit. Dropping the handle detaches
 /// the task: it runs on, and leaves nothing behind when it ends.
 ///
+/// The source line that is shown for the wait is that of the `.await`; of whoever polls the handle,
+/// where it is awaited by reference or inside a combinator. [`join`](JoinHandle::join) takes the
+/// line it is called at.
+///
 /// # Errors
 /// [`JoinError`], if the task panicked or was killed.
 ///
