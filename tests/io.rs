@@ -471,7 +471,7 @@ fn closed_or_invalid_descriptor_then_an_error_in_its_task_alone() {
             gone.as_raw_fd()
         };
         for bad in [-1, RawFd::MIN, closed, RawFd::MAX] {
-            let ebadf = Reply::Os(rustix::io::Errno::BADF.raw_os_error());
+            let ebadf = Reply::Os(Errno::BADF);
             assert_eq!(raw_read_wait(bad).await, ebadf, "{bad}");
             let request = Syscall::WriteWait(Target::borrowed(bad));
             assert_eq!(Trap::new(request, Location::caller()).await, ebadf, "{bad}");
@@ -574,6 +574,8 @@ fn scheduler_dropped_with_waiters_then_their_descriptors_are_closed() {
     let _watch = watch();
     let mut scheduler = Scheduler::new();
     let (ours, mut theirs) = pair();
+    // A process that another test is starting may hold on to them for a moment.
+    theirs.set_nonblocking(false).unwrap();
     let (stream, mut peer) = tcp_pair();
     scheduler.spawn(async move { read_byte(&ours).await }).detach();
     scheduler.spawn(async move { stream.read(&mut [0]).await }).detach();

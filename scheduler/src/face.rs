@@ -95,7 +95,7 @@ impl Scheduler {
     #[must_use]
     pub fn ready(&self) -> Vec<TaskId> {
         let Kernel { ready, tasks, .. } = &self.kernel;
-        ready.places(tasks).map(|place| tasks[place].id).collect()
+        ready.ids(tasks).collect()
     }
 
     /// How many tasks live, daemons too.

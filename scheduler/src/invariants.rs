@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use trapline_abi::{CallState, On};
+use trapline_abi::{CallState, On, TaskId};
 
 use crate::kernel::Kernel;
 use crate::task::State;
@@ -37,7 +37,7 @@ impl Kernel {
 
     /// one-place: a live task runs, or stands in the ready queue once, or is blocked.
     fn check_places(&self) {
-        let ready: Vec<usize> = self.ready.places(&self.tasks).collect();
+        let ready: Vec<usize> = self.ready.ids(&self.tasks).map(TaskId::place).collect();
         let once: BTreeSet<usize> = ready.iter().copied().collect();
         assert_eq!(ready.len(), once.len(), "one-place: twice in the ready queue");
         assert_eq!(ready.len(), self.ready.len(), "one-place: the ready queue counts");

@@ -118,7 +118,7 @@ impl Kernel {
         Kernel {
             ring,
             tasks: Slab::new(),
-            ready: ReadyQueue::new(),
+            ready: ReadyQueue::default(),
             current: None,
             timers: Timers::new(),
             sources: Sources::default(),
@@ -243,14 +243,12 @@ impl Kernel {
             daemon,
             has_handle,
             woken: false,
-            prev: 0,
-            next: 0,
             dispatches: 0,
             parent,
             site,
             waiters: ListHead::new(),
         });
-        self.ready.push_back(&mut self.tasks, place);
+        self.ready.push_back(id);
         self.population += 1;
         self.live += usize::from(!daemon);
         if self.probe.is_some() {
@@ -405,7 +403,7 @@ impl Kernel {
         let task = &mut self.tasks[id.place()];
         if answered || task.woken {
             task.state = State::Ready;
-            self.ready.push_back(&mut self.tasks, id.place());
+            self.ready.push_back(id);
         } else {
             task.state = State::Blocked;
         }
@@ -469,7 +467,7 @@ impl Kernel {
         match task.state {
             State::Blocked => {
                 task.state = State::Ready;
-                self.ready.push_back(&mut self.tasks, id.place());
+                self.ready.push_back(id);
                 self.woken.push(id);
                 if self.probe.is_some() {
                     self.tell(&Event::Ready { task: id, by: self.cause });
@@ -532,7 +530,7 @@ impl Kernel {
         task.state = State::Ended(Box::new(exit));
         let mut body = task.body.take();
         if was_ready {
-            self.ready.remove(&mut self.tasks, id.place());
+            self.ready.leave_gap(&self.tasks);
         }
         if self.current == Some(id) {
             self.current = None;

@@ -54,9 +54,6 @@ pub(crate) struct Task {
     pub(crate) has_handle: bool,
     /// Whether it was woken while it ran.
     pub(crate) woken: bool,
-    /// Neighbours in the ready queue.
-    pub(crate) prev: u32,
-    pub(crate) next: u32,
     pub(crate) dispatches: u64,
     pub(crate) parent: Option<TaskId>,
     pub(crate) site: &'static Location<'static>,
