@@ -596,8 +596,8 @@ fn every_kind_polled_again_after_it_was_ready_then_the_same_words() {
         ($call:expr) => {{
             let child = scheduler.spawn(async move {
                 let mut call = Box::pin($call);
-                drop(call.as_mut().map(Some).await);
-                drop(call.as_mut().map(Some).await);
+                call.as_mut().map(drop).await;
+                call.as_mut().map(drop).await;
             });
             let error = scheduler.block_on(child).unwrap().unwrap_err();
             text_of(&*error.try_into_panic().unwrap())
