@@ -19,7 +19,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, pin_mut, poll};
 use trapline::net::TcpStream;
 use trapline::{Reply, Scheduler, Syscall, Target, TaskState, read_wait, timeout, write_wait};
-use trapline_abi::Trap;
+use trapline_abi::{Errno, Trap};
 
 const SECOND: Duration = Duration::from_secs(1);
 
