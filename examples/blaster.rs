@@ -12,7 +12,7 @@
 //!
 //! The exit status is 1 if a byte was wrong, or a server could not be reached or hung up.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
@@ -85,17 +85,17 @@ fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     match args.worker {
-        None => be_foreman(args),
-        Some(number) => be_worker(args, number),
+        None => be_foreman(&args),
+        Some(number) => be_worker(&args, number),
     }
 }
 
 // The foreman.
 
-fn be_foreman(args: Args) -> ExitCode {
-    match Scheduler::new().block_on(lead(&args)) {
+fn be_foreman(args: &Args) -> ExitCode {
+    match Scheduler::new().block_on(lead(args)) {
         Ok(Ok(score)) => {
-            score.print(&args);
+            score.print(args);
             ExitCode::SUCCESS
         }
         Ok(Err(error)) => complain(1, &format!("error: {error}")),
@@ -223,7 +223,7 @@ fn progress_bar(args: &Args) -> Outcome<ProgressBar> {
     let messages = args.messages.saturating_mul(args.processes.get() as u64);
     // It hides itself where there is no terminal.
     let bar = ProgressBar::new(messages);
-    let template = "{wide_bar} {human_pos} of {human_len} messages, {per_sec}, {eta} left";
+    let template = "{wide_bar} {human_pos} of {human_len} messages, {eta} left";
     bar.set_style(ProgressStyle::with_template(template)?);
     Ok(bar)
 }
@@ -263,10 +263,10 @@ impl Score {
 
 // A worker.
 
-fn be_worker(args: Args, number: u64) -> ExitCode {
+fn be_worker(args: &Args, number: u64) -> ExitCode {
     raise_descriptor_limit();
     let mut scheduler = Scheduler::builder().seed(args.seed.wrapping_add(number)).build();
-    let why: Box<dyn Error> = match scheduler.block_on(work(&args)) {
+    let why: Box<dyn Error> = match scheduler.block_on(work(args)) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => error,
         Err(error) => error.into(),
@@ -281,21 +281,17 @@ async fn work(args: &Args) -> Outcome<()> {
     tell("connected")?;
     wait_for_word().await?;
 
-    let load = Rc::new(Load::new(args));
+    let load = Rc::new(Load::new(args)?);
     let start = trapline::now().await;
     let mut lanes = Vec::new();
     for (number, share) in shares.into_iter().enumerate() {
         let messages = load.messages_of(number, args.in_flight.get());
         lanes.push(trapline::spawn(blast(Rc::clone(&load), share, messages)).await);
     }
-    let scores = try_join_all(lanes.into_iter().map(result)).await?;
+    try_join_all(lanes.into_iter().map(result)).await?;
     let elapsed = trapline::now().await - start;
 
-    let mut latencies = Score::new()?.latencies;
-    for score in scores {
-        latencies.add(score)?;
-    }
-    for bar in latencies.iter_recorded() {
+    for bar in load.latencies.borrow().iter_recorded() {
         tell(format_args!("latency {} {}", bar.value_iterated_to(), bar.count_at_value()))?;
     }
     tell(format_args!("elapsed {}", elapsed.as_nanos()))
@@ -330,19 +326,20 @@ struct Load {
     size: usize,
     /// What messages are cut from.
     stuff: Vec<u8>,
-    /// How many messages have come back.
-    done: Cell<u64>,
+    /// In nanoseconds, of each message that has come back.
+    latencies: RefCell<Histogram<u64>>,
     /// After how many the foreman is told.
     report_every: u64,
 }
 
 impl Load {
-    fn new(args: &Args) -> Load {
+    fn new(args: &Args) -> Outcome<Load> {
         let size = args.size.get();
         let stuff = (0..size + VARIETY).map(|_| trapline::random() as u8).collect();
         let messages = args.messages;
+        let latencies = RefCell::new(Score::new()?.latencies);
         let report_every = (messages / 100).max(1);
-        Load { messages, size, stuff, done: Cell::new(0), report_every }
+        Ok(Load { messages, size, stuff, latencies, report_every })
     }
 
     /// How many of the messages one lane of so many sends.
@@ -356,9 +353,10 @@ impl Load {
         &self.stuff[start..start + self.size]
     }
 
-    fn count_one(&self) -> Outcome<()> {
-        self.done.set(self.done.get() + 1);
-        if self.done.get() % self.report_every == 0 {
+    fn note(&self, latency: Duration) -> Outcome<()> {
+        let mut latencies = self.latencies.borrow_mut();
+        latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(LONGEST_NS));
+        if latencies.len().is_multiple_of(self.report_every) {
             tell(format_args!("done {}", self.report_every))?;
         }
         Ok(())
@@ -366,12 +364,7 @@ impl Load {
 }
 
 /// Sends so many messages, one after the other, each on a connection drawn at random.
-async fn blast(
-    load: Rc<Load>,
-    connections: Vec<TcpStream>,
-    messages: u64,
-) -> Outcome<Histogram<u64>> {
-    let mut latencies = Score::new()?.latencies;
+async fn blast(load: Rc<Load>, connections: Vec<TcpStream>, messages: u64) -> Outcome<()> {
     let mut echo = vec![0; load.size];
     for _ in 0..messages {
         let connection = &connections[random_below(connections.len())];
@@ -383,10 +376,9 @@ async fn blast(
             .map_err(|error| explain_loss(&error))?;
         let latency = trapline::now().await - sent;
         compare(message, &echo)?;
-        latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-        load.count_one()?;
+        load.note(latency)?;
     }
-    Ok(latencies)
+    Ok(())
 }
 
 fn compare(message: &[u8], echo: &[u8]) -> Outcome<()> {
@@ -413,8 +405,7 @@ fn result<T: 'static>(task: JoinHandle<Outcome<T>>) -> impl Future<Output = Outc
 }
 
 fn random_below(bound: usize) -> usize {
-    let bound = bound as u64;
-    (trapline::random() % bound) as usize
+    (trapline::random() % bound as u64) as usize
 }
 
 /// Takes as many descriptors as we may have. Where that is refused, we have fewer.

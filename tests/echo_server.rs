@@ -256,16 +256,16 @@ fn max_connections_reached_at_the_signal_then_it_ends_all_the_same() {
 
 #[test]
 fn idle_timeout_then_the_silent_are_dropped_and_the_slow_are_not() {
-    let server = Server::start(&["--idle-timeout", "0.5"]);
+    let server = Server::start(&["--idle-timeout", "1"]);
     let start = Instant::now();
     let mut silent = server.connect();
     let mut slow = server.connect();
-    for _ in 0..10 {
+    for _ in 0..15 {
         assert_echoes(&mut slow, b".");
         thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
-    assert!(start.elapsed() >= Duration::from_millis(500));
+    assert!(start.elapsed() >= Duration::from_secs(1));
     // One that had said something is no better.
     assert_eq!(slow.read(&mut [0]).unwrap(), 0);
 }
