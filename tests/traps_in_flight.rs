@@ -18,7 +18,7 @@ use support::{
     Slot, Trace, assert_empty, builder, give_way, poll_once, poll_under, run_clean, scheduler,
     traced,
 };
-use trapline::{ExitStatus, StepEvent, WaitQueue};
+use trapline::{ExitStatus, Scheduler, StepEvent, WaitQueue};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -632,4 +632,68 @@ fn same_call_polled_twice_in_one_poll_then_it_is_submitted_once() {
     assert!(matches!(step.event(), StepEvent::Trapped { .. }));
     run_clean(&mut scheduler);
     assert_empty(&scheduler);
+}
+
+/// Five calls that wait for one thing; one is dropped, its slot is used again, and the four others
+/// are told all the same, once.
+fn one_of_five_dropped<F: Future<Output = ()> + Unpin + 'static>(
+    scheduler: &mut Scheduler,
+    make: impl Fn() -> F + 'static,
+    answer: impl Future + 'static,
+    index: usize,
+) {
+    let task = scheduler.spawn(async move {
+        let mut calls: Vec<F> = (0..5).map(|_| make()).collect();
+        for call in &mut calls {
+            assert!(poll_once(call).await.is_pending());
+        }
+        trapline::yield_now().await;
+        drop(calls.remove(index));
+        trapline::yield_now().await;
+        // These stand in the freed slot, and wait for something else.
+        let mut strangers = [trapline::sleep(9 * SECOND), trapline::sleep(9 * SECOND)];
+        for stranger in &mut strangers {
+            assert!(poll_once(stranger).await.is_pending());
+        }
+        answer.await;
+        trapline::sleep(SECOND).await;
+        for call in &mut calls {
+            assert!(poll_once(call).await.is_ready(), "{index}");
+        }
+        for stranger in &mut strangers {
+            assert!(poll_once(stranger).await.is_pending(), "{index}");
+        }
+    });
+    scheduler.block_on(task).unwrap().unwrap();
+    run_clean(scheduler);
+}
+
+#[test]
+fn one_of_five_waiters_dropped_then_the_others_are_told_and_a_stranger_is_not() {
+    for index in 0..5 {
+        let mut on_exit = scheduler();
+        let child = on_exit.spawn(pending::<()>());
+        let id = child.id();
+        child.detach();
+        let make = move || trapline::wait(id).map(drop);
+        one_of_five_dropped(&mut on_exit, make, trapline::kill(id), index);
+
+        let queue = leaked_queue(0);
+        let wake_four = async move {
+            for _ in 0..4 {
+                queue.wake();
+            }
+        };
+        one_of_five_dropped(&mut scheduler(), || queue.park(), wake_four, index);
+        assert_eq!(queue.tokens(), 0);
+
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let ours: &'static _ = Box::leak(Box::new(ours));
+        let make = move || trapline::read_wait(ours).map(Result::unwrap);
+        let close = async move { drop(theirs) };
+        one_of_five_dropped(&mut scheduler(), make, close, index);
+
+        let make = || trapline::sleep_until(trapline::Instant::from_nanos(1)).map(drop);
+        one_of_five_dropped(&mut scheduler(), make, trapline::sleep(SECOND), index);
+    }
 }
