@@ -56,6 +56,9 @@ impl fmt::Display for Fate {
 /// allocates none, few enough not to matter (64 KiB).
 const SPARE_WAKERS: usize = 1024;
 
+/// Room for so many woken tasks is kept from step to step.
+const MANY_WOKEN: usize = 1024;
+
 /// How many failures are kept with their text; all are counted.
 const FAILURES_KEPT: usize = 8;
 
@@ -281,6 +284,9 @@ impl Kernel {
     pub(crate) fn begin_step(&mut self, step: &mut Step) {
         self.steps = self.steps.wrapping_add(1);
         self.woken.clear();
+        if self.woken.capacity() > MANY_WOKEN {
+            self.woken.shrink_to(MANY_WOKEN);
+        }
         if self.ring.has_posts() {
             self.cause = Cause::Program;
             self.serve_posts();

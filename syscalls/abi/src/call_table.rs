@@ -1,16 +1,18 @@
 //! The call table: every call in flight, in a slot of its own. Waiters for one thing are doubly
 //! linked through it, so that joining and leaving a queue of any length is O(1).
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::panic::Location;
+use std::pin::Pin;
 use std::task::Waker;
 
 use smallvec::SmallVec;
 
 use crate::call::{Reply, Syscall};
 use crate::id::{CallId, SourceId, TaskId};
-use crate::task::Beside;
+use crate::task::{Beside, TaskBody};
 use crate::wait_queue::QueueId;
 
 const NONE: u32 = u32::MAX;
@@ -142,15 +144,26 @@ pub(crate) struct Call {
     pub(crate) request: Syscall,
     pub(crate) state: CallState,
     pub(crate) site: &'static Location<'static>,
-    pub(crate) waker: Option<Waker>,
-    pub(crate) beside: Beside,
+    extra: Option<Box<Extra>>,
     prev: u32,
     /// The next waiter; the next free slot where the slot is free.
     next: u32,
 }
 
 /// What a freed slot held that has a destructor: to be dropped when no table is borrowed.
-pub(crate) type Leftover = (Option<Waker>, Beside);
+pub(crate) type Leftover = (Option<Box<Extra>>, Option<Pin<Box<dyn TaskBody>>>);
+
+/// What few calls have, so that the slots of the others are small: of those who are parked, a
+/// slot and a task are all there is.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// A waker that is not the task's own.
+    waker: Option<Waker>,
+    /// What lies beside the request or the reply.
+    beside: Beside,
+}
+
+type Bodies = VecDeque<(CallId, Pin<Box<dyn TaskBody>>)>;
 
 /// A serial that no call has had; there are enough for a call every nanosecond for 584 years.
 #[inline]
@@ -158,7 +171,6 @@ fn next_serial(last: NonZeroU64) -> NonZeroU64 {
     NonZeroU64::new(last.get().wrapping_add(1)).unwrap_or(NonZeroU64::MIN)
 }
 
-#[derive(Debug)]
 pub(crate) struct CallTable {
     slots: Vec<Call>,
     free: u32,
@@ -169,6 +181,8 @@ pub(crate) struct CallTable {
     first: Option<CallId>,
     behind: u32,
     next: usize,
+    /// The bodies of tasks whose spawns stand in the register.
+    bodies: Bodies,
     register: SmallVec<[CallId; 4]>,
 }
 
@@ -185,6 +199,7 @@ impl CallTable {
             first,
             behind: 0,
             next: 0,
+            bodies: VecDeque::new(),
             register,
         }
     }
@@ -194,12 +209,12 @@ impl CallTable {
     }
 
     /// Takes everything out; serials go on where they were.
-    pub(crate) fn clear(&mut self) -> Vec<Call> {
+    pub(crate) fn clear(&mut self) -> (Vec<Call>, Bodies) {
         self.free = NONE;
         self.live = 0;
         (self.first, self.behind, self.next) = (None, 0, 0);
         self.register = SmallVec::new();
-        std::mem::take(&mut self.slots)
+        (std::mem::take(&mut self.slots), std::mem::take(&mut self.bodies))
     }
 
     /// Takes a slot, and writes the call into the trap register.
@@ -247,8 +262,7 @@ impl CallTable {
             request,
             state: CallState::Submitted,
             site,
-            waker: None,
-            beside: Beside::Nothing,
+            extra: None,
             prev: NONE,
             next: NONE,
         });
@@ -316,7 +330,7 @@ impl CallTable {
         let free = self.free;
         let call = self.get_mut(id)?;
         let CallState::Answered(reply) = call.state else { return None };
-        if call.waker.is_some() || !matches!(call.beside, Beside::Nothing) {
+        if call.extra.is_some() {
             return None;
         }
         call.serial = None;
@@ -332,10 +346,24 @@ impl CallTable {
         let call = self.get_mut(id).expect("only a live call is freed (no-orphan)");
         call.serial = None;
         call.next = free;
-        let leftover = (call.waker.take(), std::mem::take(&mut call.beside));
+        let unserved = matches!(call.state, CallState::Submitted);
+        let extra = call.extra.take();
         self.free = id.place;
         self.live -= 1;
-        leftover
+        // Bodies are taken when their call is served, so only an unserved one may have one.
+        let body = if unserved { self.take_body(id) } else { None };
+        (extra, body)
+    }
+
+    /// Keeps the body of a task to be spawned, until its call is served: in the same turn.
+    pub(crate) fn lay_body(&mut self, id: CallId, body: Pin<Box<dyn TaskBody>>) {
+        self.bodies.push_back((id, body));
+    }
+
+    /// Takes the body laid beside a spawn. They are served in order, so it is usually the first.
+    pub(crate) fn take_body(&mut self, id: CallId) -> Option<Pin<Box<dyn TaskBody>>> {
+        let at = self.bodies.iter().position(|(call, _)| *call == id)?;
+        self.bodies.remove(at).map(|(_, body)| body)
     }
 
     pub(crate) fn push_back(&mut self, list: &mut ListHead, id: CallId) {
@@ -365,7 +393,7 @@ impl CallTable {
 
     pub(crate) fn front(&self, list: &ListHead) -> Option<CallId> {
         let call = self.slots.get(list.head as usize)?;
-        Some(CallId { place: list.head, serial: call.serial? })
+        Some(CallId { place: list.head, serial: call.serial_in_list() })
     }
 
     pub(crate) fn pop_front(&mut self, list: &mut ListHead) -> Option<CallId> {
@@ -379,7 +407,7 @@ impl CallTable {
         let mut at = list.head;
         std::iter::from_fn(move || {
             let call = self.slots.get(at as usize)?;
-            let id = CallId { place: at, serial: call.serial? };
+            let id = CallId { place: at, serial: call.serial_in_list() };
             at = call.next;
             Some(id)
         })
@@ -394,6 +422,39 @@ impl CallTable {
 }
 
 impl Call {
+    fn serial_in_list(&self) -> NonZeroU64 {
+        self.serial.expect("only live calls stand in a list (no-orphan)")
+    }
+
+    pub(crate) fn waker(&self) -> Option<&Waker> {
+        self.extra.as_ref()?.waker.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn take_waker(&mut self) -> Option<Waker> {
+        self.extra.as_mut()?.waker.take()
+    }
+
+    pub(crate) fn put_waker(&mut self, waker: Waker) -> Option<Waker> {
+        self.extra.get_or_insert_default().waker.replace(waker)
+    }
+
+    pub(crate) fn beside(&self) -> Option<&Beside> {
+        Some(&self.extra.as_ref()?.beside)
+    }
+
+    pub(crate) fn take_beside(&mut self) -> Beside {
+        self.extra.as_mut().map(|extra| std::mem::take(&mut extra.beside)).unwrap_or_default()
+    }
+
+    pub(crate) fn put_beside(&mut self, beside: Beside) -> Beside {
+        std::mem::replace(&mut self.extra.get_or_insert_default().beside, beside)
+    }
+
+    pub(crate) fn take_extra(&mut self) -> Option<Box<Extra>> {
+        self.extra.take()
+    }
+
     /// The source that an I/O call is about, if it is one of the library's.
     pub(crate) fn source(&self) -> Option<SourceId> {
         match self.request {

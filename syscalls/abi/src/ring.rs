@@ -32,6 +32,9 @@ thread_local! {
     static RETIRED: RefCell<Vec<&'static Ring>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Room for so many posts is kept; more is given back when they have been served.
+const MANY_POSTS: usize = 1024;
+
 /// Tells one claim of a ring from the next, in every thread.
 static LAST_LIFE: AtomicU64 = AtomicU64::new(0);
 
@@ -184,8 +187,12 @@ impl Ring {
     /// Lays something bulky beside a request that was just submitted.
     pub(crate) fn lay_beside(&self, id: CallId, beside: Beside) {
         let mut calls = self.calls.borrow_mut();
+        if let Beside::Body(body) = beside {
+            calls.lay_body(id, body);
+            return;
+        }
         let call = calls.get_mut(id).expect("a call that is submitted is in flight");
-        call.beside = beside;
+        call.put_beside(beside);
     }
 
     /// Takes the reply, if it is there; else books the call to whoever polls it now.
@@ -225,9 +232,7 @@ impl Ring {
     ) -> Poll<(Reply, Beside)> {
         let mut calls = self.calls.borrow_mut();
         let beside = match calls.get_mut(id) {
-            Some(call) if matches!(call.state, CallState::Answered(_)) => {
-                std::mem::take(&mut call.beside)
-            }
+            Some(call) if matches!(call.state, CallState::Answered(_)) => call.take_beside(),
             _ => Beside::Nothing,
         };
         drop(calls);
@@ -242,17 +247,17 @@ impl Ring {
         let mut calls = self.calls.borrow_mut();
         let call = calls.get_mut(id).expect("a call that is polled is in flight");
         call.task = task;
-        if own.is_none() && call.waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
+        if own.is_none() && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
             return;
         }
-        let stale = call.waker.take();
+        let stale = call.take_waker();
         drop(calls);
         drop(stale);
         if own.is_none() {
             let waker = cx.waker().clone();
             let mut calls = self.calls.borrow_mut();
             let call = calls.get_mut(id).expect("a call that is polled is in flight");
-            let displaced = call.waker.replace(waker);
+            let displaced = call.put_waker(waker);
             drop(calls);
             drop(displaced);
         }
@@ -274,7 +279,7 @@ impl Ring {
             }
             CallState::Blocked(on) => {
                 call.state = CallState::Withdrawn(on);
-                let leftover = (call.waker.take(), std::mem::take(&mut call.beside));
+                let leftover = call.take_extra();
                 drop(calls);
                 self.post(Post::Withdraw(id));
                 drop(leftover);
@@ -452,8 +457,13 @@ impl KernelRing {
 
     /// Takes the next post.
     pub fn next_post(&self) -> Option<Post> {
-        let post = self.ring.posts.borrow_mut().pop_front();
+        let mut posts = self.ring.posts.borrow_mut();
+        let post = posts.pop_front();
         self.ring.has_posts.set(post.is_some());
+        if post.is_none() && posts.capacity() > MANY_POSTS {
+            // A crowd has passed: give its memory back.
+            posts.shrink_to(MANY_POSTS);
+        }
         post
     }
 
@@ -480,7 +490,7 @@ impl KernelRing {
             }
             CallState::Queued(_) | CallState::Answered(_) => return None,
         }
-        Some(Booking { task: call.task, waker: call.waker.take() })
+        Some(Booking { task: call.task, waker: call.take_waker() })
     }
 
     /// Writes the reply of a call that `caller` has just made. `None` if the caller itself waits
@@ -492,17 +502,17 @@ impl KernelRing {
         if matches!(call.state, CallState::Submitted) {
             call.state = CallState::Answered(reply);
         }
-        if call.waker.is_none() && call.task == Some(caller) {
+        if call.task == Some(caller) && call.waker().is_none() {
             return None;
         }
-        Some(Booking { task: call.task, waker: call.waker.take() })
+        Some(Booking { task: call.task, waker: call.take_waker() })
     }
 
     /// Whom to resume for a call that its wait queue has answered.
     pub fn booking(&self, id: CallId) -> Option<Booking> {
         let mut calls = self.ring.calls.borrow_mut();
         let call = calls.get_mut(id)?;
-        Some(Booking { task: call.task, waker: call.waker.take() })
+        Some(Booking { task: call.task, waker: call.take_waker() })
     }
 
     /// Notes what a call is blocked on.
@@ -538,7 +548,10 @@ impl KernelRing {
     #[must_use]
     pub fn take_beside(&self, id: CallId) -> Beside {
         let mut calls = self.ring.calls.borrow_mut();
-        calls.get_mut(id).map(|call| std::mem::take(&mut call.beside)).unwrap_or_default()
+        if let Some(body) = calls.take_body(id) {
+            return Beside::Body(body);
+        }
+        calls.get_mut(id).map(Call::take_beside).unwrap_or_default()
     }
 
     /// Lays `beside` beside the reply. Gives it back if the call is gone.
@@ -549,7 +562,7 @@ impl KernelRing {
         let mut calls = self.ring.calls.borrow_mut();
         match calls.get_mut(id) {
             Some(call) if !matches!(call.state, CallState::Withdrawn(_)) => {
-                let before = std::mem::replace(&mut call.beside, beside);
+                let before = call.put_beside(beside);
                 drop(calls);
                 drop(before);
                 Ok(())
@@ -677,11 +690,13 @@ impl Drop for KernelRing {
         // Whatever their destructors post goes, too; a second round sees to it.
         for _ in 0..2 {
             ring.sources.borrow_mut().clear();
-            let (calls, posts) = (ring.calls.borrow_mut().clear(), ring.posts.take());
+            let (calls, bodies) = ring.calls.borrow_mut().clear();
+            let posts = ring.posts.take();
             let (outcomes, queues) = (ring.outcomes.take(), ring.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
             queues.iter().for_each(|(_, queue)| queue.take_back_tokens());
             drop_each(calls);
+            drop_each(bodies);
             drop_each(posts);
             drop_each(outcomes);
             drop_each(queues);
@@ -692,9 +707,9 @@ impl Drop for KernelRing {
 }
 
 fn info_of(queues: &Slab<QueueEntry>, id: CallId, call: &Call) -> CallInfo {
-    let label = match (&call.request, &call.beside) {
+    let label = match (&call.request, call.beside()) {
         (Syscall::Park(queue), _) => queues.get(queue.place()).and_then(QueueEntry::label),
-        (Syscall::Own, Beside::Own(own)) => Some(own.name()),
+        (Syscall::Own, Some(Beside::Own(own))) => Some(own.name()),
         _ => None,
     };
     let &Call { task, request, site, state, .. } = call;
