@@ -4,6 +4,7 @@
 //! The kernel's own calls need none of this: it resumes their callers by id.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
@@ -91,7 +92,6 @@ impl Inbox {
 struct Shared {
     /// The task; another one's once the waker has been recycled.
     task: AtomicU64,
-    place: AtomicU64,
     /// Whether it stands in the inbox already.
     queued: AtomicBool,
     inbox: Arc<Inbox>,
@@ -99,8 +99,8 @@ struct Shared {
 
 impl Shared {
     fn task(&self) -> TaskId {
-        // A waker is recycled only when nobody else holds it, so both are of one task.
-        TaskId::new(self.task.load(Ordering::Relaxed), self.place.load(Ordering::Relaxed) as usize)
+        let word = NonZeroU64::new(self.task.load(Ordering::Relaxed));
+        TaskId::from_bits(word.expect("a waker holds a task's id"))
     }
 }
 
@@ -130,8 +130,7 @@ const OWN_REFERENCES: usize = 2;
 impl TaskWaker {
     pub(crate) fn new(task: TaskId, inbox: &Arc<Inbox>) -> TaskWaker {
         let shared = Arc::new(Shared {
-            task: AtomicU64::new(task.sequence()),
-            place: AtomicU64::new(task.place() as u64),
+            task: AtomicU64::new(task.to_bits().get()),
             queued: AtomicBool::new(false),
             inbox: Arc::clone(inbox),
         });
@@ -150,8 +149,7 @@ impl TaskWaker {
     /// Makes it the waker of another task. Only where nobody else holds it (stale-id).
     #[inline]
     pub(crate) fn retarget(&self, task: TaskId) {
-        self.shared.task.store(task.sequence(), Ordering::Relaxed);
-        self.shared.place.store(task.place() as u64, Ordering::Relaxed);
+        self.shared.task.store(task.to_bits().get(), Ordering::Relaxed);
         self.shared.queued.store(false, Ordering::Relaxed);
     }
 

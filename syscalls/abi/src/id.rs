@@ -32,6 +32,20 @@ impl TaskId {
         TaskId(NonZeroU64::new(word).expect("a sequence is not zero"))
     }
 
+    /// The id as a word, for an atomic. For kernels.
+    #[must_use]
+    #[inline]
+    pub const fn to_bits(self) -> NonZeroU64 {
+        self.0
+    }
+
+    /// The id of a word that [`TaskId::to_bits`] gave. For kernels.
+    #[must_use]
+    #[inline]
+    pub const fn from_bits(word: NonZeroU64) -> TaskId {
+        TaskId(word)
+    }
+
     /// The number that is shown: 1, 2, 3, …
     #[must_use]
     #[inline]
