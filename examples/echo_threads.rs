@@ -1,12 +1,13 @@
-//! The echo server of `echo_server` with one OS thread per connection and nothing but `std`: the peer to
-//! measure a scheduler against.
+//! The echo server of `echo_server` with one OS thread per connection and nothing but `std`: the
+//! peer to measure a scheduler against.
 //!
 //! ```text
 //! cargo run --release --example echo_threads -- 127.0.0.1:45000
 //! ```
 //!
-//! Each connection has a stack and a place in the operating system's scheduler, and each message costs a
-//! switch between threads. The code is hard to beat for plainness, which is the other thing to compare.
+//! Each connection has a stack and a place in the operating system's scheduler, and each message
+//! costs a switch between threads. The code is hard to beat for plainness, which is the other thing
+//! to compare.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

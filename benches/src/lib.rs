@@ -1,13 +1,13 @@
-//! Side-by-side measurements of Trapline, tokio's current-thread runtime, and a *floor*: the same work by
-//! hand with no runtime.
+//! Side-by-side measurements of Trapline, tokio's current-thread runtime, and a *floor*: the same
+//! work by hand with no runtime.
 //!
-//! Every contender of a figure is run in turn, round by round, in one run of this program pinned to one
-//! core, and checked to have done its work. A figure is the median of the rounds. Nearly all figures are
-//! CPU time rather than time on the wall: it is what a runtime costs, and it stands neighbours on a shared
-//! machine better.
+//! Every contender of a figure is run in turn, round by round, in one run of this program pinned to
+//! one core, and checked to have done its work. A figure is the median of the rounds. Nearly all
+//! figures are CPU time rather than time on the wall: it is what a runtime costs, and it stands
+//! neighbours on a shared machine better.
 //!
-//! The reading order: [`harness`], then a file a family ([`scheduling`], [`sleepers`], [`memory`],
-//! [`echo`], [`slide`]), which says what is compared and what is to be reached; the work itself stands in
+//! The reading order: `harness`, then a file a family (`scheduling`, `sleepers`, `memory`, `echo`,
+//! `slide`), which says what is compared and what is to be reached; the work itself stands in
 //! `on_trapline.rs`, `on_tokio.rs` and `on_floor.rs`, function by function the same.
 
 mod harness;
@@ -130,7 +130,8 @@ fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// One line for a mistake in the arguments, and status 2; the help that was asked for is no mistake.
+/// One line for a mistake in the arguments, and status 2; the help that was asked for is no
+/// mistake.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() && error.print().is_ok() {
         return ExitCode::SUCCESS;

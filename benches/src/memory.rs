@@ -1,4 +1,5 @@
-//! `parked_memory` and `spawn_detached --long`: what tasks cost in memory, and what they leave behind.
+//! `parked_memory` and `spawn_detached --long`: what tasks cost in memory, and what they leave
+//! behind.
 //!
 //! Both run in the program `parked_memory`, whose allocator counts.
 
@@ -105,7 +106,8 @@ pub(crate) fn run_counted(live_bytes: fn() -> usize) -> Result<()> {
             println!("{}", live as i64 - (future as u64 * tasks) as i64);
         }
         Measure::Detached { tasks } => {
-            // The first sample comes after a hundredth of the tasks, when all tables have their size.
+            // The first sample comes after a hundredth of the tasks, when all tables have their
+            // size.
             let (first, heap, resident) = (Cell::new(None), Cell::new(0), Cell::new(0));
             on_trapline::detached(tasks, || {
                 let (live, pages) = (live_bytes(), resident_bytes()?);

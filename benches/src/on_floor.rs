@@ -25,7 +25,7 @@ use crate::cpu;
 use crate::echo::{BUFFER, announce};
 use crate::harness::{Result, check};
 use crate::memory::Parked;
-use crate::on_trapline::BURST;
+use crate::scheduling::BURST;
 use crate::sleepers;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -222,8 +222,8 @@ fn accept(
 
 /// Sends back all that is there; false when the connection is over.
 ///
-/// A peer that sends much and reads nothing is cut off: no client here is one, and a floor has no room for
-/// the code that others have for it.
+/// A peer that sends much and reads nothing is cut off: no client here is one, and a floor has no
+/// room for the code that others have for it.
 fn echo(mut stream: &TcpStream, buf: &mut [u8]) -> bool {
     loop {
         let n = match stream.read(buf) {

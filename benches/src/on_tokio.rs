@@ -16,7 +16,7 @@ use crate::cpu;
 use crate::echo::{BUFFER, announce};
 use crate::harness::{Result, check};
 use crate::memory::Parked;
-use crate::on_trapline::BURST;
+use crate::scheduling::BURST;
 use crate::sleepers;
 
 fn runtime() -> Result<Runtime> {

@@ -11,10 +11,8 @@ use crate::cpu;
 use crate::echo::{BUFFER, announce};
 use crate::harness::{Result, check};
 use crate::memory::Parked;
+use crate::scheduling::BURST;
 use crate::sleepers;
-
-/// How many detached tasks are started before the one that starts them lets them run.
-pub(crate) const BURST: u64 = 256;
 
 pub(crate) fn yields(tasks: u64, each: u64) -> Result<f64> {
     let mut scheduler = Scheduler::new();
@@ -73,7 +71,8 @@ pub(crate) fn spawn_detached(n: u64) -> Result<f64> {
     Ok(time)
 }
 
-/// As many short detached tasks, one in eight of which yields, and a sample after each hundredth of them.
+/// As many short detached tasks, one in eight of which yields, and a sample after each hundredth of
+/// them.
 pub(crate) fn detached(n: u64, sample: impl Fn() -> Result<()>) -> Result<()> {
     let mut scheduler = Scheduler::new();
     let done = Rc::new(Cell::new(0));

@@ -11,8 +11,8 @@ use crate::harness::Result;
 
 /// The path of a program of the same build as this one: `parked_memory`, or an example.
 ///
-/// Under `cargo run` it is brought up to date first, for cargo builds only the program that it runs, and
-/// an old sibling would give the figures of old code.
+/// Under `cargo run` it is brought up to date first, for cargo builds only the program that it
+/// runs, and an old sibling would give the figures of old code.
 pub(crate) fn built(program: &str) -> Result<PathBuf> {
     let this = env::current_exe()?;
     let directory = this.parent().ok_or("this program lies in no directory")?;
@@ -61,8 +61,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it at `place`, and waits until it listens.
     ///
-    /// The caller is moved to that place for the moment and then to the last core: a child begins where its
-    /// parent is, so that no thread of it is ever elsewhere.
+    /// The caller is moved to that place for the moment and then to the last core: a child begins
+    /// where its parent is, so that no thread of it is ever elsewhere.
     pub(crate) fn start(command: &mut Command, cores: &Cores, place: Place) -> Result<Self> {
         cores.pin(place)?;
         let child = command.stdout(Stdio::piped()).spawn();

@@ -6,6 +6,9 @@ use crate::{on_floor, on_tokio, on_trapline};
 
 const ROUNDS: u64 = 9;
 
+/// How many detached tasks are started before the one that starts them lets them run.
+pub(crate) const BURST: u64 = 256;
+
 /// The CPU time of one `yield_now`, among as many tasks as the parameter says.
 pub(crate) fn yields(harness: &Harness) -> Result<()> {
     Cores::allowed()?.pin(Place::First)?;

@@ -1,5 +1,5 @@
-//! The measurements of memory, in a program of their own: its allocator counts every live byte, and would
-//! slow down the measurements of time. `trapline-benches` runs it.
+//! The measurements of memory, in a program of their own: its allocator counts every live byte, and
+//! would slow down the measurements of time. `trapline-benches` runs it.
 
 use std::alloc::System;
 use std::process::ExitCode;
