@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::driver::{Driver, OsDriver, SimulatedDriver};
-use crate::kernel::{Kernel, Sequence};
+use crate::kernel::Kernel;
 use crate::probe::Probe;
 use crate::scheduler::Scheduler;
+use crate::task::Sequence;
 
 /// The quantum unless the builder says otherwise.
 ///

@@ -3,16 +3,15 @@
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use slab::Slab;
 use trapline_abi::{
-    Beside, Booking, CallId, CallInfo, CallState, Direction, Ended, ExitStatus, KernelRing,
-    ListHead, MAX_TASKS, NewTask, On, Outcome, Reply, Submitted, Syscall, TaskBody, TaskId,
+    Booking, CallId, CallInfo, CallState, Direction, Ended, KernelRing, On, Reply, Submitted,
+    TaskId,
 };
 
 use crate::driver::{Driver, IoEvent};
@@ -23,7 +22,7 @@ use crate::scheduler::{Ask, Root};
 use crate::sources::{Answers, Sources};
 use crate::step::Step;
 use crate::syscall_table;
-use crate::task::{Exit, State, Task};
+use crate::task::{Exit, Sequence, State, Task};
 use crate::timers::Timers;
 use crate::waker::{Inbox, TaskWaker};
 
@@ -52,15 +51,8 @@ impl fmt::Display for Fate {
     }
 }
 
-/// How many wakers of ended tasks are kept for tasks to come: enough that spawning in a loop
-/// allocates none, few enough not to matter (64 KiB).
-const SPARE_WAKERS: usize = 1024;
-
 /// Room for so many woken tasks is kept from step to step.
 const MANY_WOKEN: usize = 1024;
-
-/// How many failures are kept with their text; all are counted.
-const FAILURES_KEPT: usize = 8;
 
 pub(crate) struct Kernel {
     pub(crate) ring: KernelRing,
@@ -94,7 +86,7 @@ pub(crate) struct Kernel {
     pub(crate) probe_panic: Option<Rc<str>>,
     pub(crate) own_state: Vec<(TypeId, Box<dyn Any>)>,
     pub(crate) sequence: Sequence,
-    spare_wakers: Vec<TaskWaker>,
+    pub(crate) spare_wakers: Vec<TaskWaker>,
     pub(crate) stalled_seconds: u32,
     pub(crate) stall_limit: Option<u32>,
     /// A task whose waker was held elsewhere when we last looked.
@@ -104,14 +96,14 @@ pub(crate) struct Kernel {
     pub(crate) io_events: Vec<IoEvent>,
     pub(crate) driver_error: Option<io::Error>,
     /// Whether a call of this step was answered, and whether one sends its caller to the back.
-    answered: bool,
-    yielded: bool,
+    pub(crate) answered: bool,
+    pub(crate) yielded: bool,
     /// Steps taken, so that a step knows whether it is the latest. It wraps.
     pub(crate) steps: u32,
     /// What the latest steps served beside their first calls, by number of the step.
     pub(crate) further: Vec<(u32, Submitted, Fate)>,
     /// The payload of the poll that has just panicked.
-    unwound: Option<Box<dyn Any + Send>>,
+    pub(crate) unwound: Option<Box<dyn Any + Send>>,
 }
 
 impl Kernel {
@@ -159,37 +151,6 @@ impl Kernel {
     }
 }
 
-/// The numbers of tasks: 1, 2, 3, …; after the last one from 1 again, passing over those in use.
-#[derive(Debug)]
-pub(crate) struct Sequence {
-    pub(crate) last: u64,
-    pub(crate) wrapped: bool,
-    /// Numbers in use when it began again, descending.
-    taken: Vec<u64>,
-}
-
-impl Sequence {
-    pub(crate) fn after(last: u64) -> Sequence {
-        Sequence { last, wrapped: false, taken: Vec::new() }
-    }
-
-    #[inline]
-    fn next(&mut self, tasks: &Slab<Task>) -> u64 {
-        if self.last == TaskId::MAX_SEQUENCE {
-            self.last = 0;
-            self.wrapped = true;
-            self.taken = tasks.iter().map(|(_, task)| task.id.sequence()).collect();
-            self.taken.sort_unstable_by(|a, b| b.cmp(a));
-        }
-        self.last += 1;
-        while self.taken.last() == Some(&self.last) {
-            self.taken.pop();
-            self.last += 1;
-        }
-        self.last
-    }
-}
-
 /// What a poll came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Polled {
@@ -212,69 +173,6 @@ pub(crate) enum Found<'a> {
     Ended(&'a mut Exit),
     Forgotten,
     Never,
-}
-
-/// Being born.
-impl Kernel {
-    /// Puts a task into the table and the ready queue.
-    pub(crate) fn spawn(
-        &mut self,
-        body: Option<Pin<Box<dyn TaskBody>>>,
-        (daemon, has_handle): (bool, bool),
-        parent: Option<TaskId>,
-        site: &'static Location<'static>,
-    ) -> Result<TaskId, Option<Pin<Box<dyn TaskBody>>>> {
-        if self.tasks.len() >= MAX_TASKS {
-            return Err(body);
-        }
-        let sequence = self.sequence.next(&self.tasks);
-        let entry = self.tasks.vacant_entry();
-        let place = entry.key();
-        let id = TaskId::new(sequence, place);
-        let waker = match self.spare_wakers.pop() {
-            Some(waker) => {
-                waker.retarget(id);
-                waker
-            }
-            None => TaskWaker::new(id, &self.inbox),
-        };
-        entry.insert(Task {
-            id,
-            body,
-            waker,
-            state: State::Ready,
-            daemon,
-            has_handle,
-            woken: false,
-            dispatches: 0,
-            parent,
-            site,
-            waiters: ListHead::new(),
-        });
-        self.ready.push_back(id);
-        self.population += 1;
-        self.live += usize::from(!daemon);
-        if self.probe.is_some() {
-            self.tell_born(id);
-        }
-        Ok(id)
-    }
-
-    pub(crate) fn spawn_posted(&mut self, task: NewTask) {
-        let NewTask { body, daemon, parent, site } = task;
-        if let Err(body) = self.spawn(Some(body), (daemon, false), parent, site) {
-            self.guard(None, move || drop(body));
-            self.warn("there is no place for one more task; a posted one was dropped", site);
-        }
-    }
-
-    #[cold]
-    fn tell_born(&mut self, id: TaskId) {
-        let task = &self.tasks[id.place()];
-        let (parent, site) = (task.parent, task.site);
-        let name = task.body.as_ref().and_then(|body| body.name()).map(str::to_owned);
-        self.tell(&Event::Born { task: id, parent, name: name.as_deref(), site });
-    }
 }
 
 /// The moves of a step.
@@ -506,220 +404,6 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn answer_all(&mut self, answers: Answers) {
-        for (call, reply) in answers {
-            self.answer(call, reply);
-        }
-    }
-}
-
-/// Ending.
-impl Kernel {
-    pub(crate) fn find(&mut self, id: TaskId) -> Found<'_> {
-        let spawned = self.sequence.wrapped || id.sequence() <= self.sequence.last;
-        match self.tasks.get_mut(id.place()).filter(|task| task.id == id) {
-            Some(task) if task.is_live() => Found::Live(task),
-            Some(Task { state: State::Ended(exit), .. }) => Found::Ended(exit),
-            _ if spawned => Found::Forgotten,
-            _ => Found::Never,
-        }
-    }
-
-    /// Ends a live task: its destructors run, then its waiters are told, in order.
-    pub(crate) fn end(&mut self, id: TaskId, end: End) {
-        let Found::Live(task) = self.find(id) else { return };
-        let was_ready = matches!(task.state, State::Ready);
-        let (daemon, has_handle) = (task.daemon, task.has_handle);
-        // Ended from here on: what the destructors post about it changes nothing.
-        let status = ExitStatus::Killed;
-        let exit = Exit { status, outcome: u64::MAX, observed: false };
-        task.state = State::Ended(Box::new(exit));
-        let mut body = task.body.take();
-        if was_ready {
-            self.ready.leave_gap(&self.tasks);
-        }
-        if self.current == Some(id) {
-            self.current = None;
-        }
-        self.population -= 1;
-        self.live -= usize::from(!daemon);
-
-        let (status, payload) = match end {
-            End::Returned => (ExitStatus::Returned, None),
-            End::Killed => (ExitStatus::Killed, None),
-            End::Panicked(payload) => (ExitStatus::Panicked(text_of(&*payload)), Some(payload)),
-        };
-        let keeps_output = has_handle && matches!(status, ExitStatus::Returned);
-        if !keeps_output && let Some(body) = body.take() {
-            self.guard(Some(id), move || drop(body));
-        }
-        if self.probe.is_some() {
-            self.tell(&Event::Ended { task: id, status: &status });
-        }
-        let payload =
-            if self.root == Some(id) { self.keep_root_end(&status, payload) } else { payload };
-        self.leave(id, status, body, payload);
-    }
-
-    /// `block_on` takes the panic of its future itself.
-    fn keep_root_end(
-        &mut self,
-        status: &ExitStatus,
-        payload: Option<Box<dyn Any + Send>>,
-    ) -> Option<Box<dyn Any + Send>> {
-        self.root_end = Some(match (status, payload) {
-            (ExitStatus::Panicked(_), Some(payload)) => End::Panicked(payload),
-            (ExitStatus::Returned, _) => End::Returned,
-            _ => End::Killed,
-        });
-        None
-    }
-
-    /// Ends a task by order. The root of `block_on` lies on the stack below this step, which ends
-    /// it before it is over.
-    pub(crate) fn kill(&mut self, id: TaskId) {
-        if self.root != Some(id) {
-            self.end(id, End::Killed);
-        } else if let Found::Live(_) = self.find(id) {
-            self.doom_root(End::Killed);
-        }
-    }
-
-    pub(crate) fn doom_root(&mut self, end: End) {
-        self.root_doom.get_or_insert(end);
-    }
-
-    /// Ends the root, which was killed in this step.
-    #[cold]
-    pub(crate) fn bury_root(&mut self, root: Option<&mut Root<'_>>) {
-        let end = self.root_doom.take().unwrap_or(End::Killed);
-        if let (Some(id), Some(root)) = (self.root, root) {
-            self.guard(Some(id), || {
-                let _ = root(Ask::Drop);
-            });
-            self.end(id, end);
-            self.serve_posts();
-        }
-    }
-
-    /// Tells the waiters, and leaves the outcome for the handle, if there is one.
-    fn leave(
-        &mut self,
-        id: TaskId,
-        status: ExitStatus,
-        body: Option<Pin<Box<dyn TaskBody>>>,
-        payload: Option<Box<dyn Any + Send>>,
-    ) {
-        let task = &mut self.tasks[id.place()];
-        let has_handle = task.has_handle;
-        let mut waiters = std::mem::take(&mut task.waiters);
-        let ended = status.ended();
-        let text = match &status {
-            ExitStatus::Panicked(text) => Some(Rc::clone(text)),
-            _ => None,
-        };
-        let mut observed = self.root == Some(id);
-        let mut key = u64::MAX;
-        let mut unclaimed = payload;
-        if has_handle {
-            let payload = unclaimed.take();
-            key =
-                self.ring.keep_outcome(Outcome { task: id, status: status.clone(), body, payload });
-        }
-        while let Some(call) = self.ring.pop_waiter(&mut waiters) {
-            if matches!(self.ring.request(call), Some(Syscall::Join(_))) {
-                self.answer(call, Reply::Outcome(key));
-                continue;
-            }
-            observed = true;
-            if let Some(text) = &text {
-                // A call whose future is gone needs no text.
-                let _ = self.ring.put_beside(call, Beside::Text(Rc::clone(text)));
-            }
-            self.answer(call, Reply::Exited(ended));
-        }
-        if has_handle {
-            let exit = Exit { status, outcome: key, observed };
-            self.tasks[id.place()].state = State::Ended(Box::new(exit));
-        } else {
-            self.forget(id);
-            if let (Some(text), false) = (text, observed) {
-                self.failed(id, &text);
-            }
-        }
-        if let Some(payload) = unclaimed {
-            self.guard(None, move || drop(payload));
-        }
-    }
-
-    /// Takes an ended task out of the table; its waker is kept for another one if nobody else
-    /// holds it.
-    fn forget(&mut self, id: TaskId) {
-        let task = self.tasks.remove(id.place());
-        if self.spare_wakers.len() < SPARE_WAKERS && !task.waker.is_held_elsewhere() {
-            self.spare_wakers.push(task.waker);
-        }
-    }
-
-    /// The handle of a task is gone.
-    pub(crate) fn detach(&mut self, id: TaskId) {
-        let exit = match self.find(id) {
-            Found::Live(task) => {
-                task.has_handle = false;
-                return;
-            }
-            Found::Ended(exit) => (exit.outcome, exit.observed, exit.status.clone()),
-            Found::Forgotten | Found::Never => return,
-        };
-        let (key, observed, status) = exit;
-        self.forget(id);
-        let untaken = self.ring.take_outcome(key, id);
-        if let (ExitStatus::Panicked(text), true, false) = (status, untaken.is_some(), observed) {
-            self.failed(id, &text);
-        }
-        self.guard(Some(id), move || drop(untaken));
-    }
-}
-
-/// Foreign code, and who hears of it.
-impl Kernel {
-    /// Runs foreign code (a destructor, a waker): a panic in it is reported, and stays here.
-    pub(crate) fn guard(&mut self, task: Option<TaskId>, foreign: impl FnOnce()) {
-        let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) else { return };
-        let text = text_of(&*payload);
-        // The payload's own destructor may panic, too; then it is let go.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(again);
-        }
-        let task = task.or(self.current).or(self.root);
-        self.failures += 1;
-        if let Some(task) = task {
-            self.note_failure(task, &text);
-        }
-    }
-
-    fn failed(&mut self, task: TaskId, text: &str) {
-        self.failures += 1;
-        self.note_failure(task, text);
-    }
-
-    fn note_failure(&mut self, task: TaskId, text: &str) {
-        if self.first_failures.len() < FAILURES_KEPT {
-            self.first_failures.push(Failure { task, text: text.into() });
-        }
-        if self.probe.is_some() {
-            self.tell(&Event::Failed { task, text });
-        }
-    }
-
-    pub(crate) fn warn(&mut self, text: &'static str, site: &'static Location<'static>) {
-        if self.probe.is_some() {
-            self.tell(&Event::Warning { text, site });
-        } else {
-            eprintln!("trapline: {text} ({site})");
-        }
-    }
-
     /// Forgets the wait of a call whose future is gone.
     pub(crate) fn withdraw(&mut self, call: CallId) {
         let Some(CallState::Withdrawn(on)) = self.ring.state(call) else { return };
@@ -746,49 +430,9 @@ impl Kernel {
         sources.forget(ring, &mut **driver, call, (place, direction));
     }
 
-    /// Tells the probe. One that panics is removed.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        let Some(probe) = &mut self.probe else { return };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| probe.event(event))) {
-            self.probe_panic = Some(text_of(&*payload));
-            let probe = self.probe.take();
-            self.guard(None, move || drop((probe, payload)));
-        }
-    }
-}
-
-/// What a panic said.
-pub(crate) fn text_of(payload: &(dyn Any + Send)) -> Rc<str> {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        return Rc::from(*text);
-    }
-    match payload.downcast_ref::<String>() {
-        Some(text) => Rc::from(text.as_str()),
-        None => Rc::from("a panic with a payload that is no text"),
-    }
-}
-
-/// The end of everything.
-impl Kernel {
-    /// Drops the bodies of all tasks, in the order of their places.
-    pub(crate) fn drop_tasks(&mut self) {
-        for place in 0..self.tasks.capacity() {
-            let Some(task) = self.tasks.get_mut(place) else { continue };
-            let (id, body) = (task.id, task.body.take());
-            self.guard(Some(id), move || drop(body));
-        }
-    }
-
-    /// Drops what was posted to be spawned, once; all else that was posted no longer matters.
-    pub(crate) fn drop_posted_spawns(&mut self) {
-        let mut posts = Vec::new();
-        while let Some(post) = self.ring.next_post() {
-            posts.push(post);
-        }
-        for post in posts {
-            self.guard(None, move || drop(post));
+    pub(crate) fn answer_all(&mut self, answers: Answers) {
+        for (call, reply) in answers {
+            self.answer(call, reply);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::panic::Location;
 use std::pin::Pin;
 
+use slab::Slab;
 use trapline_abi::{ExitStatus, ListHead, TaskBody, TaskId};
 
 use crate::waker::TaskWaker;
@@ -64,5 +65,36 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn is_live(&self) -> bool {
         !matches!(self.state, State::Ended(_))
+    }
+}
+
+/// The numbers of tasks: 1, 2, 3, …; after the last one from 1 again, passing over those in use.
+#[derive(Debug)]
+pub(crate) struct Sequence {
+    pub(crate) last: u64,
+    pub(crate) wrapped: bool,
+    /// Numbers in use when it began again, descending.
+    taken: Vec<u64>,
+}
+
+impl Sequence {
+    pub(crate) fn after(last: u64) -> Sequence {
+        Sequence { last, wrapped: false, taken: Vec::new() }
+    }
+
+    #[inline]
+    pub(crate) fn next(&mut self, tasks: &Slab<Task>) -> u64 {
+        if self.last == TaskId::MAX_SEQUENCE {
+            self.last = 0;
+            self.wrapped = true;
+            self.taken = tasks.iter().map(|(_, task)| task.id.sequence()).collect();
+            self.taken.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        self.last += 1;
+        while self.taken.last() == Some(&self.last) {
+            self.taken.pop();
+            self.last += 1;
+        }
+        self.last
     }
 }

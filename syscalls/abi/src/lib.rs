@@ -17,6 +17,8 @@ mod task;
 mod ring;
 mod trap;
 
+mod kernel_ring;
+
 mod call_table;
 mod source;
 mod wait_queue;
@@ -28,8 +30,9 @@ pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
+pub use kernel_ring::{Entered, KernelRing, Submitted};
 pub use own_call::{ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call};
-pub use ring::{Entered, KernelRing, Ring, Submitted, random};
+pub use ring::{Ring, random};
 pub use source::Readiness;
 pub use task::{Beside, ExitStatus, NewTask, Outcome, TaskBody, TaskInfo, TaskOptions, TaskState};
 pub use time::Instant;

@@ -11,7 +11,8 @@ use slab::Slab;
 use crate::call::Post;
 use crate::call_table::Direction;
 use crate::id::SourceId;
-use crate::ring::{KernelRing, Ring};
+use crate::kernel_ring::KernelRing;
+use crate::ring::Ring;
 
 /// What a descriptor is known to be ready for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
