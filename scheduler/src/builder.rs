@@ -12,13 +12,16 @@ use crate::task::Sequence;
 
 /// The quantum unless the builder says otherwise.
 ///
-/// Measured with `benches yield` and `echo`: from 16 on nothing is gained, and a task that asks
-/// for something at every step keeps the others waiting for about a microsecond.
+/// Counted with callgrind, in instructions a step, for 1,000 tasks that call `get_tid` without end:
+/// 469 at 1, 407 at 4, 391 at 16, 389 at 32, 387 at 128. From 16 on there is nothing to gain, and 32
+/// steps keep the others waiting for about a microsecond.
 const QUANTUM: u32 = 32;
 
-/// The batch bound unless the builder says otherwise: at 15 ns a dispatch, a look at the outside
-/// (300 ns, where sources are waited for) costs a tenth, and is never more than some microseconds
-/// away.
+/// The batch bound unless the builder says otherwise.
+///
+/// Counted likewise, for a task that yields without end beside one that waits for a descriptor and a
+/// timer: 480 at 16, 456 at 64, 450 at 256, 449 at 1,024; and each look asks the operating system,
+/// which takes as long as ten dispatches. At 256 the outside waits some microseconds.
 const BATCH: u32 = 256;
 
 /// Makes a [`Scheduler`].
