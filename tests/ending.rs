@@ -1453,3 +1453,16 @@ fn task_that_holds_its_own_waker_killed_then_waking_it_does_nothing() {
         .unwrap();
     run_clean(&mut scheduler);
 }
+
+#[test]
+fn root_whose_destructor_panics_in_a_deadlock_then_the_error_and_reported() {
+    let mut scheduler = scheduler();
+    let error = scheduler.block_on(async {
+        let _guard = OnDrop(|| panic!("given up"));
+        pending::<()>().await;
+    });
+    assert!(matches!(error, Err(RunError::Deadlock(_))), "{error:?}");
+    let report = scheduler.run().unwrap();
+    assert_eq!(report.to_string(), "1 failures\n  task 1: given up");
+    assert_empty(&scheduler);
+}
