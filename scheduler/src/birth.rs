@@ -22,7 +22,9 @@ impl Kernel {
         if self.tasks.len() >= MAX_TASKS {
             return Err(body);
         }
-        let sequence = self.sequence.next(&self.tasks);
+        let Kernel { sequence, tasks, .. } = self;
+        let in_use = || tasks.iter().map(|(_, task)| task.id.sequence()).collect();
+        let sequence = sequence.next(in_use);
         let entry = self.tasks.vacant_entry();
         let place = entry.key();
         let id = TaskId::new(sequence, place);

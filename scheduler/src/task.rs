@@ -3,7 +3,6 @@
 use std::panic::Location;
 use std::pin::Pin;
 
-use slab::Slab;
 use trapline_abi::{ExitStatus, ListHead, TaskBody, TaskId};
 
 use crate::waker::TaskWaker;
@@ -82,19 +81,42 @@ impl Sequence {
         Sequence { last, wrapped: false, taken: Vec::new() }
     }
 
+    /// The next number. `in_use` is asked once every 2^40 numbers.
     #[inline]
-    pub(crate) fn next(&mut self, tasks: &Slab<Task>) -> u64 {
-        if self.last == TaskId::MAX_SEQUENCE {
-            self.last = 0;
-            self.wrapped = true;
-            self.taken = tasks.iter().map(|(_, task)| task.id.sequence()).collect();
-            self.taken.sort_unstable_by(|a, b| b.cmp(a));
-        }
-        self.last += 1;
-        while self.taken.last() == Some(&self.last) {
-            self.taken.pop();
+    pub(crate) fn next(&mut self, in_use: impl Fn() -> Vec<u64>) -> u64 {
+        loop {
+            if self.last == TaskId::MAX_SEQUENCE {
+                self.last = 0;
+                self.wrapped = true;
+                self.taken = in_use();
+                self.taken.sort_unstable_by(|a, b| b.cmp(a));
+            }
             self.last += 1;
+            if self.taken.last() != Some(&self.last) {
+                return self.last;
+            }
+            self.taken.pop();
         }
-        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_that_begins_again_then_numbers_in_use_are_passed_over() {
+        let mut sequence = Sequence::after(TaskId::MAX_SEQUENCE);
+        let in_use = || vec![4, 1, 2, TaskId::MAX_SEQUENCE];
+        let next: Vec<u64> = (0..4).map(|_| sequence.next(in_use)).collect();
+        assert_eq!(next, [3, 5, 6, 7]);
+    }
+
+    #[test]
+    fn last_number_in_use_then_the_sequence_begins_again() {
+        let mut sequence = Sequence::after(TaskId::MAX_SEQUENCE);
+        assert_eq!(sequence.next(|| vec![TaskId::MAX_SEQUENCE]), 1);
+        sequence.last = TaskId::MAX_SEQUENCE - 1;
+        assert_eq!(sequence.next(|| vec![1]), 2);
     }
 }

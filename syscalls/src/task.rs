@@ -300,6 +300,7 @@ pub struct NoSuchTask;
 ///
 /// # Cancel safety
 /// Safe: dropping it gives up the place in the queue; the status and other waiters are unaffected.
+/// A panic counts as looked at once it was told, also to a waiter that is dropped before it takes it.
 ///
 /// # Cost
 /// One trap, O(1), no allocation.
