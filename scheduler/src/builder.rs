@@ -1,7 +1,6 @@
 //! How a scheduler is made.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::driver::{Driver, OsDriver, SimulatedDriver};
@@ -79,7 +78,7 @@ impl Builder {
     /// How many dispatches there may be between two looks at the outside. Zero counts as 1.
     /// Default 256.
     pub fn batch(mut self, dispatches: u32) -> Builder {
-        self.batch = NonZeroU32::new(dispatches).map_or(1, NonZeroU32::get);
+        self.batch = dispatches.max(1);
         self
     }
 

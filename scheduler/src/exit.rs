@@ -29,7 +29,7 @@ impl Kernel {
 
     /// Ends a live task: its destructors run, then its waiters are told, in order.
     pub(crate) fn end(&mut self, id: TaskId, end: End) {
-        let Found::Live(task) = self.find(id) else { return };
+        let Found::Live(task) = self.find(id) else { return self.lose(id, end) };
         let was_ready = matches!(task.state, State::Ready);
         let (daemon, has_handle) = (task.daemon, task.has_handle);
         // Ended from here on: what the destructors post about it changes nothing.
@@ -87,8 +87,20 @@ impl Kernel {
         }
     }
 
+    /// The task has ended already: a panic that comes too late for it is a failure nobody sees.
+    fn lose(&mut self, id: TaskId, end: End) {
+        if let End::Panicked(payload) = &end {
+            let text = text_of(&**payload);
+            self.failed(id, &text);
+        }
+        self.guard(Some(id), move || drop(end));
+    }
+
     pub(crate) fn doom_root(&mut self, end: End) {
-        self.root_doom.get_or_insert(end);
+        match self.root {
+            Some(root) if self.root_doom.is_some() => self.lose(root, end),
+            _ => self.root_doom = Some(end),
+        }
     }
 
     /// Ends the root, which was killed in this step.
@@ -195,7 +207,7 @@ impl Kernel {
     }
 
     /// Drops what was posted to be spawned, once; all else that was posted no longer matters.
-    pub(crate) fn drop_posted_spawns(&mut self) {
+    pub(crate) fn drop_posts(&mut self) {
         let mut posts = Vec::new();
         while let Some(post) = self.ring.next_post() {
             posts.push(post);

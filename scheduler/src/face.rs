@@ -172,8 +172,9 @@ impl Drop for Scheduler {
     fn drop(&mut self) {
         let kernel = &mut self.kernel;
         let _entered = kernel.ring.enter();
-        kernel.probe = None;
         kernel.inbox.close();
+        let probe = kernel.probe.take();
+        kernel.guard(None, move || drop(probe));
         kernel.drop_tasks();
         for outcome in kernel.ring.take_outcomes() {
             kernel.guard(None, move || drop(outcome));
@@ -181,7 +182,7 @@ impl Drop for Scheduler {
         for (_, state) in std::mem::take(&mut kernel.own_state) {
             kernel.guard(None, move || drop(state));
         }
-        kernel.drop_posted_spawns();
+        kernel.drop_posts();
         while let Some(post) = kernel.ring.next_post() {
             std::mem::forget(post);
         }

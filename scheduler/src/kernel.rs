@@ -58,7 +58,7 @@ pub(crate) struct Kernel {
     pub(crate) ring: KernelRing,
     pub(crate) tasks: Slab<Task>,
     pub(crate) ready: ReadyQueue,
-    /// The task at the head, and what it may go on with, until its dispatch is over.
+    /// The task at the head, until its dispatch is over.
     pub(crate) current: Option<TaskId>,
     pub(crate) timers: Timers,
     pub(crate) sources: Sources,
@@ -89,7 +89,7 @@ pub(crate) struct Kernel {
     pub(crate) spare_wakers: Vec<TaskWaker>,
     pub(crate) stalled_seconds: u32,
     pub(crate) stall_limit: Option<u32>,
-    /// A task whose waker was held elsewhere when we last looked.
+    /// The place of a task whose waker was held elsewhere when we last looked.
     pub(crate) held_hint: usize,
     pub(crate) unchecked_steps: usize,
     /// Room for the driver's events, kept from look to look.

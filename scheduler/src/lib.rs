@@ -1,6 +1,6 @@
 //! The Trapline kernel: a hand-written loop that serves the system calls of its tasks.
 //!
-//! Read it from the top floor down; each room uses only those below it.
+//! Read it from the top floor down.
 //!
 //! | room | what is in it |
 //! |---|---|

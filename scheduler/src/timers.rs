@@ -8,6 +8,9 @@ use trapline_abi::{CallId, Instant};
 const CHILDREN: usize = 4;
 const NONE: u32 = u32::MAX;
 
+/// Room for so many timers is kept when there are none.
+const MANY_TIMERS: usize = 1024;
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     deadline: Instant,
@@ -102,8 +105,10 @@ impl Timers {
             self.sift_down(position);
         }
         if self.heap.is_empty() {
-            // Nobody is in it: give memory back after a crowd.
+            // A crowd has passed: give its memory back.
             self.slots.clear();
+            self.slots.shrink_to(MANY_TIMERS);
+            self.heap.shrink_to(MANY_TIMERS);
             self.free = NONE;
         }
     }

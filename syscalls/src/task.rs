@@ -363,7 +363,8 @@ pub enum KillOutcome {
 /// [`NoSuchTask`] if no task has ever had this id.
 ///
 /// # Cancel safety
-/// Safe: once polled, the task ends, whether or not anyone waits for the answer.
+/// Lossy: dropped before it is polled, or in the same turn, it ends nobody; dropped later, the task
+/// has ended. [`post_kill`] cannot be dropped.
 ///
 /// # Cost
 /// One trap, and the task's destructors.

@@ -123,6 +123,9 @@ pub struct Elapsed;
 /// # Errors
 /// [`Elapsed`] if the time was up first.
 ///
+/// # Panics
+/// If it is polled again after it was ready.
+///
 /// # Cancel safety
 /// As safe as the future's own: dropping the timeout drops it.
 ///

@@ -34,7 +34,8 @@ pub(super) struct Unparker {
 
 impl Unpark for Unparker {
     fn unpark(&self) {
-        self.pending.store(true, Ordering::SeqCst);
+        // A swap, not a store: it takes over the waker, if the loop has looked before.
+        self.pending.swap(true, Ordering::SeqCst);
         if let Some(waker) = self.waker.get() {
             // It fails only where the poller is gone, and then there is nobody to wake.
             let _ = waker.wake();
@@ -107,7 +108,8 @@ impl Poller {
         events: &mut Vec<IoEvent>,
     ) -> io::Result<Waited> {
         if timeout == Some(Duration::ZERO) && self.made.is_none() {
-            return Ok(Waited::TimedOut);
+            let unparked = self.unparker.pending.swap(false, Ordering::SeqCst);
+            return Ok(if unparked { Waited::Woken } else { Waited::TimedOut });
         }
         let unparker = Arc::clone(&self.unparker);
         let (poll, happened) = self.made()?;

@@ -55,7 +55,7 @@ impl Driver for SimulatedDriver {
             Until::Forever => self.poller.wait(None, events),
             Until::Deadline(deadline) => {
                 let waited = self.poller.wait(Some(Duration::ZERO), events)?;
-                if events.is_empty() {
+                if waited == Waited::TimedOut {
                     self.now_nanos = self.now_nanos.max(deadline.as_nanos());
                 }
                 Ok(waited)

@@ -1,7 +1,7 @@
 //! Wait queues: the queue itself lives in the ring and has acted already; the kernel only blocks
 //! and resumes.
 
-use trapline_abi::{CallId, CallState, On, QueueId, Reply};
+use trapline_abi::{CallId, CallState, On, QueueId};
 
 use crate::kernel::{Fate, Kernel};
 use crate::probe::Event;
@@ -19,10 +19,11 @@ pub(crate) fn park(kernel: &mut Kernel, call: CallId, queue: QueueId) -> Fate {
 /// A wake has answered a call that was blocked.
 #[inline(never)]
 pub(crate) fn granted(kernel: &mut Kernel, call: CallId) {
+    let Some(CallState::Answered(reply)) = kernel.ring.state(call) else { return };
     let Some(booking) = kernel.ring.booking(call) else { return };
     if kernel.probe.is_some() {
         let (task, by) = (booking.task, kernel.cause);
-        kernel.tell(&Event::Answered { task, call, reply: Reply::Token, by });
+        kernel.tell(&Event::Answered { task, call, reply, by });
     }
     kernel.resume_booked(booking);
 }

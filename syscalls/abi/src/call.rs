@@ -49,7 +49,8 @@ pub enum Syscall {
     ReadWait(Target),
     /// Wait until there is room to write.
     WriteWait(Target),
-    /// Wait for a token of a wait queue. Answered with [`Reply::Token`].
+    /// Wait for a token of a wait queue. Answered with [`Reply::Token`]; by a `wake_all` with
+    /// [`Reply::Done`].
     Park(QueueId),
     /// A call that the program defines; it lies beside.
     Own,

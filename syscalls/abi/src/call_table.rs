@@ -165,7 +165,7 @@ pub(crate) struct Extra {
 
 type Bodies = VecDeque<(CallId, Pin<Box<dyn TaskBody>>)>;
 
-/// A serial that no call has had; there are enough for a call every nanosecond for 584 years.
+/// A serial that no call of this ring has had. After 2^40 calls it may be one of the next ring's.
 #[inline]
 fn next_serial(last: NonZeroU64) -> NonZeroU64 {
     NonZeroU64::new(last.get().wrapping_add(1)).unwrap_or(NonZeroU64::MIN)
@@ -310,6 +310,14 @@ impl CallTable {
         }
     }
 
+    /// A call that was just submitted was polled under a waker that is not its task's own.
+    #[inline(never)]
+    pub(crate) fn book_elsewhere(&mut self, id: CallId, waker: Waker) {
+        let call = self.get_mut(id).expect("a call that is submitted is in flight");
+        // The slot is new, so no other waker is displaced.
+        call.extra = Some(Box::new(Extra { waker: Some(waker), beside: Beside::Nothing }));
+    }
+
     pub(crate) fn register_is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -360,9 +368,9 @@ impl CallTable {
         self.bodies.push_back((id, body));
     }
 
-    /// Takes the body laid beside a spawn. They are served in order, so it is usually the first.
+    /// Takes the body laid beside a spawn. They lie in the order of their serials.
     pub(crate) fn take_body(&mut self, id: CallId) -> Option<Pin<Box<dyn TaskBody>>> {
-        let at = self.bodies.iter().position(|(call, _)| *call == id)?;
+        let at = self.bodies.binary_search_by_key(&id.serial, |(call, _)| call.serial).ok()?;
         self.bodies.remove(at).map(|(_, body)| body)
     }
 

@@ -73,7 +73,7 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// Names a call in flight: its place in the call table and a serial that no other call ever has.
+/// Names a call in flight: its place in the call table and a serial that no other call of its ring ever has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId {
     pub(crate) serial: NonZeroU64,

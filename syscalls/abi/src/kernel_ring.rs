@@ -357,7 +357,7 @@ impl KernelRing {
         &self.ring.sources
     }
 
-    /// Names the descriptor of a source, and whether the task has closed it.
+    /// The descriptor of a source, or `None` if its entry has been freed.
     #[must_use]
     pub fn source_fd(&self, id: SourceId) -> Option<std::os::fd::RawFd> {
         self.sources().borrow().fd(id)

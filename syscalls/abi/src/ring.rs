@@ -182,10 +182,14 @@ impl Ring {
     ) -> (&'static Ring, CallId) {
         let Some(ring) = current() else { outside_a_task() };
         let Some(task) = ring.running.get() else { outside_a_task() };
-        let id = ring.calls.borrow_mut().submit(task, request, site);
+        // Cloned before there is a call: it is foreign code, and may panic.
+        let own = ptr::eq(cx.waker().data(), ring.waker_data.get());
+        let waker = if own { None } else { Some(cx.waker().clone()) };
+        let mut calls = ring.calls.borrow_mut();
+        let id = calls.submit(task, request, site);
         ring.has_submitted.set(true);
-        if !ptr::eq(cx.waker().data(), ring.waker_data.get()) {
-            ring.rebook(id, cx);
+        if let Some(waker) = waker {
+            calls.book_elsewhere(id, waker);
         }
         (ring, id)
     }

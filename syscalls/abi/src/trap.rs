@@ -121,7 +121,8 @@ impl Trap {
         }
     }
 
-    /// The same for a request that was not known when the call was made.
+    /// Submits `request` in place of the one it was made with: for what is known only at the first
+    /// poll.
     pub(crate) fn submit_request(&mut self, request: Syscall, cx: &Context<'_>) -> CallId {
         let (ring, id) = Ring::submit(request, self.site, cx);
         self.request = request;

@@ -213,7 +213,8 @@ impl WaitQueue {
         }
     }
 
-    /// Wakes all who wait now, in order, with a token each; keeps none. Says how many there were.
+    /// Wakes all who wait now, in order, without a token: one that is dropped before it goes on passes
+    /// nothing on. Says how many there were.
     ///
     /// # Cost
     /// No trap; O(waiters).
