@@ -19,8 +19,8 @@ const QUANTUM: u32 = 32;
 /// The batch bound unless the builder says otherwise.
 ///
 /// Counted likewise, for a task that yields without end beside one that waits for a descriptor and a
-/// timer: 480 at 16, 456 at 64, 450 at 256, 449 at 1,024; and each look asks the operating system,
-/// which takes as long as ten dispatches. At 256 the outside waits some microseconds.
+/// timer: 480 at 16, 456 at 64, 450 at 256, 449 at 1,024. Each look also asks the operating system,
+/// which callgrind does not count.
 const BATCH: u32 = 256;
 
 /// Makes a [`Scheduler`].

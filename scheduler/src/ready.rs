@@ -3,8 +3,7 @@
 //! A task that is killed while it stands in it leaves a gap, which names nobody any more: ids are
 //! never reused. Gaps are passed over, and swept when they are more than half of the queue, so that
 //! leaving is O(1) on average. (A list doubly linked through the task table has no gaps, but touches
-//! two more tasks at each end of a dispatch: 30 instructions a yield, and at 100,000 tasks as many
-//! cache lines.)
+//! two more tasks at each end of a dispatch: 462 instructions a yield instead of 442, by callgrind.)
 
 use std::collections::VecDeque;
 

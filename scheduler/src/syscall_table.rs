@@ -1,7 +1,7 @@
 //! The syscall table: one line a call, one line a post, and no arm for others.
 //!
-//! The handlers stay out of line, but for the two shortest, so that a step has few registers to
-//! save: a yield costs a fifth less.
+//! The handlers stay out of line, but for the two shortest: each has one caller, and inlined they
+//! would make the loop's frame as large as the largest of them needs.
 
 use trapline_abi::{Direction, Post, Submitted, Syscall, TaskId};
 
