@@ -30,8 +30,8 @@ use mio::{Events, Interest, Token};
 use trapline::WaitQueue;
 use trapline::net::{TcpListener, TcpStream};
 use trapline_abi::{
-    Beside, Booking, CallState, Direction, Ended, ExitStatus, Instant, KernelRing, Outcome, Post,
-    Readiness, Reply, Ring, Submitted, Syscall, Target, TaskBody, TaskId, TaskOptions,
+    Beside, Booking, CallState, Direction, Ended, ExitStatus, Instant, KernelRing, Post, Readiness,
+    Reply, Ring, Submitted, Syscall, Target, TaskBody, TaskId, TaskOptions,
 };
 
 struct Task {
@@ -54,7 +54,7 @@ struct Kernel {
     ready: VecDeque<TaskId>,
     calls: Vec<Call>,
     /// How tasks ended whose handles may still ask.
-    ended: BTreeMap<TaskId, (Ended, u64)>,
+    ended: BTreeMap<TaskId, (Ended, u32)>,
     poll: mio::Poll,
     events: BTreeMap<RawFd, Readiness>,
     started: std::time::Instant,
@@ -131,7 +131,9 @@ impl Kernel {
                 None if task.sequence() <= self.last_task => Reply::Exited(Ended::Forgotten),
                 None => Reply::NoSuchTask,
             }),
-            Syscall::Join(task) => self.ended.get(&task).map(|(_, key)| Reply::Outcome(*key)),
+            Syscall::Join(task) => {
+                self.ended.get(&task).map(|(_, key)| Reply::Outcome(u64::from(*key)))
+            }
             Syscall::Kill(task) => {
                 ring.ring().post(Post::Kill(task));
                 Some(Reply::Done)
@@ -154,6 +156,7 @@ impl Kernel {
             Post::Spawn(task) => drop(self.spawn(task.body, false)),
             Post::Kill(task) => self.end(task, ExitStatus::Killed),
             Post::Detach(task) => self.detach(task),
+            Post::Discard(task, key) => drop(self.ring.take_outcome(key, task)),
             Post::CloseSource(source) => self.ring.remove_source(source),
             Post::Warn(text, site) => eprintln!("{site}: {text}"),
             // These concern calls that a kernel has noted as blocked; this one notes nothing.
@@ -193,7 +196,7 @@ impl Kernel {
         let ended = status.ended();
         let body = Some(task.body).filter(|_| ended == Ended::Returned);
         if task.has_handle {
-            let key = self.ring.keep_outcome(Outcome { task: id, status, body, payload: None });
+            let key = self.ring.keep_outcome(id, body, None);
             self.ended.insert(id, (ended, key));
         }
     }

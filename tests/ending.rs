@@ -113,6 +113,78 @@ fn wait_dropped_then_the_others_keep_their_order() {
     assert_eq!(said.take(), ["3 false", "5 false", "2 true", "4 true", "6 true"]);
 }
 
+/// A parent that is told of its child's exit, and killed before it takes what the child left. With
+/// `watched`, another task waits for the child, too.
+fn killed_with_an_outcome_untaken<T: 'static>(
+    child: impl Future<Output = T> + 'static,
+    watched: bool,
+) -> (Scheduler, usize) {
+    let mut scheduler = scheduler();
+    scheduler
+        .spawn(async move {
+            let child = spawn(async move {
+                sleep(SECOND).await;
+                child.await
+            });
+            let child = child.await;
+            if watched {
+                let id = child.id();
+                spawn_detached(async move { drop(wait(id).await) });
+                yield_now().await;
+            }
+            let parent = spawn(async move { drop(child.await) }).await;
+            // Its time comes in the same batch, so it runs between the child and the parent.
+            sleep(SECOND).await;
+            let killed = kill(parent.id()).await;
+            assert_eq!(killed, Ok(KillOutcome::Killed));
+            assert!(parent.await.unwrap_err().is_killed());
+        })
+        .detach();
+    let report = scheduler.run().unwrap();
+    assert_empty(&scheduler);
+    (scheduler, report.failures)
+}
+
+#[test]
+fn handle_told_and_dropped_before_it_takes_then_the_value_is_dropped() {
+    let trace = Trace::default();
+    let value = says(&trace, "dropped");
+    let (_scheduler, failures) = killed_with_an_outcome_untaken(async move { value }, false);
+    assert_eq!(trace.take(), ["dropped"]);
+    assert_eq!(failures, 0);
+}
+
+#[test]
+fn panic_told_to_a_handle_that_never_takes_it_then_reported_once() {
+    let child = async { panic!("unseen") };
+    assert_eq!(killed_with_an_outcome_untaken::<()>(child, false).1, 1);
+}
+
+#[test]
+fn panic_told_to_a_handle_that_never_takes_it_but_seen_by_a_waiter_then_not_reported() {
+    let child = async { panic!("seen") };
+    assert_eq!(killed_with_an_outcome_untaken::<()>(child, true).1, 0);
+}
+
+#[test]
+fn handle_told_while_its_branch_is_lost_then_awaited_again_it_has_the_value() {
+    let mut scheduler = scheduler();
+    let value = scheduler.block_on(async {
+        let mut child = spawn(async {
+            yield_now().await;
+            7
+        })
+        .await;
+        assert!(poll_once(&mut child).await.is_pending());
+        // Told now, and not polled.
+        sleep(SECOND).await;
+        let gone = wait(child.id()).await;
+        (gone, child.await.unwrap())
+    });
+    assert_eq!(value.unwrap(), (Ok(ExitStatus::Forgotten), 7));
+    assert_empty(&scheduler);
+}
+
 #[test]
 fn join_given_up_through_a_borrow_then_the_handle_is_good_still() {
     let mut scheduler = scheduler();

@@ -3,12 +3,11 @@
 use std::panic::Location;
 use std::pin::Pin;
 
-use trapline_abi::{ListHead, MAX_TASKS, NewTask, TaskBody, TaskId};
+use trapline_abi::{NewTask, TaskBody, TaskId};
 
 use crate::kernel::Kernel;
 use crate::probe::Event;
-use crate::task::{State, Task};
-use crate::waker::TaskWaker;
+use crate::task_table::Birth;
 
 impl Kernel {
     /// Puts a task into the table and the ready queue.
@@ -19,35 +18,14 @@ impl Kernel {
         parent: Option<TaskId>,
         site: &'static Location<'static>,
     ) -> Result<TaskId, Option<Pin<Box<dyn TaskBody>>>> {
-        if self.tasks.len() >= MAX_TASKS {
+        if self.tasks.is_full() {
             return Err(body);
         }
         let Kernel { sequence, tasks, .. } = self;
-        let in_use = || tasks.iter().map(|(_, task)| task.id.sequence()).collect();
+        let in_use = || tasks.iter().map(|task| task.id.sequence()).collect();
         let sequence = sequence.next(in_use);
-        let entry = self.tasks.vacant_entry();
-        let place = entry.key();
-        let id = TaskId::new(sequence, place);
-        let waker = match self.spare_wakers.pop() {
-            Some(waker) => {
-                waker.retarget(id);
-                waker
-            }
-            None => TaskWaker::new(id, &self.inbox),
-        };
-        entry.insert(Task {
-            id,
-            body,
-            waker,
-            state: State::Ready,
-            daemon,
-            has_handle,
-            woken: false,
-            dispatches: 0,
-            parent,
-            site,
-            waiters: ListHead::new(),
-        });
+        let birth = Birth { daemon, has_handle, parent, site };
+        let id = self.tasks.insert(sequence, body, &birth, &self.inbox);
         self.ready.push_back(id);
         self.population += 1;
         self.live += usize::from(!daemon);
@@ -67,7 +45,7 @@ impl Kernel {
 
     #[cold]
     fn tell_born(&mut self, id: TaskId) {
-        let task = &self.tasks[id.place()];
+        let task = self.tasks.live(id);
         let (parent, site) = (task.parent, task.site);
         let name = task.body.as_ref().and_then(|body| body.name()).map(str::to_owned);
         self.tell(&Event::Born { task: id, parent, name: name.as_deref(), site });

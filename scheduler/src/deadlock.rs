@@ -62,8 +62,8 @@ impl Kernel {
     /// The answer is a count, then (in `is_held_elsewhere`) a fence; the caller looks at the inbox
     /// once more after it, for a thread that woke and let go in between.
     pub(crate) fn wakers_are_held_elsewhere(&mut self) -> bool {
-        let held = |place: usize, kernel: &Kernel| {
-            kernel.tasks.get(place).is_some_and(|task| {
+        let held = |place: usize, kernel: &mut Kernel| {
+            kernel.tasks.at(place).is_some_and(|task| {
                 matches!(task.state, State::Blocked) && task.waker.is_held_elsewhere()
             })
         };
@@ -71,7 +71,7 @@ impl Kernel {
             return true;
         }
         // From the hint on, then from the start: tasks answered in turn are found in turn.
-        let places = (self.held_hint..self.tasks.capacity()).chain(0..self.held_hint);
+        let places = (self.held_hint..self.tasks.places()).chain(0..self.held_hint);
         let found = { places }.find(|&place| held(place, self));
         self.held_hint = found.unwrap_or(0);
         found.is_some()

@@ -1,77 +1,82 @@
 //! Ending: destructors run, waiters are told, and what a handle may still ask for is kept.
 
-use std::any::Any;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use trapline_abi::{Beside, ExitStatus, Outcome, Reply, Syscall, TaskBody, TaskId};
+use trapline_abi::{Beside, ExitStatus, Panic, Reply, Syscall, TaskBody, TaskId};
 
 use crate::guard::text_of;
-use crate::kernel::{End, Found, Kernel};
+use crate::kernel::{End, Found, Kernel, Payload};
 use crate::probe::Event;
 use crate::scheduler::{Ask, Root};
-use crate::task::{Exit, State, Task};
+use crate::task::{Exit, How, State};
 
-/// How many wakers of ended tasks are kept for tasks to come: enough that spawning in a loop
-/// allocates none, few enough not to matter (64 KiB).
-const SPARE_WAKERS: usize = 1024;
+/// Who was told of an exit.
+#[derive(Clone, Copy)]
+struct Told {
+    handle: bool,
+    /// Anyone else.
+    others: bool,
+}
 
 impl Kernel {
+    #[inline]
     pub(crate) fn find(&mut self, id: TaskId) -> Found<'_> {
-        let spawned = self.sequence.wrapped || id.sequence() <= self.sequence.last;
-        match self.tasks.get_mut(id.place()).filter(|task| task.id == id) {
-            Some(task) if task.is_live() => Found::Live(task),
-            Some(Task { state: State::Ended(exit), .. }) => Found::Ended(exit),
-            _ if spawned => Found::Forgotten,
-            _ => Found::Never,
+        if let Some(task) = self.tasks.get_mut(id) {
+            return match &mut task.state {
+                State::Runnable | State::Blocked => Found::Live,
+                State::Ended(exit) => Found::Ended(exit),
+                State::Ending | State::Gone => Found::Forgotten,
+            };
         }
+        let spawned = self.sequence.wrapped || id.sequence() <= self.sequence.last;
+        if spawned { Found::Forgotten } else { Found::Never }
     }
 
     /// Ends a live task: its destructors run, then its waiters are told, in order.
     pub(crate) fn end(&mut self, id: TaskId, end: End) {
-        let Found::Live(task) = self.find(id) else { return self.lose(id, end) };
-        let was_ready = matches!(task.state, State::Ready);
+        let (how, payload) = end.into_parts();
+        self.end_as(id, how, payload);
+    }
+
+    /// The same with what `End` is made of, which comes in registers.
+    pub(crate) fn end_as(&mut self, id: TaskId, how: How, payload: Option<Payload>) {
+        let Found::Live = self.find(id) else { return self.lose(id, payload) };
+        let task = self.tasks.live(id);
+        let was_runnable = matches!(task.state, State::Runnable);
         let (daemon, has_handle) = (task.daemon, task.has_handle);
         // Ended from here on: what the destructors post about it changes nothing.
-        let status = ExitStatus::Killed;
-        let exit = Exit { status, outcome: u64::MAX, observed: false };
-        task.state = State::Ended(Box::new(exit));
+        task.state = State::Ending;
         let mut body = task.body.take();
-        if was_ready {
-            self.ready.leave_gap(&self.tasks);
-        }
         if self.current == Some(id) {
             self.current = None;
+        } else if was_runnable {
+            self.ready.leave_gap(&self.tasks);
         }
         self.population -= 1;
         self.live -= usize::from(!daemon);
-
-        let (status, payload) = match end {
-            End::Returned => (ExitStatus::Returned, None),
-            End::Killed => (ExitStatus::Killed, None),
-            End::Panicked(payload) => (ExitStatus::Panicked(text_of(&*payload)), Some(payload)),
-        };
-        let keeps_output = has_handle && matches!(status, ExitStatus::Returned);
+        let keeps_output = has_handle && how == How::Returned;
         if !keeps_output && let Some(body) = body.take() {
             self.guard(Some(id), move || drop(body));
         }
+        let text = payload.as_deref().map(text_of);
         if self.probe.is_some() {
-            self.tell(&Event::Ended { task: id, status: &status });
+            self.tell(&Event::Ended { task: id, status: &status_of(how, text.as_ref()) });
         }
         let payload =
-            if self.root == Some(id) { self.keep_root_end(&status, payload) } else { payload };
-        self.leave(id, status, body, payload);
+            if self.root == Some(id) { self.keep_root_end(how, payload) } else { payload };
+        if has_handle {
+            self.leave_outcome(id, how, body, text.zip(payload));
+        } else {
+            self.leave_nothing(id, how, text, payload);
+        }
     }
 
     /// `block_on` takes the panic of its future itself.
-    fn keep_root_end(
-        &mut self,
-        status: &ExitStatus,
-        payload: Option<Box<dyn Any + Send>>,
-    ) -> Option<Box<dyn Any + Send>> {
-        self.root_end = Some(match (status, payload) {
-            (ExitStatus::Panicked(_), Some(payload)) => End::Panicked(payload),
-            (ExitStatus::Returned, _) => End::Returned,
+    fn keep_root_end(&mut self, how: How, payload: Option<Payload>) -> Option<Payload> {
+        self.root_end = Some(match (how, payload) {
+            (How::Panicked, Some(payload)) => End::Panicked(payload),
+            (How::Returned, _) => End::Returned,
             _ => End::Killed,
         });
         None
@@ -82,23 +87,22 @@ impl Kernel {
     pub(crate) fn kill(&mut self, id: TaskId) {
         if self.root != Some(id) {
             self.end(id, End::Killed);
-        } else if let Found::Live(_) = self.find(id) {
+        } else if let Found::Live = self.find(id) {
             self.doom_root(End::Killed);
         }
     }
 
     /// The task has ended already: a panic that comes too late for it is a failure nobody sees.
-    fn lose(&mut self, id: TaskId, end: End) {
-        if let End::Panicked(payload) = &end {
-            let text = text_of(&**payload);
-            self.failed(id, &text);
-        }
-        self.guard(Some(id), move || drop(end));
+    fn lose(&mut self, id: TaskId, payload: Option<Payload>) {
+        let Some(payload) = payload else { return };
+        let text = text_of(&*payload);
+        self.failed(id, &text);
+        self.guard(Some(id), move || drop(payload));
     }
 
     pub(crate) fn doom_root(&mut self, end: End) {
         match self.root {
-            Some(root) if self.root_doom.is_some() => self.lose(root, end),
+            Some(root) if self.root_doom.is_some() => self.lose(root, end.into_parts().1),
             _ => self.root_doom = Some(end),
         }
     }
@@ -116,82 +120,133 @@ impl Kernel {
         }
     }
 
-    /// Tells the waiters, and leaves the outcome for the handle, if there is one.
-    fn leave(
+    /// Leaves the outcome for the handle, and tells the waiters.
+    fn leave_outcome(
         &mut self,
         id: TaskId,
-        status: ExitStatus,
+        how: How,
         body: Option<Pin<Box<dyn TaskBody>>>,
-        payload: Option<Box<dyn Any + Send>>,
+        panic: Option<(Rc<str>, Payload)>,
     ) {
-        let task = &mut self.tasks[id.place()];
-        let has_handle = task.has_handle;
-        let mut waiters = std::mem::take(&mut task.waiters);
-        let ended = status.ended();
-        let text = match &status {
-            ExitStatus::Panicked(text) => Some(Rc::clone(text)),
-            _ => None,
-        };
-        let mut observed = self.root == Some(id);
-        let mut key = u64::MAX;
-        let mut unclaimed = payload;
-        if has_handle {
-            let payload = unclaimed.take();
-            key =
-                self.ring.keep_outcome(Outcome { task: id, status: status.clone(), body, payload });
+        let text = panic.as_ref().map(|(text, _)| Rc::clone(text));
+        let panic = panic.map(|(text, payload)| Panic { text, payload, observed: false });
+        let outcome = self.ring.keep_outcome(id, body, panic.map(Box::new));
+        let told = self.tell_waiters(id, how, text.as_ref(), u64::from(outcome));
+        if told.handle {
+            self.let_go(id, outcome, told.others);
+            return;
         }
-        while let Some(call) = self.ring.pop_waiter(&mut waiters) {
-            if matches!(self.ring.request(call), Some(Syscall::Join(_))) {
-                self.answer(call, Reply::Outcome(key));
-                continue;
-            }
-            observed = true;
-            if let Some(text) = &text {
-                // A call whose future is gone needs no text.
-                let _ = self.ring.put_beside(call, Beside::Text(Rc::clone(text)));
-            }
-            self.answer(call, Reply::Exited(ended));
+        let exit = Exit { outcome, how, observed: told.others };
+        self.tasks.live(id).state = State::Ended(exit);
+        if let Some(text) = text {
+            self.panic_texts.insert(id, text);
         }
-        if has_handle {
-            let exit = Exit { status, outcome: key, observed };
-            self.tasks[id.place()].state = State::Ended(Box::new(exit));
-        } else {
-            self.forget(id);
-            if let (Some(text), false) = (text, observed) {
-                self.failed(id, &text);
-            }
+    }
+
+    /// The handle is told of the exit: the outcome is its own now, and the kernel keeps nothing.
+    fn let_go(&mut self, id: TaskId, outcome: u32, observed: bool) {
+        self.tasks.remove(id);
+        if observed {
+            self.ring.note_observed(outcome, id);
         }
-        if let Some(payload) = unclaimed {
+    }
+
+    /// Tells the handle of a task that ended before it asked. Gives the key of the outcome.
+    pub(crate) fn tell_handle(&mut self, id: TaskId, exit: Exit) -> u64 {
+        self.let_go(id, exit.outcome, exit.observed);
+        if exit.how == How::Panicked {
+            self.panic_texts.remove(&id);
+        }
+        u64::from(exit.outcome)
+    }
+
+    /// Tells the waiters, and leaves nothing behind: nobody has a handle.
+    fn leave_nothing(
+        &mut self,
+        id: TaskId,
+        how: How,
+        text: Option<Rc<str>>,
+        payload: Option<Payload>,
+    ) {
+        let told = self.tell_waiters(id, how, text.as_ref(), u64::MAX);
+        let observed = told.others || self.root == Some(id);
+        self.tasks.remove(id);
+        if let (Some(text), false) = (text, observed) {
+            self.failed(id, &text);
+        }
+        if let Some(payload) = payload {
             self.guard(None, move || drop(payload));
         }
     }
 
-    /// Takes an ended task out of the table; its waker is kept for another one if nobody else
-    /// holds it.
-    fn forget(&mut self, id: TaskId) {
-        let task = self.tasks.remove(id.place());
-        if self.spare_wakers.len() < SPARE_WAKERS && !task.waker.is_held_elsewhere() {
-            self.spare_wakers.push(task.waker);
+    /// Answers those who wait for the exit, in order.
+    #[inline]
+    fn tell_waiters(&mut self, id: TaskId, how: How, text: Option<&Rc<str>>, key: u64) -> Told {
+        let mut waiters = std::mem::take(&mut self.tasks.live(id).waiters);
+        let mut told = Told { handle: false, others: false };
+        while let Some((call, request)) = self.ring.pop_waiter(&mut waiters) {
+            if matches!(request, Syscall::Join(_)) {
+                told.handle |= self.answer(call, Reply::Outcome(key));
+                continue;
+            }
+            told.others = true;
+            if let Some(text) = text {
+                // A call whose future is gone needs no text.
+                let _ = self.ring.put_beside(call, Beside::Text(Rc::clone(text)));
+            }
+            self.answer(call, Reply::Exited(how.into()));
         }
+        told
     }
 
     /// The handle of a task is gone.
     pub(crate) fn detach(&mut self, id: TaskId) {
         let exit = match self.find(id) {
-            Found::Live(task) => {
-                task.has_handle = false;
+            Found::Live => {
+                self.tasks.live(id).has_handle = false;
                 return;
             }
-            Found::Ended(exit) => (exit.outcome, exit.observed, exit.status.clone()),
+            Found::Ended(exit) => *exit,
             Found::Forgotten | Found::Never => return,
         };
-        let (key, observed, status) = exit;
-        self.forget(id);
-        let untaken = self.ring.take_outcome(key, id);
-        if let (ExitStatus::Panicked(text), true, false) = (status, untaken.is_some(), observed) {
+        self.tasks.remove(id);
+        let untaken = self.ring.take_outcome(exit.outcome, id);
+        if exit.how == How::Panicked
+            && let Some(text) = self.panic_texts.remove(&id)
+            && untaken.is_some()
+            && !exit.observed
+        {
+            self.failed(id, &text);
+        }
+        if let Some(untaken) = untaken {
+            self.guard(Some(id), move || drop(untaken));
+        }
+    }
+
+    /// The handle of a task is gone that was told, and has not taken the outcome.
+    pub(crate) fn discard(&mut self, id: TaskId, outcome: u32) {
+        let Some(untaken) = self.ring.take_outcome(outcome, id) else { return };
+        if let Some(panic) = &untaken.panic
+            && !panic.observed
+        {
+            let text = Rc::clone(&panic.text);
             self.failed(id, &text);
         }
         self.guard(Some(id), move || drop(untaken));
+    }
+
+    /// How a task ended whose handle has not been told.
+    pub(crate) fn status_of(&self, id: TaskId, exit: Exit) -> ExitStatus {
+        status_of(exit.how, self.panic_texts.get(&id))
+    }
+}
+
+fn status_of(how: How, text: Option<&Rc<str>>) -> ExitStatus {
+    match (how, text) {
+        (How::Returned, _) => ExitStatus::Returned,
+        (How::Killed, _) => ExitStatus::Killed,
+        (How::Panicked, Some(text)) => ExitStatus::Panicked(Rc::clone(text)),
+        (How::Panicked, None) => ExitStatus::Panicked("".into()),
     }
 }
 
@@ -199,8 +254,8 @@ impl Kernel {
 impl Kernel {
     /// Drops the bodies of all tasks, in the order of their places.
     pub(crate) fn drop_tasks(&mut self) {
-        for place in 0..self.tasks.capacity() {
-            let Some(task) = self.tasks.get_mut(place) else { continue };
+        for place in 0..self.tasks.places() {
+            let Some(task) = self.tasks.at(place) else { continue };
             let (id, body) = (task.id, task.body.take());
             self.guard(Some(id), move || drop(body));
         }

@@ -55,7 +55,7 @@ impl Scheduler {
     /// # Panics
     /// At 2^24 live tasks.
     #[track_caller]
-    pub fn spawn_with<F>(&mut self, options: TaskOptions, future: F) -> JoinHandle<F::Output>
+    pub fn spawn_with<F>(&mut self, mut options: TaskOptions, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: 'static> + 'static,
     {
@@ -131,7 +131,7 @@ impl Scheduler {
     }
 
     pub(crate) fn name_of(&self, task: TaskId) -> Option<&str> {
-        let task = self.kernel.tasks.get(task.place()).filter(|found| found.id == task)?;
+        let task = self.kernel.tasks.get(task)?;
         task.body.as_ref()?.name()
     }
 

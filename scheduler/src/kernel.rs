@@ -1,6 +1,7 @@
 //! The state that handlers act on, and its few moves: make ready, answer, end.
 
 use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use slab::Slab;
 use trapline_abi::{
     Booking, CallId, CallInfo, CallState, Direction, Ended, KernelRing, On, Reply, Submitted,
     TaskId,
@@ -22,22 +22,23 @@ use crate::scheduler::{Ask, Root};
 use crate::sources::{Answers, Sources};
 use crate::step::Step;
 use crate::syscall_table;
-use crate::task::{Exit, Sequence, State, Task};
+use crate::task::{Exit, How, Sequence, State};
+use crate::task_table::TaskTable;
 use crate::timers::Timers;
-use crate::waker::{Inbox, TaskWaker};
+use crate::waker::Inbox;
 
 /// What becomes of a call. Handlers decide; the loop acts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Fate {
-    /// Answered: the caller goes on.
-    Answer(Reply),
-    /// Answered, but the caller goes to the back of the ready queue.
-    Yield(Reply),
     /// Blocked on something.
     Block(On),
     /// The call is gone: it ended its own caller.
     Gone,
+    /// Answered: the caller goes on.
+    Answer(Reply),
+    /// Answered, but the caller goes to the back of the ready queue.
+    Yield(Reply),
 }
 
 impl fmt::Display for Fate {
@@ -56,7 +57,7 @@ const MANY_WOKEN: usize = 1024;
 
 pub(crate) struct Kernel {
     pub(crate) ring: KernelRing,
-    pub(crate) tasks: Slab<Task>,
+    pub(crate) tasks: TaskTable,
     pub(crate) ready: ReadyQueue,
     /// The task at the head, until its dispatch is over.
     pub(crate) current: Option<TaskId>,
@@ -80,13 +81,17 @@ pub(crate) struct Kernel {
     pub(crate) root_doom: Option<End>,
     /// Why whoever is made ready now is made ready.
     pub(crate) cause: Cause,
+    /// Whom this step woke.
     pub(crate) woken: Vec<TaskId>,
+    /// Whether the current task was woken while it ran.
+    pub(crate) woken_running: bool,
     pub(crate) failures: usize,
     pub(crate) first_failures: Vec<Failure>,
+    /// What ended tasks with a handle said when they panicked.
+    pub(crate) panic_texts: BTreeMap<TaskId, Rc<str>>,
     pub(crate) probe_panic: Option<Rc<str>>,
     pub(crate) own_state: Vec<(TypeId, Box<dyn Any>)>,
     pub(crate) sequence: Sequence,
-    pub(crate) spare_wakers: Vec<TaskWaker>,
     pub(crate) stalled_seconds: u32,
     pub(crate) stall_limit: Option<u32>,
     /// The place of a task whose waker was held elsewhere when we last looked.
@@ -95,15 +100,12 @@ pub(crate) struct Kernel {
     /// Room for the driver's events, kept from look to look.
     pub(crate) io_events: Vec<IoEvent>,
     pub(crate) driver_error: Option<io::Error>,
-    /// Whether a call of this step was answered, and whether one sends its caller to the back.
-    pub(crate) answered: bool,
-    pub(crate) yielded: bool,
     /// Steps taken, so that a step knows whether it is the latest. It wraps.
     pub(crate) steps: u32,
     /// What the latest steps served beside their first calls, by number of the step.
     pub(crate) further: Vec<(u32, Submitted, Fate)>,
     /// The payload of the poll that has just panicked.
-    pub(crate) unwound: Option<Box<dyn Any + Send>>,
+    pub(crate) unwound: Option<Payload>,
 }
 
 impl Kernel {
@@ -112,7 +114,7 @@ impl Kernel {
         let inbox = Inbox::new(ring.ring().life(), driver.unparker());
         Kernel {
             ring,
-            tasks: Slab::new(),
+            tasks: TaskTable::default(),
             ready: ReadyQueue::default(),
             current: None,
             timers: Timers::new(),
@@ -130,20 +132,19 @@ impl Kernel {
             root_doom: None,
             cause: Cause::Program,
             woken: Vec::new(),
+            woken_running: false,
             failures: 0,
             first_failures: Vec::new(),
+            panic_texts: BTreeMap::new(),
             probe_panic: None,
             own_state: Vec::new(),
             sequence: Sequence::after(0),
-            spare_wakers: Vec::new(),
             stalled_seconds: 0,
             stall_limit: None,
             held_hint: 0,
             unchecked_steps: 0,
             io_events: Vec::new(),
             driver_error: None,
-            answered: false,
-            yielded: false,
             steps: 0,
             further: Vec::new(),
             unwound: None,
@@ -159,17 +160,57 @@ pub(crate) enum Polled {
     Ended,
 }
 
+/// What becomes of a task after a step: the most that a call of it allows. In the order of
+/// [`Fate`]'s variants, so that the compiler need not translate.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u64)]
+pub(crate) enum Settling {
+    /// Nothing that it asked has been answered.
+    Blocked,
+    /// The same, of a call that is gone.
+    Gone,
+    /// A call has been answered: it goes on, while its quantum lasts.
+    GoesOn,
+    /// A call sends it to the back.
+    ToTheBack,
+}
+
+impl Fate {
+    #[inline(always)]
+    pub(crate) fn settling(self) -> Settling {
+        match self {
+            Fate::Block(_) => Settling::Blocked,
+            Fate::Gone => Settling::Gone,
+            Fate::Answer(_) => Settling::GoesOn,
+            Fate::Yield(_) => Settling::ToTheBack,
+        }
+    }
+}
+
 /// How a task ends.
 #[derive(Debug)]
 pub(crate) enum End {
     Returned,
-    Panicked(Box<dyn Any + Send>),
+    Panicked(Payload),
     Killed,
+}
+
+/// What a panic carries.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+impl End {
+    pub(crate) fn into_parts(self) -> (How, Option<Payload>) {
+        match self {
+            End::Returned => (How::Returned, None),
+            End::Panicked(payload) => (How::Panicked, Some(payload)),
+            End::Killed => (How::Killed, None),
+        }
+    }
 }
 
 /// What an id names.
 pub(crate) enum Found<'a> {
-    Live(&'a mut Task),
+    Live,
     Ended(&'a mut Exit),
     Forgotten,
     Never,
@@ -178,23 +219,23 @@ pub(crate) enum Found<'a> {
 /// The moves of a step.
 impl Kernel {
     /// Serves what was posted since the last step.
-    #[inline]
-    pub(crate) fn begin_step(&mut self, step: &mut Step) {
+    #[inline(always)]
+    pub(crate) fn begin_step(&mut self) -> Step {
         self.steps = self.steps.wrapping_add(1);
-        self.woken.clear();
-        if self.woken.capacity() > MANY_WOKEN {
+        if !self.woken.is_empty() {
+            self.woken.clear();
             self.woken.shrink_to(MANY_WOKEN);
         }
         if self.ring.has_posts() {
             self.cause = Cause::Program;
             self.serve_posts();
         }
-        step.number = self.steps;
+        Step::new(self.steps)
     }
 
     /// The next task to resume: the current one, or else the head of the ready queue. `None` where
     /// the outside is due, or nothing is ready, or nobody is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pick(&mut self) -> Option<TaskId> {
         if self.current.is_some() {
             return self.current;
@@ -202,10 +243,7 @@ impl Kernel {
         if self.dispatched >= self.batch || self.live == 0 {
             return None;
         }
-        let task = self.ready.pop_front(&mut self.tasks)?;
-        task.state = State::Running;
-        task.dispatches += 1;
-        let id = task.id;
+        let id = self.ready.pop_front(&self.tasks)?;
         self.dispatched += 1;
         self.current = Some(id);
         self.ring.set_budget(self.quantum);
@@ -216,14 +254,17 @@ impl Kernel {
     }
 
     /// Polls the task once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn resume(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
         let Kernel { tasks, ring, .. } = self;
-        let task = &mut tasks[id.place()];
+        let task = tasks.live(id);
         self.cause = Cause::Task(id);
         // Whatever woke it meanwhile, it is resumed for.
-        task.woken = false;
-        ring.set_budget(ring.budget().saturating_sub(1));
+        self.woken_running = false;
+        // At the first resume of a dispatch the quantum is whole.
+        let left = ring.budget();
+        task.dispatches += u64::from(left == self.quantum);
+        ring.set_budget(left.saturating_sub(1));
         ring.begin(id, &task.waker.waker);
         let mut cx = Context::from_waker(&task.waker.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| match (&mut task.body, root) {
@@ -245,76 +286,75 @@ impl Kernel {
     /// The poll has ended the task, unless a post of the same turn did so before.
     #[inline(never)]
     pub(crate) fn end_resumed(&mut self, id: TaskId) -> Ended {
-        let (ended, end) = match self.unwound.take() {
-            None => (Ended::Returned, End::Returned),
-            Some(payload) => (Ended::Panicked, End::Panicked(payload)),
-        };
+        let payload = self.unwound.take();
+        let how = if payload.is_some() { How::Panicked } else { How::Returned };
         // Posts are served before the exit of the same turn: what killed the root comes first.
-        if let Some(doom) = self.root_doom.take_if(|_| self.root == Some(id)) {
-            self.guard(Some(id), move || drop(end));
+        if self.root == Some(id)
+            && let Some(doom) = self.root_doom.take()
+        {
+            self.guard(Some(id), move || drop(payload));
             self.end(id, doom);
             return Ended::Killed;
         }
-        if let Found::Live(_) = self.find(id) {
-            self.end(id, end);
-            return ended;
+        if let Found::Live = self.find(id) {
+            self.end_as(id, how, payload);
+            return how.into();
         }
-        self.guard(None, move || drop(end));
+        self.guard(None, move || drop(payload));
         Ended::Killed
     }
 
-    /// Serves one call: the handler decides, and this acts.
-    #[inline]
+    /// Serves one call, the ring's call at hand: the handler decides, and this acts.
+    // The call is asked for again where it is seldom needed: kept over the handler, it would be
+    // spilled at every step.
+    #[inline(always)]
     pub(crate) fn serve(&mut self, task: TaskId, trap: Submitted) -> Fate {
         let fate = syscall_table::serve(self, task, trap);
         match fate {
-            // The commonest answer has an arm of its own: written as a constant it need not be read
-            // back from where the handler has just put it.
-            Fate::Yield(Reply::Done) | Fate::Answer(Reply::Done) => {
-                self.answer_caller(trap.id, Reply::Done, task);
-            }
-            Fate::Answer(reply) | Fate::Yield(reply) => self.answer_caller(trap.id, reply, task),
-            Fate::Block(on) => self.ring.block(trap.id, on),
+            Fate::Answer(reply) | Fate::Yield(reply) => self.answer_at_hand(reply, task),
+            Fate::Block(on) => self.ring.block(self.ring.trap_at_hand().id, on),
             Fate::Gone => {}
         }
         if self.probe.is_some() {
-            let Submitted { id: call, request, site } = trap;
-            self.tell(&Event::Trapped { task, call, request, site, fate });
+            self.tell_trapped(task, fate);
         }
         fate
     }
 
-    #[inline]
-    fn answer_caller(&mut self, call: CallId, reply: Reply, caller: TaskId) {
-        if let Some(booking) = self.ring.answer_caller(call, reply, caller) {
+    #[cold]
+    #[inline(never)]
+    fn tell_trapped(&mut self, task: TaskId, fate: Fate) {
+        let Submitted { id: call, request, site } = self.ring.trap_at_hand();
+        self.tell(&Event::Trapped { task, call, request, site, fate });
+    }
+
+    #[inline(always)]
+    fn answer_at_hand(&mut self, reply: Reply, caller: TaskId) {
+        if let Some(booking) = self.ring.answer_at_hand(reply, caller) {
             self.resume_booked(booking);
         }
     }
 
-    /// The step is over: the task goes on, goes to the back, or is blocked.
-    #[inline]
-    pub(crate) fn settle(&mut self, id: TaskId, step: &mut Step) {
-        let answered = std::mem::take(&mut self.answered);
-        let yielded = std::mem::take(&mut self.yielded);
+    /// The step is over: the task goes on, goes to the back, or is blocked. False if it has ended.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self, id: TaskId, settling: Settling) -> bool {
         if self.current != Some(id) {
-            step.note_ended_by_order();
-            return;
+            return false;
         }
-        if answered && !yielded && self.ring.budget() > 0 {
-            return;
+        if settling == Settling::GoesOn && self.ring.budget() > 0 {
+            return true;
         }
         self.current = None;
-        let task = &mut self.tasks[id.place()];
-        if answered || task.woken {
-            task.state = State::Ready;
+        if settling >= Settling::GoesOn || self.woken_running {
             self.ready.push_back(id);
         } else {
-            task.state = State::Blocked;
+            self.tasks.live(id).state = State::Blocked;
         }
+        true
     }
 
     /// The step is complete: ends the root if it was killed, and checks the invariants.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_step(&mut self, root: Option<&mut Root<'_>>) {
         if self.root_doom.is_some() {
             self.bury_root(root);
@@ -324,19 +364,11 @@ impl Kernel {
         }
     }
 
-    /// Writes a call that was served into the step; those beside the first are kept for `show`.
-    #[inline]
-    pub(crate) fn note_served(&mut self, step: &mut Step, trap: Submitted, fate: Fate) {
-        self.answered |= matches!(fate, Fate::Answer(_) | Fate::Yield(_));
-        self.yielded |= matches!(fate, Fate::Yield(_));
-        if step.note(trap, fate) {
-            self.note_further(trap, fate);
-        }
-    }
-
+    /// Keeps what a step served beside its first call, for `show`.
     #[cold]
     #[inline(never)]
-    fn note_further(&mut self, trap: Submitted, fate: Fate) {
+    pub(crate) fn note_further(&mut self, fate: Fate) {
+        let trap = self.ring.trap_at_hand();
         let latest = self.steps;
         // All that is kept is of one step, so the first tells.
         if self.further.first().is_some_and(|(step, ..)| *step != latest) {
@@ -365,31 +397,32 @@ impl Kernel {
 impl Kernel {
     /// Makes a blocked task ready; notes it of one that runs (one-place).
     pub(crate) fn make_ready(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(id.place()).filter(|task| task.id == id) else {
+        let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
         match task.state {
             State::Blocked => {
-                task.state = State::Ready;
+                task.state = State::Runnable;
                 self.ready.push_back(id);
                 self.woken.push(id);
                 if self.probe.is_some() {
                     self.tell(&Event::Ready { task: id, by: self.cause });
                 }
             }
-            State::Running => task.woken = true,
-            State::Ready | State::Ended(_) => {}
+            State::Runnable if self.current == Some(id) => self.woken_running = true,
+            State::Runnable | State::Ending | State::Gone | State::Ended(_) => {}
         }
     }
 
-    /// Answers a blocked call and resumes its caller (answered-once).
-    pub(crate) fn answer(&mut self, call: CallId, reply: Reply) {
-        let Some(booking) = self.ring.answer(call, reply) else { return };
+    /// Answers a blocked call and resumes its caller (answered-once). False if the call is gone.
+    pub(crate) fn answer(&mut self, call: CallId, reply: Reply) -> bool {
+        let Some(booking) = self.ring.answer(call, reply) else { return false };
         if self.probe.is_some() {
             let (task, by) = (booking.task, self.cause);
             self.tell(&Event::Answered { task, call, reply, by });
         }
         self.resume_booked(booking);
+        true
     }
 
     #[inline(never)]
@@ -410,7 +443,7 @@ impl Kernel {
         match on {
             On::Timer(key) => self.timers.disarm(key),
             On::Exit(task) => {
-                let waiters = &mut self.tasks[task.place()].waiters;
+                let waiters = &mut self.tasks.live(task).waiters;
                 self.ring.unlink(waiters, call);
             }
             On::Readable(place) => self.forget_source(call, place, Direction::Read),

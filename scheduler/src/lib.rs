@@ -32,6 +32,7 @@ mod root;
 mod ready;
 mod sources;
 mod task;
+mod task_table;
 mod timers;
 mod waker;
 

@@ -6,19 +6,20 @@ use crate::driver::{IoEvent, Until, Waited};
 use crate::kernel::Kernel;
 use crate::probe::{Cause, Event};
 use crate::sources::Answers;
-use crate::step::{Kind, Step};
+use crate::step::Kind;
 
 /// A stalled scheduler counts again once a second.
 const STALL_CHECK_NANOS: u64 = 1_000_000_000;
 
 impl Kernel {
-    /// Looks at the outside; sleeps in the driver where nothing is ready.
+    /// Looks at the outside; sleeps in the driver where nothing is ready. Says how many calls were
+    /// answered.
     #[cold]
     #[inline(never)]
-    pub(crate) fn look_outside(&mut self, step: &mut Step) {
+    pub(crate) fn look_outside(&mut self) -> (Kind, usize) {
         match self.look() {
-            Ok(answered) => step.note_kind(Kind::Outside, answered),
-            Err(end) => step.note_kind(end, 0),
+            Ok(answered) => (Kind::Outside, answered),
+            Err(end) => (end, 0),
         }
     }
 
@@ -44,7 +45,7 @@ impl Kernel {
     /// Empties the inbox, and answers the timers that are due.
     fn collect(&mut self) -> usize {
         for id in self.inbox.take() {
-            if let Some(task) = self.tasks.get(id.place()).filter(|task| task.id == id) {
+            if let Some(task) = self.tasks.get(id) {
                 task.waker.taken_from_inbox();
             }
             self.make_ready(id);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use trapline_abi::Ring;
 
-use crate::kernel::{End, Kernel, Polled};
+use crate::kernel::{End, Kernel, Polled, Settling};
 use crate::report::{RunError, RunReport};
 use crate::step::{Kind, Step};
 
@@ -49,18 +49,17 @@ impl Scheduler {
     ///
     /// # Panics
     /// If it is called by a task.
+    #[inline]
     pub fn step(&mut self) -> Step {
-        let mut step = Step::new();
-        self.turn(None, &mut step);
-        step
+        self.turn(None)
     }
 
-    #[inline(never)]
-    fn turn(&mut self, mut root: Option<&mut Root<'_>>, step: &mut Step) {
+    #[inline(always)]
+    fn turn(&mut self, mut root: Option<&mut Root<'_>>) -> Step {
         assert!(Ring::current().is_none(), "a task cannot step a scheduler");
         let kernel = &mut self.kernel;
         let _entered = kernel.ring.enter();
-        kernel.begin_step(step);
+        let mut step = kernel.begin_step();
         // phase: pick
         if let Some(task) = kernel.pick() {
             step.task = Some(task);
@@ -71,19 +70,27 @@ impl Scheduler {
                 step.note_kind(kernel.end_resumed(task).into(), 0);
             }
             // phase: trap
+            let mut settling = Settling::Blocked;
             while let Some(trap) = kernel.ring.next_trap() {
                 // phase: serve
                 let fate = kernel.serve(task, trap);
-                kernel.note_served(step, trap, fate);
+                settling = settling.max(fate.settling());
+                if step.note(kernel.ring.trap_at_hand(), fate) {
+                    kernel.note_further(fate);
+                }
             }
             // phase: settle
             kernel.serve_posts();
-            kernel.settle(task, step);
+            if !kernel.settle(task, settling) {
+                step.note_ended_by_order();
+            }
         } else {
             // phase: outside
-            kernel.look_outside(step);
+            let (kind, answered) = kernel.look_outside();
+            step.note_kind(kind, answered);
         }
         kernel.end_step(root);
+        step
     }
 }
 
@@ -145,8 +152,7 @@ impl Scheduler {
     ) -> Result<End, RunError> {
         self.kernel.spawn_root(site)?;
         loop {
-            let mut step = Step::new();
-            self.turn(Some(root), &mut step);
+            let step = self.turn(Some(root));
             if let Some(end) = self.kernel.root_end.take() {
                 self.kernel.drop_root(root);
                 return Ok(end);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use trapline_abi::{CallInfo, CallState, TaskId, TaskInfo, TaskState};
+use trapline_abi::{CallInfo, CallState, ExitStatus, TaskId, TaskInfo, TaskState};
 
 use crate::kernel::Kernel;
 use crate::task::{State, Task};
@@ -37,28 +37,29 @@ impl Kernel {
         let mut tasks: Vec<TaskInfo> = self
             .tasks
             .iter()
-            .map(|(_, task)| info_of(task, waits.remove(&task.id).unwrap_or_default()))
+            .map(|task| self.info_of(task, waits.remove(&task.id).unwrap_or_default()))
             .collect();
         tasks.sort_by_key(|task| task.id);
         tasks
     }
-}
 
-fn info_of(task: &Task, mut waits: Vec<CallInfo>) -> TaskInfo {
-    waits.sort_by_key(|call| call.id.serial());
-    TaskInfo {
-        id: task.id,
-        name: task.body.as_ref().and_then(|body| body.name()).map(str::to_owned),
-        parent: task.parent,
-        site: task.site,
-        daemon: task.daemon,
-        state: match &task.state {
-            State::Running => TaskState::Running,
-            State::Ready => TaskState::Ready,
-            State::Blocked => TaskState::Blocked(waits),
-            State::Ended(exit) => TaskState::Ended(exit.status.clone()),
-        },
-        dispatches: task.dispatches,
+    fn info_of(&self, task: &Task, mut waits: Vec<CallInfo>) -> TaskInfo {
+        waits.sort_by_key(|call| call.id.serial());
+        TaskInfo {
+            id: task.id,
+            name: task.body.as_ref().and_then(|body| body.name()).map(str::to_owned),
+            parent: task.parent,
+            site: task.site,
+            daemon: task.daemon,
+            state: match &task.state {
+                State::Runnable if self.current == Some(task.id) => TaskState::Running,
+                State::Runnable => TaskState::Ready,
+                State::Blocked => TaskState::Blocked(waits),
+                State::Ending | State::Gone => TaskState::Ended(ExitStatus::Forgotten),
+                State::Ended(exit) => TaskState::Ended(self.status_of(task.id, *exit)),
+            },
+            dispatches: task.dispatches,
+        }
     }
 }
 

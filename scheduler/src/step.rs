@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use trapline_abi::{Ended, On, Reply, Submitted, Syscall, TaskId};
+use trapline_abi::{Ended, On, Submitted, Syscall, TaskId};
 
 use crate::kernel::Fate;
 use crate::scheduler::Scheduler;
@@ -84,25 +84,27 @@ const _: () = assert!(size_of::<Step>() <= 64);
 
 impl Step {
     #[inline]
-    pub(crate) fn new() -> Step {
+    pub(crate) fn new(number: u32) -> Step {
         Step {
             task: None,
             request: Syscall::Yield,
             site: None,
             fate: Fate::Gone,
-            number: 0,
+            number,
             calls: 0,
             kind: Kind::Waits,
         }
     }
 
     /// Notes what the step did beside calls.
+    #[inline]
     pub(crate) fn note_kind(&mut self, kind: Kind, answered: usize) {
         self.kind = kind;
         self.calls = answered.min(usize::from(u16::MAX)) as u16;
     }
 
     /// The task is gone: where nothing else tells of it, an order of its own ended it.
+    #[inline]
     pub(crate) fn note_ended_by_order(&mut self) {
         if self.kind == Kind::Waits {
             self.kind = Kind::Killed;
@@ -110,7 +112,7 @@ impl Step {
     }
 
     /// Notes a call that was served; says whether it is not the first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn note(&mut self, trap: Submitted, fate: Fate) -> bool {
         self.calls = self.calls.saturating_add(1);
         if self.kind != Kind::Waits {
@@ -119,11 +121,7 @@ impl Step {
         self.kind = Kind::Trapped;
         self.request = trap.request;
         self.site = Some(trap.site);
-        // As in `Kernel::serve`.
-        self.fate = match fate {
-            Fate::Yield(Reply::Done) => Fate::Yield(Reply::Done),
-            other => other,
-        };
+        self.fate = fate;
         false
     }
 

@@ -9,7 +9,7 @@ use crate::kernel::{Fate, Kernel};
 use crate::sys::{io, own_call, task, time, wait_queue};
 
 /// Serves a call that `caller` made.
-#[inline]
+#[inline(always)]
 pub(crate) fn serve(kernel: &mut Kernel, caller: TaskId, trap: Submitted) -> Fate {
     let Submitted { id: call, request, site } = trap;
     match request {
@@ -40,6 +40,7 @@ pub(crate) fn serve_post(kernel: &mut Kernel, post: Post) {
         Post::Spawn(task) => kernel.spawn_posted(task),
         Post::Kill(task) => kernel.kill(task),
         Post::Detach(task) => kernel.detach(task),
+        Post::Discard(task, outcome) => kernel.discard(task, outcome),
         Post::Warn(text, site) => kernel.warn(text, site),
     }
 }

@@ -3,20 +3,20 @@
 use std::panic::Location;
 use std::pin::Pin;
 
-use trapline_abi::{ExitStatus, ListHead, TaskBody, TaskId};
+use trapline_abi::{Ended, ListHead, TaskBody, TaskId};
 
 use crate::waker::TaskWaker;
 
 /// What a task is doing.
 ///
 /// ```text
-///               spawn                 pick
-///   (unborn) ----------> Ready ----------------> Running
-///                          ^                        |
-///                          |  settle (1)            |
-///                          +------------------------+
-///                          |  wake (2)              | settle (3)
-///                          +-------- Blocked <------+
+///               spawn                  pick
+///   (unborn) ----------> in the queue ---------> current
+///                            ^   ^                |   |
+///                            |   |  settle (1)    |   |
+///                            |   +----------------+   |
+///                            |  wake (2)              | settle (3)
+///                            +-------- Blocked <------+
 ///
 ///   any of them -- end --> Ended -- detach --> (forgotten)
 /// ```
@@ -27,20 +27,45 @@ use crate::waker::TaskWaker;
 /// 3. `Kernel::settle`, where nothing it asked has been answered.
 #[derive(Debug)]
 pub(crate) enum State {
-    Running,
-    Ready,
+    /// It is the current task, or stands in the ready queue. `Kernel::current` tells which: so a
+    /// task that yields and is taken again is not written to.
+    Runnable,
     Blocked,
+    /// It has ended, and its destructors run.
+    Ending,
+    /// Its place is free.
+    Gone,
     /// It ended; the handle it was spawned with may still ask how.
-    Ended(Box<Exit>),
+    Ended(Exit),
 }
 
-#[derive(Debug)]
+/// What is kept of a task that ended: a word, so that a task is not larger for it. The text of a
+/// panic is in `Kernel::panic_texts`.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Exit {
-    pub(crate) status: ExitStatus,
     /// The outcome in the ring, which the handle takes.
-    pub(crate) outcome: u64,
+    pub(crate) outcome: u32,
+    pub(crate) how: How,
     /// Whether someone was told of a panic.
     pub(crate) observed: bool,
+}
+
+/// How a task ended, in a byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum How {
+    Returned,
+    Panicked,
+    Killed,
+}
+
+impl From<How> for Ended {
+    fn from(how: How) -> Ended {
+        match how {
+            How::Returned => Ended::Returned,
+            How::Panicked => Ended::Panicked,
+            How::Killed => Ended::Killed,
+        }
+    }
 }
 
 pub(crate) struct Task {
@@ -52,8 +77,6 @@ pub(crate) struct Task {
     pub(crate) daemon: bool,
     /// Whether a handle exists that may ask for the result.
     pub(crate) has_handle: bool,
-    /// Whether it was woken while it ran.
-    pub(crate) woken: bool,
     pub(crate) dispatches: u64,
     pub(crate) parent: Option<TaskId>,
     pub(crate) site: &'static Location<'static>,
@@ -62,8 +85,13 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    #[inline(always)]
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.state, State::Gone)
+    }
+
     pub(crate) fn is_live(&self) -> bool {
-        !matches!(self.state, State::Ended(_))
+        matches!(self.state, State::Runnable | State::Blocked)
     }
 }
 

@@ -34,7 +34,8 @@ macro_rules! trap_future {
         impl Future for $name {
             type Output = $output;
 
-            #[inline]
+            // Inlined, a request that is known never passes through memory: see `Trap`.
+            #[inline(always)]
             fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<$output> {
                 match self.trap.poll_reply(cx) {
                     Poll::Pending => Poll::Pending,
@@ -206,11 +207,11 @@ where
             let _ = Ring::of_running_task();
         }
         if let Some(future) = this.future.take() {
-            let options = std::mem::take(this.options);
-            let daemon = options.is_daemon();
+            let daemon = this.options.is_daemon();
             let request = if daemon { Syscall::SpawnDaemon } else { Syscall::Spawn };
+            let body = this.options.body(future);
             let trap = this.trap.insert(Trap::new(request, this.site));
-            trap.submit(Beside::Body(options.body(future)), cx);
+            trap.submit_spawn(body, cx);
             return Poll::Pending;
         }
         let trap = this.trap.as_mut().expect("it was submitted when the future was taken");
@@ -222,7 +223,7 @@ where
                 Poll::Ready(JoinHandle::new(task, ring))
             }
             Reply::TooManyTasks => panic!("there is no place for one more task"),
-            other => unexpected(trap.request(), other),
+            other => unexpected(Syscall::Spawn, other),
         }
     }
 }
@@ -265,7 +266,7 @@ where
     post_spawn(TaskOptions::new(), future, Location::caller());
 }
 
-fn post_spawn<F>(options: TaskOptions, future: F, site: &'static Location<'static>)
+fn post_spawn<F>(mut options: TaskOptions, future: F, site: &'static Location<'static>)
 where
     F: Future<Output: 'static> + 'static,
 {

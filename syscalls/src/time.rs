@@ -279,7 +279,7 @@ impl Future for Tick<'_> {
         let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
         match reply {
             Reply::Time(now) => Poll::Ready(self.interval.ticked(now)),
-            other => unexpected(self.trap.request(), other),
+            other => unexpected(Syscall::Now, other),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Tasks: who am I, start one, wait for one, end one.
 
 use std::panic::Location;
-use std::rc::Rc;
 
 use trapline_abi::{Beside, CallId, Ended, ExitStatus, On, Reply, TaskId};
 
@@ -38,34 +37,37 @@ pub(crate) fn spawn(
 
 #[inline(never)]
 pub(crate) fn wait(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
-    let status = match kernel.find(target) {
-        Found::Live(_) => return block_on_exit(kernel, call, target),
+    let exit = match kernel.find(target) {
+        Found::Live => return block_on_exit(kernel, call, target),
         Found::Never => return Fate::Answer(Reply::NoSuchTask),
         Found::Forgotten => return Fate::Answer(Reply::Exited(Ended::Forgotten)),
         Found::Ended(exit) => {
             exit.observed = true;
-            exit.status.clone()
+            *exit
         }
     };
-    if let ExitStatus::Panicked(text) = &status {
+    if let ExitStatus::Panicked(text) = kernel.status_of(target, exit) {
         // A call whose future is gone needs no text.
-        let _ = kernel.ring.put_beside(call, Beside::Text(Rc::clone(text)));
+        let _ = kernel.ring.put_beside(call, Beside::Text(text));
     }
-    Fate::Answer(Reply::Exited(status.ended()))
+    Fate::Answer(Reply::Exited(exit.how.into()))
 }
 
 #[inline(never)]
 pub(crate) fn join(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
     match kernel.find(target) {
-        Found::Live(_) => block_on_exit(kernel, call, target),
-        Found::Ended(exit) => Fate::Answer(Reply::Outcome(exit.outcome)),
+        Found::Live => block_on_exit(kernel, call, target),
+        Found::Ended(exit) => {
+            let exit = *exit;
+            Fate::Answer(Reply::Outcome(kernel.tell_handle(target, exit)))
+        }
         Found::Forgotten => Fate::Answer(Reply::Exited(Ended::Forgotten)),
         Found::Never => Fate::Answer(Reply::NoSuchTask),
     }
 }
 
 fn block_on_exit(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
-    let waiters = &mut kernel.tasks[target.place()].waiters;
+    let waiters = &mut kernel.tasks.live(target).waiters;
     kernel.ring.link(waiters, call);
     Fate::Block(On::Exit(target))
 }
@@ -75,7 +77,7 @@ pub(crate) fn kill(kernel: &mut Kernel, caller: TaskId, call: CallId, target: Ta
     match kernel.find(target) {
         Found::Never => return Fate::Answer(Reply::NoSuchTask),
         Found::Ended(_) | Found::Forgotten => return Fate::Answer(Reply::AlreadyEnded),
-        Found::Live(_) => kernel.kill(target),
+        Found::Live => kernel.kill(target),
     }
     // Whoever kills itself does not come back, unless its call has been moved elsewhere.
     let gone = target == caller && kernel.ring.state(call).is_none();

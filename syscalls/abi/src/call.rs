@@ -104,7 +104,8 @@ pub enum Reply {
     Time(Instant),
     /// The task ended so. A panic's text lies beside.
     Exited(Ended),
-    /// The task ended; what it left lies in the ring under this key.
+    /// The task ended; what it left lies in the ring under this key. It is now the handle's alone:
+    /// the kernel keeps nothing of the task.
     Outcome(u64),
     /// The reply lies beside.
     Beside,
@@ -170,8 +171,11 @@ pub enum Post {
     Spawn(NewTask),
     /// End a task.
     Kill(TaskId),
-    /// The handle of this task is gone.
+    /// The handle of this task is gone, and has not been told of its exit.
     Detach(TaskId),
+    /// The handle of this task is gone; it was told of the exit, and has not taken the outcome under
+    /// this key.
+    Discard(TaskId, u32),
     /// Something that whoever runs the program should know.
     Warn(&'static str, &'static Location<'static>),
 }
@@ -186,6 +190,7 @@ impl fmt::Debug for Post {
             Post::Spawn(_) => f.write_str("spawn"),
             Post::Kill(task) => write!(f, "kill({task})"),
             Post::Detach(task) => write!(f, "detach({task})"),
+            Post::Discard(task, _) => write!(f, "discard({task})"),
             Post::Warn(text, _) => write!(f, "warn({text})"),
         }
     }

@@ -1,5 +1,6 @@
-//! The call table: every call in flight, in a slot of its own. Waiters for one thing are doubly
-//! linked through it, so that joining and leaving a queue of any length is O(1).
+//! The call table: every call in flight, in a slot of its own; but for the one in the trap register.
+//! Waiters for one thing are doubly linked through it, so that joining and leaving a queue of any
+//! length is O(1).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,14 +12,12 @@ use std::task::Waker;
 use smallvec::SmallVec;
 
 use crate::call::{Reply, Syscall};
-use crate::id::{CallId, SourceId, TaskId};
+use crate::id::{CallId, MAX_TASKS, SourceId, TaskId};
+use crate::kernel_ring::Submitted;
 use crate::task::{Beside, TaskBody};
 use crate::wait_queue::QueueId;
 
 const NONE: u32 = u32::MAX;
-
-/// Each ring has 2^40 serials of its own before it comes to those of the next.
-const SERIALS_A_RING: u32 = 40;
 
 /// What a blocked call waits for: the kernel's note of where to look when the call is withdrawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,15 +135,16 @@ impl ListHead {
     }
 }
 
+/// A slot of the table.
 #[derive(Debug)]
 pub(crate) struct Call {
     /// `None` while the slot is free.
     serial: Option<NonZeroU64>,
+    pub(crate) state: CallState,
+    extra: Option<Box<Extra>>,
     pub(crate) task: Option<TaskId>,
     pub(crate) request: Syscall,
-    pub(crate) state: CallState,
     pub(crate) site: &'static Location<'static>,
-    extra: Option<Box<Extra>>,
     prev: u32,
     /// The next waiter; the next free slot where the slot is free.
     next: u32,
@@ -165,187 +165,146 @@ pub(crate) struct Extra {
 
 type Bodies = VecDeque<(CallId, Pin<Box<dyn TaskBody>>)>;
 
-/// A serial that no call of this ring has had. After 2^40 calls it may be one of the next ring's.
-#[inline]
-fn next_serial(last: NonZeroU64) -> NonZeroU64 {
-    NonZeroU64::new(last.get().wrapping_add(1)).unwrap_or(NonZeroU64::MIN)
-}
+/// Slots from here on are of the pool; below it each belongs to the task at that place.
+const POOL: u32 = MAX_TASKS as u32;
 
+/// Each task has a slot of its own, found by its place; a task's further calls are in the pool.
+#[derive(Default)]
 pub(crate) struct CallTable {
-    slots: Vec<Call>,
+    own: Vec<Call>,
+    pool: Vec<Call>,
+    /// The first free slot of the pool, as a place; 0 if there is none.
     free: u32,
-    live: usize,
-    last_serial: NonZeroU64,
-    /// The trap register: calls submitted and not yet served. Usually there is one; what is behind
-    /// it stands in `register`, from `next` on, and is counted.
-    first: Option<CallId>,
-    behind: u32,
+    pool_live: usize,
+    /// The calls of this turn that have not been served, from `next` on; but one alone stands in
+    /// the trap register.
+    listed: SmallVec<[CallId; 4]>,
     next: usize,
-    /// The bodies of tasks whose spawns stand in the register.
+    /// The bodies of tasks whose spawns have not been served.
     bodies: Bodies,
-    register: SmallVec<[CallId; 4]>,
 }
 
 impl CallTable {
-    /// A table whose serials begin so far up that those of no other ring come near.
-    pub(crate) fn new(ring: u64) -> CallTable {
-        let register = SmallVec::new();
-        let first = None;
-        CallTable {
-            slots: Vec::new(),
-            free: NONE,
-            live: 0,
-            last_serial: NonZeroU64::MIN.saturating_add(ring << SERIALS_A_RING),
-            first,
-            behind: 0,
-            next: 0,
-            bodies: VecDeque::new(),
-            register,
-        }
-    }
-
+    /// How many calls are in flight. Counts.
     pub(crate) fn len(&self) -> usize {
-        self.live
+        self.own.iter().filter(|call| call.serial.is_some()).count() + self.pool_live
     }
 
-    /// Takes everything out; serials go on where they were.
-    pub(crate) fn clear(&mut self) -> (Vec<Call>, Bodies) {
-        self.free = NONE;
-        self.live = 0;
-        (self.first, self.behind, self.next) = (None, 0, 0);
-        self.register = SmallVec::new();
-        (std::mem::take(&mut self.slots), std::mem::take(&mut self.bodies))
+    /// How many calls are in flight beside one a task.
+    pub(crate) fn further(&self) -> usize {
+        self.pool_live
     }
 
-    /// Takes a slot, and writes the call into the trap register.
-    #[inline]
-    pub(crate) fn submit(
+    /// All that it holds, to be dropped one by one.
+    pub(crate) fn into_parts(self) -> (Vec<Call>, Vec<Call>, Bodies) {
+        (self.own, self.pool, self.bodies)
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_free_own_slot(&self, place: u32) -> bool {
+        self.own.get(place as usize).is_some_and(|slot| slot.serial.is_none())
+    }
+
+    /// The slot at `place`, if it is a task's own.
+    #[inline(always)]
+    pub(crate) fn own_slot(&mut self, place: u32) -> Option<&mut Call> {
+        self.own.get_mut(place as usize)
+    }
+
+    /// Puts a call into a slot: its caller's own if that is free, or else one of the pool.
+    pub(crate) fn enter(
         &mut self,
-        task: TaskId,
+        serial: NonZeroU64,
+        caller: TaskId,
         request: Syscall,
         site: &'static Location<'static>,
     ) -> CallId {
-        self.last_serial = next_serial(self.last_serial);
-        self.live += 1;
-        let serial = self.last_serial;
-        let place = self.free;
-        let id = CallId { place, serial };
-        let Some(slot) = self.slots.get_mut(place as usize) else {
-            return self.submit_in_new_slot(task, request, site);
-        };
-        self.free = slot.next;
-        slot.serial = Some(serial);
-        slot.task = Some(task);
-        slot.request = request;
-        slot.state = CallState::Submitted;
-        slot.site = site;
-        match self.first {
-            None => self.first = Some(id),
-            Some(_) => self.register_another(id),
+        let own = caller.place();
+        if own >= self.own.len() {
+            self.own.resize_with(own + 1, Call::vacant);
         }
-        id
+        let slot = &mut self.own[own];
+        if slot.serial.is_none() {
+            slot.fill(serial, caller, request, site);
+            return CallId { serial, place: own as u32 };
+        }
+        let place = self.place_in_pool();
+        let slot = self.slot_mut(place).expect("a place in the pool has just been made");
+        slot.fill(serial, caller, request, site);
+        CallId { serial, place }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn submit_in_new_slot(
-        &mut self,
-        task: TaskId,
-        request: Syscall,
-        site: &'static Location<'static>,
-    ) -> CallId {
-        let place = u32::try_from(self.slots.len()).expect("fewer than 2^32 calls in flight");
-        let id = CallId { place, serial: self.last_serial };
-        self.slots.push(Call {
-            serial: Some(id.serial),
-            task: Some(task),
-            request,
-            state: CallState::Submitted,
-            site,
-            extra: None,
-            prev: NONE,
-            next: NONE,
-        });
-        match self.first {
-            None => self.first = Some(id),
-            Some(_) => self.register_another(id),
+    /// A free place in the pool.
+    fn place_in_pool(&mut self) -> u32 {
+        self.pool_live += 1;
+        let free = self.free;
+        if free >= POOL
+            && let Some(slot) = self.slot(free)
+        {
+            self.free = slot.next;
+            return free;
         }
-        id
+        let place = u32::try_from(self.pool.len()).ok().and_then(|place| place.checked_add(POOL));
+        let place = place.filter(|place| *place != NONE).expect("fewer than 2^32 calls in flight");
+        self.pool.push(Call::vacant());
+        place
     }
 
-    #[inline(never)]
-    fn register_another(&mut self, id: CallId) {
-        self.register.push(id);
-        self.behind += 1;
+    /// Notes that a call has not been served.
+    pub(crate) fn list(&mut self, id: CallId) {
+        self.listed.push(id);
     }
 
-    /// Takes the next call out of the trap register. Those dropped meanwhile are passed over.
-    #[inline]
-    pub(crate) fn next_submitted(&mut self) -> Option<(CallId, &Call)> {
-        let mut id = self.first?;
-        while self.get(id).is_none() {
-            self.shift_register();
-            id = self.first?;
+    /// Takes the next call out of the list. Those dropped meanwhile are passed over.
+    pub(crate) fn next_listed(&mut self) -> Option<Submitted> {
+        while let Some(id) = self.listed.get(self.next).copied() {
+            self.next += 1;
+            if self.next == self.listed.len() {
+                self.listed.clear();
+                self.next = 0;
+            }
+            if let Some(call) = self.get(id) {
+                return Some(Submitted { id, request: call.request, site: call.site });
+            }
         }
-        if self.behind == 0 {
-            self.first = None;
-        } else {
-            self.shift_register();
-        }
-        Some((id, &self.slots[id.place as usize]))
+        None
     }
 
-    #[inline(never)]
-    fn shift_register(&mut self) {
-        if self.behind == 0 {
-            self.first = None;
-            return;
-        }
-        self.first = self.register.get(self.next).copied();
-        self.next += 1;
-        self.behind -= 1;
-        if self.behind == 0 {
-            self.register.clear();
-            self.next = 0;
-        }
+    pub(crate) fn list_is_empty(&self) -> bool {
+        self.listed.is_empty()
     }
 
     /// A call that was just submitted was polled under a waker that is not its task's own.
-    #[inline(never)]
     pub(crate) fn book_elsewhere(&mut self, id: CallId, waker: Waker) {
         let call = self.get_mut(id).expect("a call that is submitted is in flight");
         // The slot is new, so no other waker is displaced.
         call.extra = Some(Box::new(Extra { waker: Some(waker), beside: Beside::Nothing }));
     }
 
-    pub(crate) fn register_is_empty(&self) -> bool {
-        self.first.is_none()
+    #[inline]
+    fn slot(&self, place: u32) -> Option<&Call> {
+        match place.checked_sub(POOL) {
+            Some(place) => self.pool.get(place as usize),
+            None => self.own.get(place as usize),
+        }
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, place: u32) -> Option<&mut Call> {
+        match place.checked_sub(POOL) {
+            Some(place) => self.pool.get_mut(place as usize),
+            None => self.own.get_mut(place as usize),
+        }
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
-        self.slots.get_mut(id.place as usize).filter(|call| call.serial == Some(id.serial))
+        self.slot_mut(id.place).filter(|call| call.serial == Some(id.serial))
     }
 
     #[inline]
     pub(crate) fn get(&self, id: CallId) -> Option<&Call> {
-        self.slots.get(id.place as usize).filter(|call| call.serial == Some(id.serial))
-    }
-
-    /// Takes the reply of a call that holds nothing with a destructor, and frees its slot.
-    #[inline]
-    pub(crate) fn take_plain_reply(&mut self, id: CallId) -> Option<Reply> {
-        let free = self.free;
-        let call = self.get_mut(id)?;
-        let CallState::Answered(reply) = call.state else { return None };
-        if call.extra.is_some() {
-            return None;
-        }
-        call.serial = None;
-        call.next = free;
-        self.free = id.place;
-        self.live -= 1;
-        Some(reply)
+        self.slot(id.place).filter(|call| call.serial == Some(id.serial))
     }
 
     /// Frees the slot of a live call, which is in no list.
@@ -353,11 +312,13 @@ impl CallTable {
         let free = self.free;
         let call = self.get_mut(id).expect("only a live call is freed (no-orphan)");
         call.serial = None;
-        call.next = free;
         let unserved = matches!(call.state, CallState::Submitted);
         let extra = call.extra.take();
-        self.free = id.place;
-        self.live -= 1;
+        if id.place >= POOL {
+            call.next = free;
+            self.free = id.place;
+            self.pool_live -= 1;
+        }
         // Bodies are taken when their call is served, so only an unserved one may have one.
         let body = if unserved { self.take_body(id) } else { None };
         (extra, body)
@@ -379,7 +340,7 @@ impl CallTable {
         let call = self.get_mut(id).expect("only a live call waits (no-orphan)");
         call.prev = tail;
         call.next = NONE;
-        match self.slots.get_mut(tail as usize) {
+        match self.slot_mut(tail) {
             Some(last) => last.next = id.place,
             None => list.head = id.place,
         }
@@ -389,18 +350,18 @@ impl CallTable {
     pub(crate) fn unlink(&mut self, list: &mut ListHead, id: CallId) {
         let call = self.get_mut(id).expect("only a live call waits (no-orphan)");
         let (prev, next) = (call.prev, call.next);
-        match self.slots.get_mut(prev as usize) {
+        match self.slot_mut(prev) {
             Some(before) => before.next = next,
             None => list.head = next,
         }
-        match self.slots.get_mut(next as usize) {
+        match self.slot_mut(next) {
             Some(after) => after.prev = prev,
             None => list.tail = prev,
         }
     }
 
     pub(crate) fn front(&self, list: &ListHead) -> Option<CallId> {
-        let call = self.slots.get(list.head as usize)?;
+        let call = self.slot(list.head)?;
         Some(CallId { place: list.head, serial: call.serial_in_list() })
     }
 
@@ -414,7 +375,7 @@ impl CallTable {
     pub(crate) fn members(&self, list: &ListHead) -> impl Iterator<Item = CallId> + use<'_> {
         let mut at = list.head;
         std::iter::from_fn(move || {
-            let call = self.slots.get(at as usize)?;
+            let call = self.slot(at)?;
             let id = CallId { place: at, serial: call.serial_in_list() };
             at = call.next;
             Some(id)
@@ -422,14 +383,65 @@ impl CallTable {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &Call)> {
-        self.slots.iter().enumerate().filter_map(|(place, call)| {
-            let serial = call.serial?;
-            Some((CallId { place: place as u32, serial }, call))
-        })
+        let own = (0..).zip(&self.own);
+        let pool = (POOL..).zip(&self.pool);
+        own.chain(pool)
+            .filter_map(|(place, call)| Some((CallId { place, serial: call.serial? }, call)))
     }
 }
 
 impl Call {
+    /// Fills a free slot with a call that has not been served.
+    #[inline]
+    fn fill(
+        &mut self,
+        serial: NonZeroU64,
+        caller: TaskId,
+        request: Syscall,
+        site: &'static Location<'static>,
+    ) {
+        self.serial = Some(serial);
+        self.state = CallState::Submitted;
+        self.task = Some(caller);
+        self.request = request;
+        self.site = site;
+    }
+
+    fn vacant() -> Call {
+        Call {
+            serial: None,
+            state: CallState::Submitted,
+            extra: None,
+            task: None,
+            request: Syscall::Yield,
+            site: Location::caller(),
+            prev: NONE,
+            next: NONE,
+        }
+    }
+
+    /// Fills a free slot with a call that is answered as it comes from the trap register. What it
+    /// asked is not kept, but that it did not park: nobody looks at that of an answered call, and to
+    /// read it back so soon after it was written costs more than all the rest.
+    #[inline(always)]
+    pub(crate) fn answer_at_once(&mut self, serial: NonZeroU64, caller: TaskId, reply: Reply) {
+        self.serial = Some(serial);
+        self.state = CallState::Answered(reply);
+        self.task = Some(caller);
+        self.request = Syscall::Yield;
+    }
+
+    /// Takes the reply, if the call has one and holds nothing with a destructor; frees the slot.
+    #[inline(always)]
+    pub(crate) fn take_plain_reply(&mut self, serial: NonZeroU64) -> Option<Reply> {
+        let CallState::Answered(reply) = self.state else { return None };
+        if self.serial != Some(serial) || self.extra.is_some() {
+            return None;
+        }
+        self.serial = None;
+        Some(reply)
+    }
+
     fn serial_in_list(&self) -> NonZeroU64 {
         self.serial.expect("only live calls stand in a list (no-orphan)")
     }

@@ -5,13 +5,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::call::{Post, Reply, Syscall};
 use crate::id::TaskId;
+use crate::outcomes::{Outcome, Panic};
 use crate::ring::Ring;
-use crate::task::{ExitStatus, Outcome};
 use crate::trap::Trap;
 
 /// The right to a task's result. Await it to *join* the task.
@@ -77,22 +76,25 @@ impl<T: 'static> JoinHandle<T> {
     /// Lets the task run on without a handle.
     pub fn detach(self) {}
 
-    fn open(&self, outcome: Option<Outcome>) -> Result<T, JoinError> {
+    #[inline]
+    fn open(&self, reply: Reply) -> Result<T, JoinError> {
         let task = self.task;
-        let Some(outcome) = outcome else {
+        let outcome = match reply {
+            Reply::Outcome(key) => self.ring.take_outcome(key as u32, task),
+            _ => None,
+        };
+        let Some(Outcome { body, panic }) = outcome else {
             return Err(JoinError { task, cause: Cause::Gone });
         };
         let mut slot: Option<T> = None;
-        if let Some(mut body) = outcome.body {
+        if let Some(mut body) = body {
             body.as_mut().take_output(&mut slot);
         }
-        let cause = match (slot, outcome.status, outcome.payload) {
-            (Some(output), ..) => return Ok(output),
-            (None, ExitStatus::Panicked(text), Some(payload)) => Cause::Panicked(text, payload),
-            (None, ExitStatus::Killed, _) => Cause::Killed,
-            (None, ..) => Cause::Gone,
-        };
-        Err(JoinError { task, cause })
+        match (slot, panic) {
+            (Some(output), _) => Ok(output),
+            (None, Some(panic)) => Err(JoinError { task, cause: Cause::Panicked(panic) }),
+            (None, None) => Err(JoinError { task, cause: Cause::Killed }),
+        }
     }
 }
 
@@ -114,20 +116,24 @@ impl<T: 'static> Future for JoinHandle<T> {
         }
         let trap = self.trap.as_mut().expect("it was put there above");
         let Poll::Ready(reply) = trap.poll_reply(cx) else { return Poll::Pending };
-        let outcome = match reply {
-            Reply::Outcome(key) => self.ring.take_outcome(key, task),
-            _ => None,
-        };
-        Poll::Ready(self.open(outcome))
+        Poll::Ready(self.open(reply))
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
+        if self.trap.as_ref().is_some_and(Trap::is_taken) {
+            // It has been told, and has what there was.
+            return;
+        }
+        let untaken = self.trap.as_ref().and_then(Trap::untaken_outcome);
         // The call leaves first, so that its withdrawal is served before the detachment.
         self.trap = None;
         if self.ring.life() == self.life {
-            self.ring.post(Post::Detach(self.task));
+            self.ring.post(match untaken {
+                Some(key) => Post::Discard(self.task, key),
+                None => Post::Detach(self.task),
+            });
         }
     }
 }
@@ -145,7 +151,7 @@ pub struct JoinError {
 }
 
 enum Cause {
-    Panicked(Rc<str>, Box<dyn Any + Send>),
+    Panicked(Box<Panic>),
     Killed,
     Gone,
 }
@@ -175,7 +181,7 @@ impl JoinError {
     /// The error itself, if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.cause {
-            Cause::Panicked(_, payload) => Ok(payload),
+            Cause::Panicked(panic) => Ok(panic.payload),
             cause => Err(JoinError { task: self.task, cause }),
         }
     }
@@ -184,7 +190,7 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Panicked(text, _) => write!(f, "task {} panicked: {text}", self.task),
+            Cause::Panicked(panic) => write!(f, "task {} panicked: {}", self.task, panic.text),
             Cause::Killed => write!(f, "task {} was killed", self.task),
             Cause::Gone => write!(f, "task {} left no result", self.task),
         }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::Location;
+use std::pin::Pin;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -11,18 +12,16 @@ use slab::Slab;
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{Booking, Call, CallInfo, CallState, ListHead, On};
 use crate::id::{CallId, SourceId, TaskId};
+use crate::outcomes::{Outcome, Panic};
 use crate::ring::{CURRENT, Ring};
 use crate::source::SourceTable;
-use crate::task::{Beside, Outcome};
+use crate::task::{Beside, TaskBody};
 use crate::wait_queue::QueueEntry;
 
 thread_local! {
     /// The rings that wait for a next scheduler.
     static RETIRED: RefCell<Vec<&'static Ring>> = const { RefCell::new(Vec::new()) };
 }
-
-/// Room for so many posts is kept; more is given back when they have been served.
-const MANY_POSTS: usize = 1024;
 
 /// Tells one claim of a ring from the next, in every thread.
 static LAST_LIFE: AtomicU64 = AtomicU64::new(0);
@@ -122,31 +121,19 @@ impl KernelRing {
 
     /// Takes the next call out of the trap register, in the order in which they were made. Calls
     /// dropped meanwhile are passed over.
-    #[inline]
+    #[inline(always)]
     pub fn next_trap(&self) -> Option<Submitted> {
-        if !self.ring.has_submitted.get() {
-            return None;
-        }
-        let mut calls = self.ring.calls.borrow_mut();
-        let Some((id, call)) = calls.next_submitted() else {
-            self.ring.has_submitted.set(false);
-            return None;
-        };
-        let trap = Submitted { id, request: call.request, site: call.site };
-        if calls.register_is_empty() {
-            self.ring.has_submitted.set(false);
-        }
-        Some(trap)
+        self.ring.calls.next()
     }
 
     /// Takes the next post.
+    #[inline]
     pub fn next_post(&self) -> Option<Post> {
         let mut posts = self.ring.posts.borrow_mut();
-        let post = posts.pop_front();
-        self.ring.has_posts.set(post.is_some());
-        if post.is_none() && posts.capacity() > MANY_POSTS {
-            // A crowd has passed: give its memory back.
-            posts.shrink_to(MANY_POSTS);
+        let post = posts.pop();
+        if posts.is_empty() {
+            self.ring.has_posts.set(false);
+            posts.shrink();
         }
         post
     }
@@ -162,7 +149,7 @@ impl KernelRing {
     /// withdrawn, or answered (answered-once).
     #[inline]
     pub fn answer(&self, id: CallId, reply: Reply) -> Option<Booking> {
-        let mut calls = self.ring.calls.borrow_mut();
+        let mut calls = self.ring.calls.table();
         let call = calls.get_mut(id)?;
         match call.state {
             CallState::Submitted | CallState::Blocked(_) => call.state = CallState::Answered(reply),
@@ -177,11 +164,28 @@ impl KernelRing {
         Some(Booking { task: call.task, waker: call.take_waker() })
     }
 
-    /// Writes the reply of a call that `caller` has just made. `None` if the caller itself waits
-    /// for it, which is usual; else whom to resume.
-    #[inline]
-    pub fn answer_caller(&self, id: CallId, reply: Reply, caller: TaskId) -> Option<Booking> {
-        let mut calls = self.ring.calls.borrow_mut();
+    /// The call that [`next_trap`](KernelRing::next_trap) took last, once more.
+    #[must_use]
+    #[inline(always)]
+    pub fn trap_at_hand(&self) -> Submitted {
+        self.ring.calls.at_hand()
+    }
+
+    /// Writes the reply of the call at hand, which `caller` has just made. `None` if the caller
+    /// itself waits for it, which is usual; else whom to resume.
+    #[inline(always)]
+    pub fn answer_at_hand(&self, reply: Reply, caller: TaskId) -> Option<Booking> {
+        if self.ring.calls.answer_taken(reply) {
+            return None;
+        }
+        self.answer_in_table(reply, caller)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer_in_table(&self, reply: Reply, caller: TaskId) -> Option<Booking> {
+        let id = self.trap_at_hand().id;
+        let mut calls = self.ring.calls.table();
         let call = calls.get_mut(id)?;
         if matches!(call.state, CallState::Submitted) {
             call.state = CallState::Answered(reply);
@@ -194,14 +198,14 @@ impl KernelRing {
 
     /// Whom to resume for a call that its wait queue has answered.
     pub fn booking(&self, id: CallId) -> Option<Booking> {
-        let mut calls = self.ring.calls.borrow_mut();
+        let mut calls = self.ring.calls.table();
         let call = calls.get_mut(id)?;
         Some(Booking { task: call.task, waker: call.take_waker() })
     }
 
     /// Notes what a call is blocked on.
     pub fn block(&self, id: CallId, on: On) {
-        if let Some(call) = self.ring.calls.borrow_mut().get_mut(id)
+        if let Some(call) = self.ring.calls.table().get_mut(id)
             && matches!(call.state, CallState::Submitted | CallState::Queued(_))
         {
             call.state = CallState::Blocked(on);
@@ -211,18 +215,18 @@ impl KernelRing {
     /// Where a call is in its life, or `None` if it is gone.
     #[must_use]
     pub fn state(&self, id: CallId) -> Option<CallState> {
-        self.ring.calls.borrow().get(id).map(|call| call.state)
+        self.ring.calls.table().get(id).map(|call| call.state)
     }
 
     /// What a call asks, or `None` if it is gone.
     #[must_use]
     pub fn request(&self, id: CallId) -> Option<Syscall> {
-        self.ring.calls.borrow().get(id).map(|call| call.request)
+        self.ring.calls.table().get(id).map(|call| call.request)
     }
 
     /// Frees the slot of a withdrawn call, once the kernel has forgotten its wait.
     pub fn release(&self, id: CallId) {
-        let mut calls = self.ring.calls.borrow_mut();
+        let mut calls = self.ring.calls.table();
         let leftover = calls.get(id).is_some().then(|| calls.free(id));
         drop(calls);
         drop(leftover);
@@ -231,11 +235,10 @@ impl KernelRing {
     /// Takes what lies beside a request.
     #[must_use]
     pub fn take_beside(&self, id: CallId) -> Beside {
-        let mut calls = self.ring.calls.borrow_mut();
-        if let Some(body) = calls.take_body(id) {
+        if let Some(body) = self.ring.calls.take_body(id) {
             return Beside::Body(body);
         }
-        calls.get_mut(id).map(Call::take_beside).unwrap_or_default()
+        self.ring.calls.table().get_mut(id).map(Call::take_beside).unwrap_or_default()
     }
 
     /// Lays `beside` beside the reply. Gives it back if the call is gone.
@@ -243,7 +246,7 @@ impl KernelRing {
     /// # Errors
     /// `beside` itself, if the call is no longer in flight.
     pub fn put_beside(&self, id: CallId, beside: Beside) -> Result<(), Beside> {
-        let mut calls = self.ring.calls.borrow_mut();
+        let mut calls = self.ring.calls.table();
         match calls.get_mut(id) {
             Some(call) if !matches!(call.state, CallState::Withdrawn(_)) => {
                 let before = call.put_beside(beside);
@@ -257,52 +260,75 @@ impl KernelRing {
 
     /// Appends a call to a list of waiters.
     pub fn link(&self, list: &mut ListHead, id: CallId) {
-        self.ring.calls.borrow_mut().push_back(list, id);
+        self.ring.calls.table().push_back(list, id);
     }
 
     /// Takes a call out of the list it is in.
     pub fn unlink(&self, list: &mut ListHead, id: CallId) {
-        self.ring.calls.borrow_mut().unlink(list, id);
+        self.ring.calls.table().unlink(list, id);
     }
 
-    /// Takes the first waiter out of a list.
-    pub fn pop_waiter(&self, list: &mut ListHead) -> Option<CallId> {
-        self.ring.calls.borrow_mut().pop_front(list)
+    /// Takes the first waiter out of a list, and says what it asked.
+    pub fn pop_waiter(&self, list: &mut ListHead) -> Option<(CallId, Syscall)> {
+        if list.is_empty() {
+            return None;
+        }
+        let mut calls = self.ring.calls.table();
+        let id = calls.pop_front(list)?;
+        Some((id, calls.get(id)?.request))
     }
 
     /// The waiters in a list, first to last.
     #[must_use]
     pub fn waiters(&self, list: &ListHead) -> Vec<CallId> {
-        self.ring.calls.borrow().members(list).collect()
+        self.ring.calls.table().members(list).collect()
     }
 
     /// Keeps what a task left, for its handle; gives the key to answer [`Syscall::Join`] with.
-    pub fn keep_outcome(&self, outcome: Outcome) -> u64 {
-        self.ring.outcomes.borrow_mut().insert(outcome) as u64
+    #[inline]
+    pub fn keep_outcome(
+        &self,
+        task: TaskId,
+        body: Option<Pin<Box<dyn TaskBody>>>,
+        panic: Option<Box<Panic>>,
+    ) -> u32 {
+        self.ring.outcomes.borrow_mut().keep(task, body, panic)
     }
 
     /// Takes an outcome that its handle has not taken.
     #[must_use]
-    pub fn take_outcome(&self, key: u64, task: TaskId) -> Option<Outcome> {
+    #[inline]
+    pub fn take_outcome(&self, key: u32, task: TaskId) -> Option<Outcome> {
         self.ring.take_outcome(key, task)
     }
 
     /// Takes all outcomes: the scheduler is being dropped.
     #[must_use]
     pub fn take_outcomes(&self) -> Vec<Outcome> {
-        self.ring.outcomes.take().into_iter().map(|(_, outcome)| outcome).collect()
+        self.ring.outcomes.take().into_all().collect()
+    }
+
+    /// Notes that somebody but the handle was told of the panic in this outcome.
+    pub fn note_observed(&self, key: u32, task: TaskId) {
+        self.ring.outcomes.borrow_mut().note_observed(key, task);
     }
 
     /// Whether the handle has yet to take this outcome.
     #[must_use]
-    pub fn has_outcome(&self, key: u64, task: TaskId) -> bool {
-        self.ring.outcomes.borrow().get(key as usize).is_some_and(|kept| kept.task == task)
+    pub fn has_outcome(&self, key: u32, task: TaskId) -> bool {
+        self.ring.outcomes.borrow().holds(key, task)
     }
 
-    /// How many calls are in flight.
+    /// How many calls are in flight. Counts them.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
-        self.ring.calls.borrow().len()
+        self.ring.calls.table().len()
+    }
+
+    /// How many calls are in flight beside the first of each task.
+    #[must_use]
+    pub fn further_calls(&self) -> usize {
+        self.ring.calls.table().further()
     }
 
     /// How many outcomes wait for their handles.
@@ -315,7 +341,7 @@ impl KernelRing {
     #[must_use]
     pub fn calls(&self) -> Vec<CallInfo> {
         let queues = self.ring.queues.borrow();
-        let calls = self.ring.calls.borrow();
+        let calls = self.ring.calls.table();
         calls.iter().map(|(id, call)| info_of(&queues, id, call)).collect()
     }
 
@@ -323,7 +349,7 @@ impl KernelRing {
     #[must_use]
     pub fn info(&self, id: CallId) -> Option<CallInfo> {
         let queues = self.ring.queues.borrow();
-        self.ring.calls.borrow().get(id).map(|call| info_of(&queues, id, call))
+        self.ring.calls.table().get(id).map(|call| info_of(&queues, id, call))
     }
 
     /// Checks what the ring must keep by itself: that no queue has both a token and a waiter
@@ -333,8 +359,8 @@ impl KernelRing {
     /// # Panics
     /// If it does not hold.
     pub fn check(&self) {
-        let calls = self.ring.calls.borrow();
-        assert!(calls.register_is_empty(), "no-orphan: a call was left unserved");
+        assert!(self.ring.calls.all_served(), "no-orphan: a call was left unserved");
+        let calls = self.ring.calls.table();
         for (place, queue) in self.ring.queues.borrow().iter() {
             queue.check(place, &calls);
         }
@@ -369,20 +395,20 @@ impl Drop for KernelRing {
         let ring = self.ring;
         ring.life.set(0);
         ring.running.set(None);
-        ring.has_submitted.set(false);
         ring.has_posts.set(false);
         // Whatever their destructors post goes, too; a second round sees to it.
         for _ in 0..2 {
             ring.sources.borrow_mut().clear();
-            let (calls, bodies) = ring.calls.borrow_mut().clear();
+            let (own, pool, bodies) = ring.calls.clear().into_parts();
             let posts = ring.posts.take();
             let (outcomes, queues) = (ring.outcomes.take(), ring.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
             queues.iter().for_each(|(_, queue)| queue.take_back_tokens());
-            drop_each(calls);
+            drop_each(own);
+            drop_each(pool);
             drop_each(bodies);
             drop_each(posts);
-            drop_each(outcomes);
+            drop_each(outcomes.into_all());
             drop_each(queues);
             ring.has_posts.set(false);
         }

@@ -20,10 +20,13 @@ mod trap;
 mod kernel_ring;
 
 mod call_table;
+mod posts;
+mod register;
 mod source;
 mod wait_queue;
 
 mod join;
+mod outcomes;
 mod own_call;
 
 pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
@@ -31,10 +34,11 @@ pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, KernelRing, Submitted};
+pub use outcomes::{Outcome, Panic};
 pub use own_call::{ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call};
 pub use ring::{Ring, random};
 pub use source::Readiness;
-pub use task::{Beside, ExitStatus, NewTask, Outcome, TaskBody, TaskInfo, TaskOptions, TaskState};
+pub use task::{Beside, ExitStatus, NewTask, TaskBody, TaskInfo, TaskOptions, TaskState};
 pub use time::Instant;
 pub use trap::Trap;
 pub use wait_queue::{Park, QueueId, WaitQueue};

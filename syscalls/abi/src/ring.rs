@@ -9,7 +9,6 @@
 //! frees something hands it out, and it is dropped once the borrow has ended.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
 use std::ptr;
@@ -18,10 +17,13 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use crate::call::{Post, Reply, Syscall};
-use crate::call_table::{CallState, CallTable, On};
+use crate::call_table::{CallState, On};
 use crate::id::{CallId, TaskId};
+use crate::outcomes::{Outcome, Outcomes};
+use crate::posts::Posts;
+use crate::register::Calls;
 use crate::source::SourceTable;
-use crate::task::{Beside, Outcome};
+use crate::task::Beside;
 use crate::wait_queue::QueueEntry;
 
 thread_local! {
@@ -41,15 +43,13 @@ pub struct Ring {
     pub(crate) budget: Cell<u32>,
     /// The state of the scheduler's random numbers.
     pub(crate) random: Cell<u64>,
-    /// Whether anything stands in the trap register.
-    pub(crate) has_submitted: Cell<bool>,
     /// Whether anything has been posted.
     pub(crate) has_posts: Cell<bool>,
-    pub(crate) posts: RefCell<VecDeque<Post>>,
-    pub(crate) calls: RefCell<CallTable>,
+    pub(crate) posts: RefCell<Posts>,
+    pub(crate) calls: Calls,
     pub(crate) queues: RefCell<Slab<QueueEntry>>,
     pub(crate) sources: RefCell<SourceTable>,
-    pub(crate) outcomes: RefCell<Slab<Outcome>>,
+    pub(crate) outcomes: RefCell<Outcomes>,
 }
 
 impl fmt::Debug for Ring {
@@ -91,10 +91,9 @@ impl Ring {
             waker_data: Cell::new(ptr::null()),
             budget: Cell::new(0),
             random: Cell::new(0),
-            has_submitted: Cell::new(false),
             has_posts: Cell::new(false),
             posts: RefCell::default(),
-            calls: RefCell::new(CallTable::new(number)),
+            calls: Calls::new(number),
             queues: RefCell::default(),
             sources: RefCell::default(),
             outcomes: RefCell::default(),
@@ -138,7 +137,7 @@ impl Ring {
     /// Posts a request that needs no answer.
     #[inline]
     pub fn post(&self, post: Post) {
-        self.posts.borrow_mut().push_back(post);
+        self.posts.borrow_mut().push(post);
         self.has_posts.set(true);
     }
 
@@ -173,34 +172,47 @@ impl Ring {
         (current && ptr::eq(waker.data(), self.waker_data.get())).then_some(task)
     }
 
-    /// Takes a slot in the call table and writes the call into the trap register.
+    /// Writes the call into the trap register, if it is the first of its turn and polled under its
+    /// task's own waker.
     #[inline(always)]
+    pub(crate) fn submit_first(
+        request: Syscall,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Option<(&'static Ring, CallId)> {
+        let ring = current()?;
+        let task = ring.running.get()?;
+        if !ptr::eq(cx.waker().data(), ring.waker_data.get()) {
+            return None;
+        }
+        Some((ring, ring.calls.submit_first(task, request, site)?))
+    }
+
+    /// Writes the call into the trap register, or into the call table.
     pub(crate) fn submit(
         request: Syscall,
         site: &'static Location<'static>,
         cx: &Context<'_>,
     ) -> (&'static Ring, CallId) {
-        let Some(ring) = current() else { outside_a_task() };
+        let ring = Ring::of_running_task();
         let Some(task) = ring.running.get() else { outside_a_task() };
         // Cloned before there is a call: it is foreign code, and may panic.
         let own = ptr::eq(cx.waker().data(), ring.waker_data.get());
         let waker = if own { None } else { Some(cx.waker().clone()) };
-        let mut calls = ring.calls.borrow_mut();
-        let id = calls.submit(task, request, site);
-        ring.has_submitted.set(true);
+        let id = ring.calls.submit(task, request, site);
         if let Some(waker) = waker {
-            calls.book_elsewhere(id, waker);
+            ring.calls.table().book_elsewhere(id, waker);
         }
         (ring, id)
     }
 
     /// Lays something bulky beside a request that was just submitted.
     pub(crate) fn lay_beside(&self, id: CallId, beside: Beside) {
-        let mut calls = self.calls.borrow_mut();
         if let Beside::Body(body) = beside {
-            calls.lay_body(id, body);
+            self.calls.lay_body(id, body);
             return;
         }
+        let mut calls = self.calls.table();
         let call = calls.get_mut(id).expect("a call that is submitted is in flight");
         call.put_beside(beside);
     }
@@ -208,20 +220,16 @@ impl Ring {
     /// Takes the reply, if it is there; else books the call to whoever polls it now.
     #[inline]
     pub(crate) fn poll_call(&'static self, id: CallId, cx: &Context<'_>) -> Poll<Reply> {
-        let mut calls = self.calls.borrow_mut();
-        match calls.take_plain_reply(id) {
+        match self.calls.take_plain_reply(id) {
             Some(reply) => Poll::Ready(reply),
-            None => {
-                drop(calls);
-                self.poll_call_slowly(id, cx)
-            }
+            None => self.poll_call_slowly(id, cx),
         }
     }
 
     /// The same where there is no reply yet, or more to take than that.
     #[inline(never)]
     fn poll_call_slowly(&'static self, id: CallId, cx: &Context<'_>) -> Poll<Reply> {
-        let mut calls = self.calls.borrow_mut();
+        let mut calls = self.calls.table();
         let Some(call) = calls.get_mut(id) else { scheduler_is_gone() };
         if let CallState::Answered(reply) = call.state {
             let leftover = calls.free(id);
@@ -240,7 +248,7 @@ impl Ring {
         id: CallId,
         cx: &Context<'_>,
     ) -> Poll<(Reply, Beside)> {
-        let mut calls = self.calls.borrow_mut();
+        let mut calls = self.calls.table();
         let beside = match calls.get_mut(id) {
             Some(call) if matches!(call.state, CallState::Answered(_)) => call.take_beside(),
             _ => Beside::Nothing,
@@ -254,7 +262,7 @@ impl Ring {
         let own = self.own_waker_of(cx.waker());
         let elsewhere = current().is_none_or(|ring| !ptr::eq(ring, self));
         let task = if elsewhere { None } else { self.running.get() };
-        let mut calls = self.calls.borrow_mut();
+        let mut calls = self.calls.table();
         let call = calls.get_mut(id).expect("a call that is polled is in flight");
         call.task = task;
         if own.is_none() && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
@@ -265,7 +273,7 @@ impl Ring {
         drop(stale);
         if own.is_none() {
             let waker = cx.waker().clone();
-            let mut calls = self.calls.borrow_mut();
+            let mut calls = self.calls.table();
             let call = calls.get_mut(id).expect("a call that is polled is in flight");
             let displaced = call.put_waker(waker);
             drop(calls);
@@ -276,7 +284,7 @@ impl Ring {
     /// The future of a call is gone: frees its slot, or leaves that to the kernel where it has a
     /// wait to forget.
     pub(crate) fn withdraw(&self, id: CallId) {
-        let mut calls = self.calls.borrow_mut();
+        let mut calls = self.calls.table();
         let Some(call) = calls.get_mut(id) else { return };
         let token_of = match (call.state, call.request) {
             (CallState::Answered(Reply::Token), Syscall::Park(queue)) => Some(queue),
@@ -315,17 +323,16 @@ impl Ring {
 
     /// Detaches the task whose id is the reply that nobody took.
     pub(crate) fn detach_untaken(&self, id: CallId) {
-        let state = self.calls.borrow().get(id).map(|call| call.state);
+        let state = self.calls.table().get(id).map(|call| call.state);
         if let Some(CallState::Answered(Reply::Task(task))) = state {
             self.post(Post::Detach(task));
         }
     }
 
     /// What a task with a handle left, if it has not been taken.
-    pub(crate) fn take_outcome(&self, key: u64, task: TaskId) -> Option<Outcome> {
-        let mut outcomes = self.outcomes.borrow_mut();
-        let held = outcomes.get(key as usize).is_some_and(|outcome| outcome.task == task);
-        held.then(|| outcomes.remove(key as usize))
+    #[inline]
+    pub(crate) fn take_outcome(&self, key: u32, task: TaskId) -> Option<Outcome> {
+        self.outcomes.borrow_mut().take(key, task)
     }
 }
 

@@ -113,12 +113,12 @@ impl TaskOptions {
         self.daemon
     }
 
-    /// Boxes `future` as the body of such a task.
-    pub fn body<F>(self, future: F) -> Pin<Box<dyn TaskBody>>
+    /// Boxes `future` as the body of such a task, which takes the name.
+    pub fn body<F>(&mut self, future: F) -> Pin<Box<dyn TaskBody>>
     where
         F: Future<Output: 'static> + 'static,
     {
-        match self.name {
+        match self.name.take() {
             None => Box::pin(Body::Running(future)),
             Some(name) => Box::pin(Named { body: Body::Running(future), name }),
         }
@@ -182,7 +182,8 @@ pub enum ExitStatus {
     Panicked(Rc<str>),
     /// It was killed.
     Killed,
-    /// It ended, and nobody kept how: a detached task leaves nothing behind.
+    /// It ended, and nobody kept how: a detached task leaves nothing behind, nor does one whose handle
+    /// has been told.
     Forgotten,
 }
 
@@ -205,24 +206,6 @@ impl fmt::Display for ExitStatus {
             ExitStatus::Panicked(text) => write!(f, "panicked: {text}"),
             other => other.ended().fmt(f),
         }
-    }
-}
-
-/// What a task with a handle leaves in the ring until the handle takes it.
-pub struct Outcome {
-    /// Whose it is.
-    pub task: TaskId,
-    /// How it ended.
-    pub status: ExitStatus,
-    /// The body, with the output, of a task that returned.
-    pub body: Option<Pin<Box<dyn TaskBody>>>,
-    /// The payload of a panic.
-    pub payload: Option<Box<dyn Any + Send>>,
-}
-
-impl fmt::Debug for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {} {}", self.task, self.status)
     }
 }
 

@@ -194,7 +194,7 @@ impl WaitQueue {
     pub fn park(&self) -> Park<'_> {
         // The request is completed when the queue is bound, at the first poll.
         let trap = Trap::new(Syscall::Park(QueueId(u64::MAX)), Location::caller());
-        Park { queue: self, trap }
+        Park { queue: self, asked: QueueId(u64::MAX), trap }
     }
 
     /// Gives a token to the first waiter, or keeps it.
@@ -290,6 +290,8 @@ impl Drop for WaitQueue {
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Park<'a> {
     queue: &'a WaitQueue,
+    /// Where the queue was when the call was submitted.
+    asked: QueueId,
     trap: Trap,
 }
 
@@ -299,15 +301,17 @@ impl Future for Park<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.trap.is_unborn() {
             let ring = Ring::of_running_task();
-            let id = self.queue.bind(ring);
-            let call = self.trap.submit_request(Syscall::Park(id), cx);
-            ring.enqueue(id, call);
+            self.asked = self.queue.bind(ring);
+            let asked = self.asked;
+            if let Some(call) = self.trap.submit_request(Syscall::Park(asked), cx) {
+                ring.enqueue(asked, call);
+            }
             return Poll::Pending;
         }
         let ring = self.trap.ring();
         let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
-        if let (Reply::Token, Syscall::Park(id), Some(ring)) = (reply, self.trap.request(), ring) {
-            ring.token_taken(id);
+        if let (Reply::Token, Some(ring)) = (reply, ring) {
+            ring.token_taken(self.asked);
         }
         Poll::Ready(())
     }
@@ -318,7 +322,7 @@ impl Ring {
     /// A call arrives: it takes a token that is kept, or stands at the back.
     fn enqueue(&self, queue: QueueId, call: CallId) {
         let mut queues = self.queues.borrow_mut();
-        let mut calls = self.calls.borrow_mut();
+        let mut calls = self.calls.table();
         let entry = &mut queues[queue.place()];
         let tokens = entry.home.tokens.get();
         let state = if tokens > 0 {
@@ -348,7 +352,7 @@ impl Ring {
     /// served; one that has been served needs the kernel, hence a post.
     fn answer_first(&self, queue: QueueId, reply: Reply) -> bool {
         let mut queues = self.queues.borrow_mut();
-        let mut calls = self.calls.borrow_mut();
+        let mut calls = self.calls.table();
         let entry = &mut queues[queue.place()];
         let Some(id) = calls.pop_front(&mut entry.list) else { return false };
         entry.waiting -= 1;

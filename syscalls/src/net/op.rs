@@ -20,6 +20,8 @@ use crate::net::source::Source;
 pub(crate) struct Op {
     site: &'static Location<'static>,
     trap: Option<Trap>,
+    /// Whether that trap is a wait for readiness.
+    waits: bool,
     /// It has trapped since its last success: the others have had their turn, and the trap has
     /// been counted.
     rested: bool,
@@ -27,7 +29,7 @@ pub(crate) struct Op {
 
 impl Op {
     pub(crate) fn new(site: &'static Location<'static>) -> Op {
-        Op { site, trap: None, rested: false }
+        Op { site, trap: None, waits: false, rested: false }
     }
 
     pub(crate) fn site(&self) -> &'static Location<'static> {
@@ -97,6 +99,7 @@ impl Op {
         cx: &mut Context<'_>,
         request: Syscall,
     ) -> Poll<io::Result<T>> {
+        self.waits = matches!(request, Syscall::ReadWait(_) | Syscall::WriteWait(_));
         let trap = self.trap.insert(Trap::new(request, self.site));
         let submitted = trap.poll_reply(cx);
         debug_assert!(submitted.is_pending(), "a trap suspends at its first poll");
@@ -109,12 +112,11 @@ impl Op {
     fn poll_trap(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let Some(trap) = &mut self.trap else { return Poll::Ready(Ok(false)) };
         let reply = ready!(trap.poll_reply(cx));
-        let waited = matches!(trap.request(), Syscall::ReadWait(_) | Syscall::WriteWait(_));
         self.trap = None;
         self.rested = true;
         Poll::Ready(match error_of(reply) {
             Some(error) => Err(error),
-            None => Ok(waited),
+            None => Ok(self.waits),
         })
     }
 

@@ -1,0 +1,138 @@
+//! The task table: a place for each task, found by the id without hashing.
+//!
+//! A task that is born is written into its place field by field, and one that ends is not moved out:
+//! a task copied whole so soon after it was written is waited for. A place keeps its waker for the
+//! next task there.
+
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use trapline_abi::{ListHead, MAX_TASKS, TaskBody, TaskId};
+
+use crate::task::{State, Task};
+use crate::waker::{Inbox, TaskWaker};
+
+#[derive(Default)]
+pub(crate) struct TaskTable {
+    places: Vec<Task>,
+    /// The places whose tasks are gone; the last one freed is used first.
+    free: Vec<u32>,
+}
+
+/// What a task is born with.
+pub(crate) struct Birth {
+    pub(crate) daemon: bool,
+    pub(crate) has_handle: bool,
+    pub(crate) parent: Option<TaskId>,
+    pub(crate) site: &'static Location<'static>,
+}
+
+impl TaskTable {
+    /// How many tasks are in it, those that ended and whose handle is held too.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty() && self.places.len() >= MAX_TASKS
+    }
+
+    /// How many places there are; each task is at one below it.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The task with this id, if it is in the table.
+    #[inline(always)]
+    pub(crate) fn get(&self, id: TaskId) -> Option<&Task> {
+        self.places.get(id.place()).filter(|task| task.id == id && !task.is_gone())
+    }
+
+    /// The same, to be changed.
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.places.get_mut(id.place()).filter(|task| task.id == id && !task.is_gone())
+    }
+
+    /// The task at a place, if one is there.
+    pub(crate) fn at(&mut self, place: usize) -> Option<&mut Task> {
+        self.places.get_mut(place).filter(|task| !task.is_gone())
+    }
+
+    /// A task that is known to be in the table.
+    #[inline(always)]
+    pub(crate) fn live(&mut self, id: TaskId) -> &mut Task {
+        &mut self.places[id.place()]
+    }
+
+    /// The tasks, in the order of their places.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.places.iter().filter(|task| !task.is_gone())
+    }
+
+    /// Puts a task into a free place, and gives its id.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        sequence: u64,
+        body: Option<Pin<Box<dyn TaskBody>>>,
+        birth: &Birth,
+        inbox: &Arc<Inbox>,
+    ) -> TaskId {
+        let Some(place) = self.free.pop() else {
+            return self.insert_at_the_end(sequence, body, birth, inbox);
+        };
+        let id = TaskId::new(sequence, place as usize);
+        let task = &mut self.places[place as usize];
+        // One that somebody else still holds would wake the new task (stale-id).
+        if task.waker.is_held_elsewhere() {
+            task.waker = TaskWaker::new(id, inbox);
+        } else {
+            task.waker.retarget(id);
+        }
+        task.id = id;
+        task.body = body;
+        task.state = State::Runnable;
+        task.daemon = birth.daemon;
+        task.has_handle = birth.has_handle;
+        task.dispatches = 0;
+        task.parent = birth.parent;
+        task.site = birth.site;
+        id
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_at_the_end(
+        &mut self,
+        sequence: u64,
+        body: Option<Pin<Box<dyn TaskBody>>>,
+        birth: &Birth,
+        inbox: &Arc<Inbox>,
+    ) -> TaskId {
+        let id = TaskId::new(sequence, self.places.len());
+        let &Birth { daemon, has_handle, parent, site } = birth;
+        self.places.push(Task {
+            id,
+            body,
+            waker: TaskWaker::new(id, inbox),
+            state: State::Runnable,
+            daemon,
+            has_handle,
+            dispatches: 0,
+            parent,
+            site,
+            waiters: ListHead::new(),
+        });
+        id
+    }
+
+    /// Frees the place of a task that has ended, whose body has been taken.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: TaskId) {
+        self.live(id).state = State::Gone;
+        self.free.push(id.place() as u32);
+    }
+}
