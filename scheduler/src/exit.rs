@@ -66,7 +66,7 @@ impl Kernel {
         let payload =
             if self.root == Some(id) { self.keep_root_end(how, payload) } else { payload };
         if has_handle {
-            self.leave_outcome(id, how, body, text.zip(payload));
+            self.leave_outcome(id, how, body, text, payload);
         } else {
             self.leave_nothing(id, how, text, payload);
         }
@@ -126,11 +126,14 @@ impl Kernel {
         id: TaskId,
         how: How,
         body: Option<Pin<Box<dyn TaskBody>>>,
-        panic: Option<(Rc<str>, Payload)>,
+        text: Option<Rc<str>>,
+        payload: Option<Payload>,
     ) {
-        let text = panic.as_ref().map(|(text, _)| Rc::clone(text));
-        let panic = panic.map(|(text, payload)| Panic { text, payload, observed: false });
-        let outcome = self.ring.keep_outcome(id, body, panic.map(Box::new));
+        let panic = payload.map(|payload| {
+            let text = text.clone().unwrap_or_default();
+            Box::new(Panic { text, payload, observed: false })
+        });
+        let outcome = self.ring.keep_outcome(id, body, panic);
         let told = self.tell_waiters(id, how, text.as_ref(), u64::from(outcome));
         if told.handle {
             self.let_go(id, outcome, told.others);

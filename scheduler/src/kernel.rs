@@ -296,12 +296,13 @@ impl Kernel {
             self.end(id, doom);
             return Ended::Killed;
         }
-        if let Found::Live = self.find(id) {
-            self.end_as(id, how, payload);
-            return how.into();
+        // A task that was ended by a post is not the current one any more.
+        if self.current != Some(id) {
+            self.guard(None, move || drop(payload));
+            return Ended::Killed;
         }
-        self.guard(None, move || drop(payload));
-        Ended::Killed
+        self.end_as(id, how, payload);
+        how.into()
     }
 
     /// Serves one call, the ring's call at hand: the handler decides, and this acts.

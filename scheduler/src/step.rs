@@ -160,7 +160,12 @@ impl Step {
     #[must_use]
     #[inline]
     pub fn is_last(&self) -> bool {
-        matches!(self.kind, Kind::Finished | Kind::Deadlock | Kind::Stalled | Kind::DriverFailed)
+        // A step that resumed somebody is never the last: said first, it spares `run` the rest.
+        self.task.is_none()
+            && matches!(
+                self.kind,
+                Kind::Finished | Kind::Deadlock | Kind::Stalled | Kind::DriverFailed
+            )
     }
 
     pub(crate) fn kind(&self) -> Kind {

@@ -25,7 +25,7 @@ pub(crate) fn spawn(
     daemon: bool,
     site: &'static Location<'static>,
 ) -> Fate {
-    let Beside::Body(body) = kernel.ring.take_beside(call) else { return Fate::Gone };
+    let Some(body) = kernel.ring.take_body(call) else { return Fate::Gone };
     match kernel.spawn(Some(body), (daemon, true), Some(caller), site) {
         Ok(child) => Fate::Answer(Reply::Task(child)),
         Err(body) => {

@@ -212,6 +212,7 @@ impl CallTable {
     }
 
     /// Puts a call into a slot: its caller's own if that is free, or else one of the pool.
+    #[inline]
     pub(crate) fn enter(
         &mut self,
         serial: NonZeroU64,
@@ -235,6 +236,8 @@ impl CallTable {
     }
 
     /// A free place in the pool.
+    #[cold]
+    #[inline(never)]
     fn place_in_pool(&mut self) -> u32 {
         self.pool_live += 1;
         let free = self.free;
@@ -360,15 +363,18 @@ impl CallTable {
         }
     }
 
-    pub(crate) fn front(&self, list: &ListHead) -> Option<CallId> {
-        let call = self.slot(list.head)?;
-        Some(CallId { place: list.head, serial: call.serial_in_list() })
-    }
-
-    pub(crate) fn pop_front(&mut self, list: &mut ListHead) -> Option<CallId> {
-        let id = self.front(list)?;
-        self.unlink(list, id);
-        Some(id)
+    /// Takes the first call out of `list`.
+    #[inline]
+    pub(crate) fn pop_front(&mut self, list: &mut ListHead) -> Option<(CallId, &mut Call)> {
+        let place = list.head;
+        let next = self.slot(place)?.next;
+        list.head = next;
+        match self.slot_mut(next) {
+            Some(after) => after.prev = NONE,
+            None => list.tail = NONE,
+        }
+        let call = self.slot_mut(place)?;
+        Some((CallId { place, serial: call.serial_in_list() }, call))
     }
 
     /// The calls of `list`, first to last.

@@ -232,6 +232,13 @@ impl KernelRing {
         drop(leftover);
     }
 
+    /// Takes the body that lies beside a spawn.
+    #[must_use]
+    #[inline]
+    pub fn take_body(&self, id: CallId) -> Option<Pin<Box<dyn TaskBody>>> {
+        self.ring.calls.take_body(id)
+    }
+
     /// Takes what lies beside a request.
     #[must_use]
     pub fn take_beside(&self, id: CallId) -> Beside {
@@ -274,8 +281,8 @@ impl KernelRing {
             return None;
         }
         let mut calls = self.ring.calls.table();
-        let id = calls.pop_front(list)?;
-        Some((id, calls.get(id)?.request))
+        let (id, call) = calls.pop_front(list)?;
+        Some((id, call.request))
     }
 
     /// The waiters in a list, first to last.

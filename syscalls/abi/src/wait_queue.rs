@@ -354,9 +354,8 @@ impl Ring {
         let mut queues = self.queues.borrow_mut();
         let mut calls = self.calls.table();
         let entry = &mut queues[queue.place()];
-        let Some(id) = calls.pop_front(&mut entry.list) else { return false };
+        let Some((id, call)) = calls.pop_front(&mut entry.list) else { return false };
         entry.waiting -= 1;
-        let call = calls.get_mut(id).expect("only a live call waits (no-orphan)");
         let served = matches!(call.state, CallState::Blocked(_));
         call.state = CallState::Answered(reply);
         if served {
