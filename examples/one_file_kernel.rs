@@ -132,7 +132,7 @@ impl Kernel {
                 None => Reply::NoSuchTask,
             }),
             Syscall::Join(task) => {
-                self.ended.get(&task).map(|(_, key)| Reply::Outcome(u64::from(*key)))
+                self.ended.remove(&task).map(|(_, key)| Reply::Outcome(u64::from(key)))
             }
             Syscall::Kill(task) => {
                 ring.ring().post(Post::Kill(task));
@@ -364,5 +364,7 @@ fn main() -> io::Result<()> {
         }
     };
     kernel.spawn(TaskOptions::new().body(program), false);
-    kernel.run()
+    kernel.run()?;
+    assert!(kernel.ended.is_empty(), "every handle has been told, or is gone");
+    Ok(())
 }

@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::os::unix::net::UnixStream;
 use std::panic::panic_any;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -20,9 +21,9 @@ use support::{
     OnDrop, Slot, Trace, assert_empty, builder, poll_once, run_clean, scheduler, text_of, traced,
 };
 use trapline::{
-    Builder, ExitStatus, JoinHandle, KillOutcome, NoSuchTask, RunError, Scheduler, TaskId,
-    TaskOptions, WaitQueue, get_tid, kill, post_kill, read_wait, sleep, spawn, spawn_detached,
-    timeout, wait, write_wait, yield_now,
+    Builder, Event, ExitStatus, JoinHandle, KillOutcome, NoSuchTask, RunError, Scheduler, TaskId,
+    TaskOptions, Wait, WaitQueue, get_tid, kill, post_kill, read_wait, sleep, spawn,
+    spawn_detached, timeout, wait, write_wait, yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -1524,4 +1525,87 @@ fn root_whose_destructor_panics_in_a_deadlock_then_the_error_and_reported() {
     let report = scheduler.run().unwrap();
     assert_eq!(report.to_string(), "1 failures\n  task 1: given up");
     assert_empty(&scheduler);
+}
+
+#[test]
+fn wait_withdrawn_as_its_target_panics_then_the_panic_is_unseen() {
+    /// Panics, with another task's wait for it among its fields.
+    struct Panics {
+        slot: Slot<Wait>,
+        held: Option<Wait>,
+        polled: bool,
+    }
+
+    impl Future for Panics {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            if !std::mem::replace(&mut self.polled, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.held = self.slot.take();
+            panic!("unseen");
+        }
+    }
+
+    let mut scheduler = scheduler();
+    let slot = Slot::new();
+    let panics = scheduler.spawn(Panics { slot: slot.clone(), held: None, polled: false });
+    let id = panics.id();
+    panics.detach();
+    scheduler
+        .spawn(async move {
+            let mut waiting = wait(id);
+            assert!(poll_once(&mut waiting).await.is_pending());
+            slot.put(waiting);
+        })
+        .detach();
+    assert_eq!(scheduler.run().unwrap().failures, 1);
+    assert_empty(&scheduler);
+}
+
+/// A probe that drops what it was given as soon as the outside has been looked at.
+fn probe_drops(thing: impl Future<Output = Box<dyn Any>> + 'static) {
+    let held: Slot<Box<dyn Any>> = Slot::new();
+    let (given, armed) = (held.clone(), Rc::new(Cell::new(false)));
+    let probe_armed = armed.clone();
+    let mut scheduler = builder()
+        .probe(move |event: &Event<'_>| {
+            if probe_armed.get() && matches!(event, Event::Outside { .. }) {
+                drop(held.take());
+            }
+        })
+        .build();
+    scheduler
+        .spawn(async move {
+            given.put(thing.await);
+            armed.set(true);
+            sleep(SECOND).await;
+        })
+        .detach();
+    run_clean(&mut scheduler);
+}
+
+#[test]
+fn handle_told_and_dropped_by_the_probe_then_nothing_stays() {
+    probe_drops(async {
+        let mut handle = spawn(async {
+            yield_now().await;
+            5
+        })
+        .await;
+        assert!(poll_once(&mut handle).await.is_pending());
+        sleep(SECOND).await;
+        Box::new(handle) as Box<dyn Any>
+    });
+}
+
+#[test]
+fn blocked_call_dropped_by_the_probe_then_nothing_stays() {
+    probe_drops(async {
+        let mut nap = sleep(9 * SECOND);
+        assert!(poll_once(&mut nap).await.is_pending());
+        Box::new(nap) as Box<dyn Any>
+    });
 }

@@ -10,10 +10,12 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use support::{OnDrop, Slot, Trace, assert_empty, builder, panic_of, run_clean, text_of, traced};
+use support::{
+    OnDrop, Slot, Trace, assert_empty, builder, panic_of, run_clean, scheduler, text_of, traced,
+};
 use trapline::{
     Event, ExitStatus, KillOutcome, RunError, Scheduler, StepEvent, TaskOptions, get_tid, kill,
     post_kill, read_wait, sleep, spawn, spawn_detached, wait, yield_now,
@@ -808,4 +810,28 @@ fn panic_text_of_a_payload_that_is_no_text_then_it_says_so() {
     assert_eq!(&*report.first_failures[0].text, "a panic with a payload that is no text");
     let payload = catch_unwind(|| panic!("as {}", "ever")).unwrap_err();
     assert_eq!(text_of(&*payload), "as ever");
+}
+
+#[test]
+fn crowd_that_has_gone_then_the_next_one_is_unharmed_by_what_is_left_of_it() {
+    let mut scheduler = scheduler();
+    let kept: Rc<RefCell<Vec<Waker>>> = Rc::default();
+    for _round in 0..3 {
+        let done = Rc::new(Cell::new(0));
+        for _ in 0..2000 {
+            let (kept, done) = (kept.clone(), done.clone());
+            scheduler
+                .spawn(async move {
+                    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                    kept.borrow_mut().push(waker);
+                    yield_now().await;
+                    done.set(done.get() + 1);
+                })
+                .detach();
+        }
+        // Those of the round before, whose places are others' now.
+        kept.take().into_iter().for_each(Waker::wake);
+        run_clean(&mut scheduler);
+        assert_eq!(done.get(), 2000);
+    }
 }

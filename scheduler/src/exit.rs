@@ -192,12 +192,11 @@ impl Kernel {
                 told.handle |= self.answer(call, Reply::Outcome(key));
                 continue;
             }
-            told.others = true;
             if let Some(text) = text {
                 // A call whose future is gone needs no text.
                 let _ = self.ring.put_beside(call, Beside::Text(Rc::clone(text)));
             }
-            self.answer(call, Reply::Exited(how.into()));
+            told.others |= self.answer(call, Reply::Exited(how.into()));
         }
         told
     }

@@ -17,15 +17,28 @@ impl Kernel {
     #[cold]
     #[inline(never)]
     pub(crate) fn look_outside(&mut self) -> (Kind, usize) {
-        match self.look() {
+        let looked = self.look();
+        // What the probe drops may post, too.
+        self.serve_posts();
+        match looked {
             Ok(answered) => (Kind::Outside, answered),
             Err(end) => (end, 0),
+        }
+    }
+
+    /// A crowd may have passed: where no task is left, the tables need not stay as large as it was.
+    fn give_memory_back(&mut self) {
+        if self.tasks.len() == 0 {
+            self.tasks.shrink();
+            self.ready.shrink();
+            self.ring.shrink();
         }
     }
 
     /// Says how many calls were answered, or else why there is no more to do.
     fn look(&mut self) -> Result<usize, Kind> {
         if self.live == 0 {
+            self.give_memory_back();
             return Err(Kind::Finished);
         }
         self.dispatched = 0;

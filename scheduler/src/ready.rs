@@ -22,6 +22,9 @@ pub(crate) struct ReadyQueue {
     gaps: usize,
 }
 
+/// Room for so many entries is kept when nobody is left.
+const MANY_ENTRIES: usize = 1024;
+
 /// Fewer gaps than these are not worth a sweep.
 const FEW_GAPS: usize = 64;
 
@@ -80,6 +83,13 @@ impl ReadyQueue {
             self.front.retain(|id| stands(tasks, *id));
             self.back.retain(|id| stands(tasks, *id));
             self.gaps = 0;
+        }
+    }
+
+    /// Gives the memory back that a crowd needed.
+    pub(crate) fn shrink(&mut self) {
+        for part in [&mut self.front, &mut self.back] {
+            part.shrink_to(MANY_ENTRIES);
         }
     }
 

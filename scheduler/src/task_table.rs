@@ -13,6 +13,9 @@ use trapline_abi::{ListHead, MAX_TASKS, TaskBody, TaskId};
 use crate::task::{State, Task};
 use crate::waker::{Inbox, TaskWaker};
 
+/// So many places are kept when no task is left.
+const MANY_PLACES: usize = 1024;
+
 #[derive(Default)]
 pub(crate) struct TaskTable {
     places: Vec<Task>,
@@ -64,7 +67,9 @@ impl TaskTable {
     /// A task that is known to be in the table.
     #[inline(always)]
     pub(crate) fn live(&mut self, id: TaskId) -> &mut Task {
-        &mut self.places[id.place()]
+        let task = &mut self.places[id.place()];
+        debug_assert!(task.id == id && !task.is_gone(), "stale-id: task {id} is not in the table");
+        task
     }
 
     /// The tasks, in the order of their places.
@@ -127,6 +132,13 @@ impl TaskTable {
             waiters: ListHead::new(),
         });
         id
+    }
+
+    /// Gives the memory back that a crowd needed. Only while no task is in it.
+    pub(crate) fn shrink(&mut self) {
+        if self.places.len() > MANY_PLACES && self.len() == 0 {
+            *self = TaskTable::default();
+        }
     }
 
     /// Frees the place of a task that has ended, whose body has been taken.

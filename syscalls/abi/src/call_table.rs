@@ -60,9 +60,9 @@ pub enum Direction {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum CallState {
-    /// In the trap register, not yet served.
+    /// Not yet served.
     Submitted,
-    /// In the trap register, and already in line for a token.
+    /// Not yet served, and already in line for a token.
     Queued(QueueId),
     /// Served; waits for something.
     Blocked(On),
@@ -82,7 +82,8 @@ pub struct Booking {
     pub waker: Option<Waker>,
 }
 
-/// A call in flight, as a snapshot shows it.
+/// A call in flight, as a snapshot shows it. Of one that has been answered, what it asked and where
+/// may be forgotten.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallInfo {
     /// Its id.
@@ -165,6 +166,9 @@ pub(crate) struct Extra {
 
 type Bodies = VecDeque<(CallId, Pin<Box<dyn TaskBody>>)>;
 
+/// So many slots are kept when no call is in flight.
+const MANY_SLOTS: usize = 1024;
+
 /// Slots from here on are of the pool; below it each belongs to the task at that place.
 const POOL: u32 = MAX_TASKS as u32;
 
@@ -188,6 +192,11 @@ impl CallTable {
     /// How many calls are in flight. Counts.
     pub(crate) fn len(&self) -> usize {
         self.own.iter().filter(|call| call.serial.is_some()).count() + self.pool_live
+    }
+
+    /// Whether it is larger than what is kept when no call is in flight.
+    pub(crate) fn is_larger_than_kept(&self) -> bool {
+        self.own.len() > MANY_SLOTS || self.pool.len() > MANY_SLOTS
     }
 
     /// How many calls are in flight beside one a task.

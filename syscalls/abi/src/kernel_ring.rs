@@ -29,7 +29,7 @@ static LAST_LIFE: AtomicU64 = AtomicU64::new(0);
 /// How many rings were ever made, in every thread.
 static RINGS: AtomicU64 = AtomicU64::new(0);
 
-/// A call taken out of the trap register.
+/// A call that the kernel has taken, to be served.
 #[derive(Clone, Copy, Debug)]
 pub struct Submitted {
     /// Its id.
@@ -119,7 +119,7 @@ impl KernelRing {
         self.ring.budget.set(budget);
     }
 
-    /// Takes the next call out of the trap register, in the order in which they were made. Calls
+    /// Takes the next call of this turn, in the order in which they were made. Calls
     /// dropped meanwhile are passed over.
     #[inline(always)]
     pub fn next_trap(&self) -> Option<Submitted> {
@@ -336,6 +336,12 @@ impl KernelRing {
     #[must_use]
     pub fn further_calls(&self) -> usize {
         self.ring.calls.table().further()
+    }
+
+    /// Gives the memory back that a crowd of tasks needed, where no call is in flight.
+    pub fn shrink(&self) {
+        self.ring.calls.shrink();
+        self.ring.outcomes.borrow_mut().shrink();
     }
 
     /// How many outcomes wait for their handles.

@@ -41,6 +41,9 @@ impl fmt::Debug for Panic {
     }
 }
 
+/// Room for so many is kept when there are none.
+const MANY_OUTCOMES: usize = 1024;
+
 /// The outcomes, by key. They are written in place, and taken out field by field: copied whole so
 /// soon after it was written, an outcome was waited for.
 #[derive(Default)]
@@ -93,6 +96,13 @@ impl Outcomes {
             && *owner == Some(task)
         {
             panic.observed = true;
+        }
+    }
+
+    /// Gives the memory back that a crowd needed, where none is kept.
+    pub(crate) fn shrink(&mut self) {
+        if self.kept.len() > MANY_OUTCOMES && self.len() == 0 {
+            *self = Outcomes::default();
         }
     }
 

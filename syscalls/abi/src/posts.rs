@@ -79,7 +79,8 @@ impl Posts {
             (KILL, Some(word)) => Some(Post::Kill(TaskId::from_bits(word))),
             (DETACH, Some(word)) => Some(Post::Detach(TaskId::from_bits(word))),
             (DISCARD, Some(word)) => Some(Post::Discard(TaskId::from_bits(word), place)),
-            _ => self.take_bulky(),
+            (BULKY, None) => self.take_bulky(),
+            (kind, _) => unreachable!("no post is of kind {kind}"),
         }
     }
 

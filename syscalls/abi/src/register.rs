@@ -25,7 +25,7 @@ enum Phase {
     Empty,
     /// One, in the register.
     Fresh,
-    /// None; the one in the register has been handed to the kernel, which has not answered it.
+    /// The one in the register has been handed to the kernel, which has not answered it.
     Taken,
     /// In the table, and in the list there.
     Listed,
@@ -42,7 +42,8 @@ pub(crate) struct Calls {
     /// The body of the task to be spawned, if that is what is asked.
     body: Cell<Option<Pin<Box<dyn TaskBody>>>>,
     last_serial: Cell<NonZeroU64>,
-    /// The place of a task whose own slot is known to be free.
+    /// The place of a task whose own slot is known to be free: whoever fills a slot sets this to
+    /// `NOWHERE`. The register is used under this condition alone, so that its call has a slot to go to.
     known_free: Cell<u32>,
     table: RefCell<CallTable>,
 }
@@ -115,10 +116,8 @@ impl Calls {
             }
         }
         let mut table = self.table();
-        let serial = self.next_serial();
-        let id = table.enter(serial, caller, request, site);
+        let id = self.enter(&mut table, self.next_serial(), caller, request, site);
         table.list(id);
-        self.known_free.set(NOWHERE);
         self.phase.set(Phase::Listed);
         id
     }
@@ -217,12 +216,24 @@ impl Calls {
         matches!(self.phase.get(), Phase::Fresh | Phase::Taken) && self.serial.get() == id.serial
     }
 
+    #[inline]
+    fn enter(
+        &self,
+        table: &mut CallTable,
+        serial: NonZeroU64,
+        caller: TaskId,
+        request: Syscall,
+        site: &'static Location<'static>,
+    ) -> CallId {
+        self.known_free.set(NOWHERE);
+        table.enter(serial, caller, request, site)
+    }
+
     #[inline(never)]
     fn write_back(&self, table: &mut CallTable) {
         let caller = self.caller.get();
         let (serial, request, site) = (self.serial.get(), self.request.get(), self.site.get());
-        let id = table.enter(serial, caller, request, site);
-        self.known_free.set(NOWHERE);
+        let id = self.enter(table, serial, caller, request, site);
         if let Some(body) = self.body.take() {
             table.lay_body(id, body);
         }
@@ -236,6 +247,15 @@ impl Calls {
     /// Whether every call has been served.
     pub(crate) fn all_served(&self) -> bool {
         self.phase.get() == Phase::Empty
+    }
+
+    /// Gives the memory back that a crowd of tasks needed, where no call is in flight.
+    pub(crate) fn shrink(&self) {
+        let mut table = self.table();
+        if table.is_larger_than_kept() && table.len() == 0 {
+            *table = CallTable::default();
+            self.known_free.set(NOWHERE);
+        }
     }
 
     /// Takes everything out; serials go on where they were.

@@ -348,7 +348,7 @@ impl Ring {
         }
     }
 
-    /// Answers the first waiter. A call that is still in the trap register is told when it is
+    /// Answers the first waiter. A call that has not been served is told when it is
     /// served; one that has been served needs the kernel, hence a post.
     fn answer_first(&self, queue: QueueId, reply: Reply) -> bool {
         let mut queues = self.queues.borrow_mut();
