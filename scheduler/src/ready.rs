@@ -54,10 +54,12 @@ impl ReadyQueue {
     pub(crate) fn pop_front(&mut self, tasks: &TaskTable) -> Option<TaskId> {
         loop {
             let id = match self.front.get(self.taken) {
-                Some(id) => *id,
+                Some(id) => {
+                    self.taken += 1;
+                    *id
+                }
                 None => self.turn_round()?,
             };
-            self.taken += 1;
             if self.gaps == 0 || stands(tasks, id) {
                 return Some(id);
             }
@@ -65,12 +67,16 @@ impl ReadyQueue {
         }
     }
 
-    /// The front has been read: goes on with the back. Gives its first entry.
+    /// The front has been read: goes on with the back. Takes its first entry.
     #[inline(never)]
     fn turn_round(&mut self) -> Option<TaskId> {
+        // One alone is taken from where it stands.
+        if self.back.len() <= 1 {
+            return self.back.pop();
+        }
         self.front.clear();
-        self.taken = 0;
         std::mem::swap(&mut self.front, &mut self.back);
+        self.taken = 1;
         self.front.first().copied()
     }
 
