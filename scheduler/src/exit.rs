@@ -187,16 +187,22 @@ impl Kernel {
     fn tell_waiters(&mut self, id: TaskId, how: How, text: Option<&Rc<str>>, key: u64) -> Told {
         let mut waiters = std::mem::take(&mut self.tasks.live(id).waiters);
         let mut told = Told { handle: false, others: false };
-        while let Some((call, request)) = self.ring.pop_waiter(&mut waiters) {
-            if matches!(request, Syscall::Join(_)) {
-                told.handle |= self.answer(call, Reply::Outcome(key));
-                continue;
+        let reply_to = |request| match request {
+            Syscall::Join(_) => Reply::Outcome(key),
+            _ => Reply::Exited(how.into()),
+        };
+        while let Some((call, reply, booking)) = self.ring.answer_waiter(&mut waiters, reply_to) {
+            let Some(booking) = booking else { continue };
+            if let Reply::Outcome(_) = reply {
+                told.handle = true;
+            } else {
+                told.others = true;
+                if let Some(text) = text {
+                    // A call whose future is gone needs no text.
+                    let _ = self.ring.put_beside(call, Beside::Text(Rc::clone(text)));
+                }
             }
-            if let Some(text) = text {
-                // A call whose future is gone needs no text.
-                let _ = self.ring.put_beside(call, Beside::Text(Rc::clone(text)));
-            }
-            told.others |= self.answer(call, Reply::Exited(how.into()));
+            self.resume_answered(call, reply, booking);
         }
         told
     }

@@ -264,7 +264,8 @@ impl Kernel {
         // At the first resume of a dispatch the quantum is whole.
         let left = ring.budget();
         task.dispatches += u64::from(left == self.quantum);
-        ring.set_budget(left.saturating_sub(1));
+        // It is resumed only while something of it is left.
+        ring.set_budget(left - 1);
         ring.begin(id, &task.waker.waker);
         let mut cx = Context::from_waker(&task.waker.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| match (&mut task.body, root) {
@@ -415,15 +416,20 @@ impl Kernel {
         }
     }
 
-    /// Answers a blocked call and resumes its caller (answered-once). False if the call is gone.
-    pub(crate) fn answer(&mut self, call: CallId, reply: Reply) -> bool {
-        let Some(booking) = self.ring.answer(call, reply) else { return false };
+    /// Answers a blocked call and resumes its caller (answered-once).
+    pub(crate) fn answer(&mut self, call: CallId, reply: Reply) {
+        if let Some(booking) = self.ring.answer(call, reply) {
+            self.resume_answered(call, reply, booking);
+        }
+    }
+
+    /// Resumes whoever waits for a call that has just been answered.
+    pub(crate) fn resume_answered(&mut self, call: CallId, reply: Reply, booking: Booking) {
         if self.probe.is_some() {
             let (task, by) = (booking.task, self.cause);
             self.tell(&Event::Answered { task, call, reply, by });
         }
         self.resume_booked(booking);
-        true
     }
 
     #[inline(never)]

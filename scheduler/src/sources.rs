@@ -213,7 +213,7 @@ impl Sources {
     /// Forgets a source whose number is no longer its own, and answers who waits for it.
     fn close(&mut self, ring: &KernelRing, place: usize, answers: &mut Answers) {
         for direction in [Direction::Read, Direction::Write] {
-            while let Some((call, _)) = ring.pop_waiter(self.table[place].list(direction)) {
+            while let Some(call) = ring.pop_waiter(self.table[place].list(direction)) {
                 self.waiting -= 1;
                 answers.push((call, Reply::SourceClosed));
             }
@@ -274,7 +274,7 @@ impl Sources {
             if !event.readiness.allows(direction) {
                 continue;
             }
-            while let Some((call, _)) = ring.pop_waiter(self.table[place].list(direction)) {
+            while let Some(call) = ring.pop_waiter(self.table[place].list(direction)) {
                 self.waiting -= 1;
                 answers.push((call, Reply::Done));
             }

@@ -436,14 +436,30 @@ impl Call {
     }
 
     /// Fills a free slot with a call that is answered as it comes from the trap register. What it
-    /// asked is not kept, but that it did not park: nobody looks at that of an answered call, and to
-    /// read it back so soon after it was written costs more than all the rest.
+    /// asked is not kept, but that it did not park, nor by whom: nobody looks at that of an answered
+    /// call, and to read it back so soon after it was written costs more than all the rest.
     #[inline(always)]
-    pub(crate) fn answer_at_once(&mut self, serial: NonZeroU64, caller: TaskId, reply: Reply) {
+    pub(crate) fn answer_at_once(&mut self, serial: NonZeroU64, reply: Reply) {
         self.serial = Some(serial);
         self.state = CallState::Answered(reply);
-        self.task = Some(caller);
         self.request = Syscall::Yield;
+    }
+
+    /// Writes the reply of a call in flight, and says whom to resume. `None` if it is withdrawn, or
+    /// answered (answered-once).
+    #[inline]
+    pub(crate) fn answer(&mut self, reply: Reply) -> Option<Booking> {
+        match self.state {
+            CallState::Submitted | CallState::Blocked(_) => self.state = CallState::Answered(reply),
+            // Its future was dropped in this very turn, and it has just been taken out of where it
+            // waited: there is nothing left to forget but the slot.
+            CallState::Withdrawn(_) => {
+                self.state = CallState::Withdrawn(On::Own);
+                return None;
+            }
+            CallState::Queued(_) | CallState::Answered(_) => return None,
+        }
+        Some(Booking { task: self.task, waker: self.take_waker() })
     }
 
     /// Takes the reply, if the call has one and holds nothing with a destructor; frees the slot.

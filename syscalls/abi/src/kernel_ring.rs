@@ -150,18 +150,7 @@ impl KernelRing {
     #[inline]
     pub fn answer(&self, id: CallId, reply: Reply) -> Option<Booking> {
         let mut calls = self.ring.calls.table();
-        let call = calls.get_mut(id)?;
-        match call.state {
-            CallState::Submitted | CallState::Blocked(_) => call.state = CallState::Answered(reply),
-            // Its future was dropped in this very turn, and it has just been taken out of where it
-            // waited: there is nothing left to forget but the slot.
-            CallState::Withdrawn(_) => {
-                call.state = CallState::Withdrawn(On::Own);
-                return None;
-            }
-            CallState::Queued(_) | CallState::Answered(_) => return None,
-        }
-        Some(Booking { task: call.task, waker: call.take_waker() })
+        calls.get_mut(id)?.answer(reply)
     }
 
     /// The call that [`next_trap`](KernelRing::next_trap) took last, once more.
@@ -275,14 +264,29 @@ impl KernelRing {
         self.ring.calls.table().unlink(list, id);
     }
 
-    /// Takes the first waiter out of a list, and says what it asked.
-    pub fn pop_waiter(&self, list: &mut ListHead) -> Option<(CallId, Syscall)> {
+    /// Takes the first waiter out of a list.
+    pub fn pop_waiter(&self, list: &mut ListHead) -> Option<CallId> {
+        if list.is_empty() {
+            return None;
+        }
+        self.ring.calls.table().pop_front(list).map(|(id, _)| id)
+    }
+
+    /// Takes the first waiter out of a list and answers it, according to what it asked. Says what it
+    /// was answered, and whom to resume as [`answer`](KernelRing::answer) does.
+    #[inline(always)]
+    pub fn answer_waiter(
+        &self,
+        list: &mut ListHead,
+        reply_to: impl FnOnce(Syscall) -> Reply,
+    ) -> Option<(CallId, Reply, Option<Booking>)> {
         if list.is_empty() {
             return None;
         }
         let mut calls = self.ring.calls.table();
         let (id, call) = calls.pop_front(list)?;
-        Some((id, call.request))
+        let reply = reply_to(call.request);
+        Some((id, reply, call.answer(reply)))
     }
 
     /// The waiters in a list, first to last.

@@ -171,7 +171,7 @@ impl Calls {
         let mut table = self.table.borrow_mut();
         let slot = table.own_slot(self.place.get());
         let slot = slot.expect("a call in the register has a slot of its own");
-        slot.answer_at_once(self.serial.get(), self.caller.get(), reply);
+        slot.answer_at_once(self.serial.get(), reply);
         true
     }
 
