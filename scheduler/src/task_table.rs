@@ -86,11 +86,12 @@ impl TaskTable {
         birth: &Birth,
         inbox: &Arc<Inbox>,
     ) -> TaskId {
-        let Some(place) = self.free.pop() else {
-            return self.insert_at_the_end(sequence, body, birth, inbox);
+        let place = match self.free.pop() {
+            Some(place) => place as usize,
+            None => self.make_place(sequence, birth.site, inbox),
         };
-        let id = TaskId::new(sequence, place as usize);
-        let task = &mut self.places[place as usize];
+        let id = TaskId::new(sequence, place);
+        let task = &mut self.places[place];
         // One that somebody else still holds would wake the new task (stale-id).
         if task.waker.is_held_elsewhere() {
             task.waker = TaskWaker::new(id, inbox);
@@ -108,30 +109,30 @@ impl TaskTable {
         id
     }
 
+    /// One more place, which is free, with a waker for whoever comes there.
     #[cold]
     #[inline(never)]
-    fn insert_at_the_end(
+    fn make_place(
         &mut self,
         sequence: u64,
-        body: Option<Pin<Box<dyn TaskBody>>>,
-        birth: &Birth,
+        site: &'static Location<'static>,
         inbox: &Arc<Inbox>,
-    ) -> TaskId {
-        let id = TaskId::new(sequence, self.places.len());
-        let &Birth { daemon, has_handle, parent, site } = birth;
+    ) -> usize {
+        let place = self.places.len();
+        let id = TaskId::new(sequence, place);
         self.places.push(Task {
             id,
-            body,
+            body: None,
             waker: TaskWaker::new(id, inbox),
-            state: State::Runnable,
-            daemon,
-            has_handle,
+            state: State::Gone,
+            daemon: false,
+            has_handle: false,
             dispatches: 0,
-            parent,
+            parent: None,
             site,
             waiters: ListHead::new(),
         });
-        id
+        place
     }
 
     /// Gives the memory back that a crowd needed. Only while no task is in it.
