@@ -138,6 +138,11 @@ impl Kernel {
                 ring.ring().post(Post::Kill(task));
                 Some(Reply::Done)
             }
+            // This kernel has one way to end a task.
+            Syscall::Cancel(task) => {
+                ring.ring().post(Post::Kill(task));
+                Some(Reply::Done)
+            }
             Syscall::Now => Some(Reply::Time(self.now())),
             Syscall::Sleep { .. } | Syscall::SleepUntil(_) => {
                 let now = self.now();
@@ -154,7 +159,7 @@ impl Kernel {
         match post {
             Post::Wake(task) => self.make_ready(task),
             Post::Spawn(task) => drop(self.spawn(task.body, false)),
-            Post::Kill(task) => self.end(task, ExitStatus::Killed),
+            Post::Kill(task) | Post::Cancel(task, _) => self.end(task, ExitStatus::Killed),
             Post::Detach(task) => self.detach(task),
             Post::Discard(task, key) => drop(self.ring.take_outcome(key, task)),
             Post::CloseSource(source) => self.ring.remove_source(source),
@@ -196,7 +201,7 @@ impl Kernel {
         let ended = status.ended();
         let body = Some(task.body).filter(|_| ended == Ended::Returned);
         if task.has_handle {
-            let key = self.ring.keep_outcome(id, body, None);
+            let key = self.ring.keep_outcome(id, body, None, None);
             self.ended.insert(id, (ended, key));
         }
     }

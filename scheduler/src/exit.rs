@@ -59,27 +59,45 @@ impl Kernel {
         if !keeps_output && let Some(body) = body.take() {
             self.guard(Some(id), move || drop(body));
         }
-        let text = payload.as_deref().map(text_of);
+        let bad = self.bad_end_of(id, how, payload.as_ref());
         if self.probe.is_some() {
-            self.tell(&Event::Ended { task: id, status: &status_of(how, text.as_ref()) });
+            let status = bad.clone().unwrap_or_else(|| status_of(how));
+            self.tell(&Event::Ended { task: id, status: &status });
         }
-        let payload =
-            if self.root == Some(id) { self.keep_root_end(how, payload) } else { payload };
+        let mut payload = payload;
+        if self.root == Some(id) {
+            self.keep_root_end(bad.as_ref(), how, payload.take());
+        }
         if has_handle {
-            self.leave_outcome(id, how, body, text, payload);
+            self.leave_outcome(id, how, body, bad, payload);
         } else {
-            self.leave_nothing(id, how, text, payload);
+            self.leave_nothing(id, how, bad, payload);
+        }
+    }
+
+    /// The status of a task that panicked or was cancelled, which is more than a byte.
+    fn bad_end_of(
+        &mut self,
+        id: TaskId,
+        how: How,
+        payload: Option<&Payload>,
+    ) -> Option<ExitStatus> {
+        let why = if how == How::Cancelled { self.ring.cancel_state(id).0 } else { None };
+        self.ring.forget_cancel(id);
+        match payload {
+            Some(payload) => Some(ExitStatus::Panicked(text_of(&**payload))),
+            None => why.map(ExitStatus::Cancelled),
         }
     }
 
     /// `block_on` takes the panic of its future itself.
-    fn keep_root_end(&mut self, how: How, payload: Option<Payload>) -> Option<Payload> {
-        self.root_end = Some(match (how, payload) {
-            (How::Panicked, Some(payload)) => End::Panicked(payload),
-            (How::Returned, _) => End::Returned,
+    fn keep_root_end(&mut self, bad: Option<&ExitStatus>, how: How, payload: Option<Payload>) {
+        self.root_end = Some(match (how, payload, bad) {
+            (How::Panicked, Some(payload), _) => End::Panicked(payload),
+            (How::Returned, ..) => End::Returned,
+            (How::Cancelled, _, Some(ExitStatus::Cancelled(why))) => End::Cancelled(why.clone()),
             _ => End::Killed,
         });
-        None
     }
 
     /// Ends a task by order. The root of `block_on` lies on the stack below this step, which ends
@@ -126,23 +144,27 @@ impl Kernel {
         id: TaskId,
         how: How,
         body: Option<Pin<Box<dyn TaskBody>>>,
-        text: Option<Rc<str>>,
+        bad: Option<ExitStatus>,
         payload: Option<Payload>,
     ) {
         let panic = payload.map(|payload| {
-            let text = text.clone().unwrap_or_default();
+            let text = text_in(bad.as_ref());
             Box::new(Panic { text, payload, observed: false })
         });
-        let outcome = self.ring.keep_outcome(id, body, panic);
-        let told = self.tell_waiters(id, how, text.as_ref(), u64::from(outcome));
+        let cancelled = match &bad {
+            Some(ExitStatus::Cancelled(why)) => Some(why.clone()),
+            _ => None,
+        };
+        let outcome = self.ring.keep_outcome(id, body, panic, cancelled);
+        let told = self.tell_waiters(id, how, bad.as_ref(), u64::from(outcome));
         if told.handle {
             self.let_go(id, outcome, told.others);
             return;
         }
         let exit = Exit { outcome, how, observed: told.others };
         self.tasks.live(id).state = State::Ended(exit);
-        if let Some(text) = text {
-            self.panic_texts.insert(id, text);
+        if let Some(bad) = bad {
+            self.bad_ends.insert(id, bad);
         }
     }
 
@@ -157,8 +179,8 @@ impl Kernel {
     /// Tells the handle of a task that ended before it asked. Gives the key of the outcome.
     pub(crate) fn tell_handle(&mut self, id: TaskId, exit: Exit) -> u64 {
         self.let_go(id, exit.outcome, exit.observed);
-        if exit.how == How::Panicked {
-            self.panic_texts.remove(&id);
+        if exit.how.is_bad() {
+            self.bad_ends.remove(&id);
         }
         u64::from(exit.outcome)
     }
@@ -168,13 +190,13 @@ impl Kernel {
         &mut self,
         id: TaskId,
         how: How,
-        text: Option<Rc<str>>,
+        bad: Option<ExitStatus>,
         payload: Option<Payload>,
     ) {
-        let told = self.tell_waiters(id, how, text.as_ref(), u64::MAX);
+        let told = self.tell_waiters(id, how, bad.as_ref(), u64::MAX);
         let observed = told.others || self.root == Some(id);
         self.tasks.remove(id);
-        if let (Some(text), false) = (text, observed) {
+        if let (Some(ExitStatus::Panicked(text)), false) = (bad, observed) {
             self.failed(id, &text);
         }
         if let Some(payload) = payload {
@@ -184,7 +206,7 @@ impl Kernel {
 
     /// Answers those who wait for the exit, in order.
     #[inline]
-    fn tell_waiters(&mut self, id: TaskId, how: How, text: Option<&Rc<str>>, key: u64) -> Told {
+    fn tell_waiters(&mut self, id: TaskId, how: How, bad: Option<&ExitStatus>, key: u64) -> Told {
         let mut waiters = std::mem::take(&mut self.tasks.live(id).waiters);
         let mut told = Told { handle: false, others: false };
         let reply_to = |request| match request {
@@ -197,9 +219,9 @@ impl Kernel {
                 told.handle = true;
             } else {
                 told.others = true;
-                if let Some(text) = text {
-                    // A call whose future is gone needs no text.
-                    let _ = self.ring.put_beside(call, Beside::Text(Rc::clone(text)));
+                if let Some(bad) = bad {
+                    // A call whose future is gone needs no status.
+                    let _ = self.ring.put_beside(call, Beside::Status(bad.clone()));
                 }
             }
             self.resume_answered(call, reply, booking);
@@ -219,8 +241,8 @@ impl Kernel {
         };
         self.tasks.remove(id);
         let untaken = self.ring.take_outcome(exit.outcome, id);
-        if exit.how == How::Panicked
-            && let Some(text) = self.panic_texts.remove(&id)
+        if exit.how.is_bad()
+            && let Some(ExitStatus::Panicked(text)) = self.bad_ends.remove(&id)
             && untaken.is_some()
             && !exit.observed
         {
@@ -245,16 +267,23 @@ impl Kernel {
 
     /// How a task ended whose handle has not been told.
     pub(crate) fn status_of(&self, id: TaskId, exit: Exit) -> ExitStatus {
-        status_of(exit.how, self.panic_texts.get(&id))
+        self.bad_ends.get(&id).cloned().unwrap_or_else(|| status_of(exit.how))
     }
 }
 
-fn status_of(how: How, text: Option<&Rc<str>>) -> ExitStatus {
-    match (how, text) {
-        (How::Returned, _) => ExitStatus::Returned,
-        (How::Killed, _) => ExitStatus::Killed,
-        (How::Panicked, Some(text)) => ExitStatus::Panicked(Rc::clone(text)),
-        (How::Panicked, None) => ExitStatus::Panicked("".into()),
+/// The status of a task that ended so, where a byte says it all.
+fn status_of(how: How) -> ExitStatus {
+    match how {
+        How::Returned => ExitStatus::Returned,
+        How::Killed => ExitStatus::Killed,
+        How::Panicked | How::Cancelled => ExitStatus::Forgotten,
+    }
+}
+
+fn text_in(status: Option<&ExitStatus>) -> Rc<str> {
+    match status {
+        Some(ExitStatus::Panicked(text)) => Rc::clone(text),
+        _ => Rc::default(),
     }
 }
 

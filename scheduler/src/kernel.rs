@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use trapline_abi::{
-    Booking, CallId, CallInfo, CallState, Direction, Ended, KernelRing, On, Reply, Submitted,
-    TaskId,
+    Booking, CallId, CallInfo, CallState, Cancelled, Direction, Ended, ExitStatus, KernelRing, On,
+    Reply, Submitted, TaskId,
 };
 
 use crate::driver::{Driver, IoEvent};
@@ -87,8 +87,8 @@ pub(crate) struct Kernel {
     pub(crate) woken_running: bool,
     pub(crate) failures: usize,
     pub(crate) first_failures: Vec<Failure>,
-    /// What ended tasks with a handle said when they panicked.
-    pub(crate) panic_texts: BTreeMap<TaskId, Rc<str>>,
+    /// How those ended tasks with a handle ended that panicked or were cancelled.
+    pub(crate) bad_ends: BTreeMap<TaskId, ExitStatus>,
     pub(crate) probe_panic: Option<Rc<str>>,
     pub(crate) own_state: Vec<(TypeId, Box<dyn Any>)>,
     pub(crate) sequence: Sequence,
@@ -135,7 +135,7 @@ impl Kernel {
             woken_running: false,
             failures: 0,
             first_failures: Vec::new(),
-            panic_texts: BTreeMap::new(),
+            bad_ends: BTreeMap::new(),
             probe_panic: None,
             own_state: Vec::new(),
             sequence: Sequence::after(0),
@@ -193,6 +193,7 @@ pub(crate) enum End {
     Returned,
     Panicked(Payload),
     Killed,
+    Cancelled(Cancelled),
 }
 
 /// What a panic carries.
@@ -204,6 +205,8 @@ impl End {
             End::Returned => (How::Returned, None),
             End::Panicked(payload) => (How::Panicked, Some(payload)),
             End::Killed => (How::Killed, None),
+            // Why is known to the ring, for as long as the task is.
+            End::Cancelled(_) => (How::Cancelled, None),
         }
     }
 }
@@ -337,14 +340,17 @@ impl Kernel {
         }
     }
 
-    /// The step is over: the task goes on, goes to the back, or is blocked. False if it has ended.
+    /// The step is over: the task goes on, goes to the back, or is blocked; or it has ended, and how.
     #[inline(always)]
-    pub(crate) fn settle(&mut self, id: TaskId, settling: Settling) -> bool {
+    pub(crate) fn settle(&mut self, id: TaskId, settling: Settling) -> Option<Ended> {
         if self.current != Some(id) {
-            return false;
+            return Some(Ended::Killed);
         }
         if settling == Settling::GoesOn && self.ring.budget() > 0 {
-            return true;
+            return None;
+        }
+        if self.ring.has_pending_cancels() && self.land_cancel(id, settling) {
+            return Some(Ended::Cancelled);
         }
         self.current = None;
         if settling >= Settling::GoesOn || self.woken_running {
@@ -352,7 +358,7 @@ impl Kernel {
         } else {
             self.tasks.live(id).state = State::Blocked;
         }
-        true
+        None
     }
 
     /// The step is complete: ends the root if it was killed, and checks the invariants.

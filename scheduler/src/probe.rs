@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use trapline_abi::{CallId, ExitStatus, Reply, Syscall, TaskId};
+use trapline_abi::{CallId, Cancelled, ExitStatus, Reply, Syscall, TaskId};
 
 use crate::deadlock::DeadlockReport;
 use crate::kernel::Fate;
@@ -69,6 +69,13 @@ pub enum Event<'a> {
         request: Syscall,
         /// Where.
         site: &'static Location<'static>,
+    },
+    /// A task was cancelled; it has yet to hear of it.
+    Cancelled {
+        /// The task.
+        task: TaskId,
+        /// By whom, from where, and why.
+        why: &'a Cancelled,
     },
     /// A task ended.
     Ended {
@@ -141,6 +148,7 @@ impl fmt::Display for Event<'_> {
             Event::Withdrawn { task: None, request, .. } => {
                 write!(f, "someone withdraws {request}")
             }
+            Event::Cancelled { task, why } => write!(f, "{task} is {why}"),
             Event::Ended { task, status } => write!(f, "{task} ends: {status}"),
             Event::Outside { answered } => write!(f, "outside: {answered}"),
             Event::Failed { task, text } => write!(f, "{task} failed, unseen: {text}"),

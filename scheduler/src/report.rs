@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 
 use thiserror::Error;
-use trapline_abi::TaskId;
+use trapline_abi::{Cancelled, TaskId};
 
 use crate::deadlock::DeadlockReport;
 use crate::kernel::Kernel;
@@ -61,6 +61,9 @@ pub enum RunError {
     /// The task of `block_on` was killed.
     #[error("the task of `block_on` was killed")]
     Killed,
+    /// The task of `block_on` was cancelled.
+    #[error("the task of `block_on` was {0}")]
+    Cancelled(Cancelled),
     /// There is no place for one more task.
     #[error("too many tasks")]
     TooManyTasks,

@@ -81,8 +81,8 @@ impl Scheduler {
             }
             // phase: settle
             kernel.serve_posts();
-            if !kernel.settle(task, settling) {
-                step.note_ended_by_order();
+            if let Some(ended) = kernel.settle(task, settling) {
+                step.note_ended_by_order(ended);
             }
         } else {
             // phase: outside
@@ -119,8 +119,8 @@ impl Scheduler {
     /// ```
     ///
     /// # Errors
-    /// [`RunError::Deadlock`] if nobody can ever run again; [`RunError::Killed`] if a task killed
-    /// this one; [`RunError::InsideTask`] if it is called by a task.
+    /// [`RunError::Deadlock`] if nobody can ever run again; [`RunError::Killed`] and
+    /// [`RunError::Cancelled`] if a task ended this one so; [`RunError::InsideTask`] if it is called by a task.
     ///
     /// # Panics
     /// With the panic of `future`.
@@ -141,6 +141,7 @@ impl Scheduler {
         match (end?, output) {
             (End::Panicked(payload), _) => resume_unwind(payload),
             (End::Returned, Some(value)) => Ok(value),
+            (End::Cancelled(why), _) => Err(RunError::Cancelled(why)),
             _ => Err(RunError::Killed),
         }
     }

@@ -45,6 +45,7 @@ impl Kernel {
 
     fn info_of(&self, task: &Task, mut waits: Vec<CallInfo>) -> TaskInfo {
         waits.sort_by_key(|call| call.id.serial());
+        let (cancelled, shield) = self.ring.cancel_state(task.id);
         TaskInfo {
             id: task.id,
             name: task.body.as_ref().and_then(|body| body.name()).map(str::to_owned),
@@ -59,6 +60,8 @@ impl Kernel {
                 State::Ended(exit) => TaskState::Ended(self.status_of(task.id, *exit)),
             },
             dispatches: task.dispatches,
+            cancelled,
+            shield,
         }
     }
 }
@@ -83,6 +86,13 @@ impl fmt::Display for Snapshot {
                         write!(f, "{}{call}", if index == 0 { "" } else { "; " })?;
                     }
                 }
+            }
+            if let Some(why) = &task.cancelled {
+                write!(f, " ({why}")?;
+                if let Some(shield) = task.shield {
+                    write!(f, "; shielded at {shield}")?;
+                }
+                f.write_str(")")?;
             }
             writeln!(f)?;
         }

@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     Returned,
     Panicked,
     Killed,
+    Cancelled,
     Outside,
     DriverFailed,
     Deadlock,
@@ -45,6 +46,7 @@ impl From<Ended> for Kind {
             Ended::Returned => Kind::Returned,
             Ended::Panicked => Kind::Panicked,
             Ended::Killed | Ended::Forgotten => Kind::Killed,
+            Ended::Cancelled => Kind::Cancelled,
         }
     }
 }
@@ -105,9 +107,9 @@ impl Step {
 
     /// The task is gone: where nothing else tells of it, an order of its own ended it.
     #[inline]
-    pub(crate) fn note_ended_by_order(&mut self) {
+    pub(crate) fn note_ended_by_order(&mut self, ended: Ended) {
         if self.kind == Kind::Waits {
-            self.kind = Kind::Killed;
+            self.kind = ended.into();
         }
     }
 
@@ -142,6 +144,7 @@ impl Step {
             (Kind::Returned, _) => StepEvent::Ended(Ended::Returned),
             (Kind::Panicked, _) => StepEvent::Ended(Ended::Panicked),
             (Kind::Killed, _) => StepEvent::Ended(Ended::Killed),
+            (Kind::Cancelled, _) => StepEvent::Ended(Ended::Cancelled),
             (Kind::Outside, _) => StepEvent::Outside { answered: u32::from(self.calls) },
             (Kind::DriverFailed, _) => StepEvent::DriverFailed,
             (Kind::Deadlock, _) => StepEvent::Deadlock,

@@ -39,8 +39,8 @@ pub(crate) enum State {
     Ended(Exit),
 }
 
-/// What is kept of a task that ended: a word, so that a task is not larger for it. The text of a
-/// panic is in `Kernel::panic_texts`.
+/// What is kept of a task that ended: a word, so that a task is not larger for it. What
+/// a panic said, or why it was cancelled, is in `Kernel::bad_ends`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exit {
     /// The outcome in the ring, which the handle takes.
@@ -56,6 +56,14 @@ pub(crate) enum How {
     Returned,
     Panicked,
     Killed,
+    Cancelled,
+}
+
+impl How {
+    /// Whether there is more to say of it than this.
+    pub(crate) fn is_bad(self) -> bool {
+        matches!(self, How::Panicked | How::Cancelled)
+    }
 }
 
 impl From<How> for Ended {
@@ -64,6 +72,7 @@ impl From<How> for Ended {
             How::Returned => Ended::Returned,
             How::Panicked => Ended::Panicked,
             How::Killed => Ended::Killed,
+            How::Cancelled => Ended::Cancelled,
         }
     }
 }

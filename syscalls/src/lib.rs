@@ -6,12 +6,18 @@
 
 mod task;
 
+mod cancel;
+
 mod time;
 
 mod io;
 
 pub mod net;
 
+pub use cancel::{
+    Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
+    post_cancel, shield,
+};
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,

@@ -327,7 +327,7 @@ impl Future for Wait {
         self.trap.poll_reply_and_beside(cx).map(|told| match told {
             (Reply::Exited(Ended::Returned), _) => Ok(ExitStatus::Returned),
             (Reply::Exited(Ended::Killed), _) => Ok(ExitStatus::Killed),
-            (Reply::Exited(Ended::Panicked), Beside::Text(text)) => Ok(ExitStatus::Panicked(text)),
+            (Reply::Exited(_), Beside::Status(status)) => Ok(status),
             (Reply::Exited(_), _) => Ok(ExitStatus::Forgotten),
             _ => Err(NoSuchTask),
         })

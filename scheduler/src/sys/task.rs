@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use trapline_abi::{Beside, CallId, Ended, ExitStatus, On, Reply, TaskId};
+use trapline_abi::{Beside, CallId, Ended, On, Reply, TaskId};
 
 use crate::kernel::{Fate, Found, Kernel};
 
@@ -46,9 +46,9 @@ pub(crate) fn wait(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
             *exit
         }
     };
-    if let ExitStatus::Panicked(text) = kernel.status_of(target, exit) {
-        // A call whose future is gone needs no text.
-        let _ = kernel.ring.put_beside(call, Beside::Text(text));
+    if let Some(status) = kernel.bad_ends.get(&target) {
+        // A call whose future is gone needs no status.
+        let _ = kernel.ring.put_beside(call, Beside::Status(status.clone()));
     }
     Fate::Answer(Reply::Exited(exit.how.into()))
 }
@@ -82,4 +82,10 @@ pub(crate) fn kill(kernel: &mut Kernel, caller: TaskId, call: CallId, target: Ta
     // Whoever kills itself does not come back, unless its call has been moved elsewhere.
     let gone = target == caller && kernel.ring.state(call).is_none();
     if gone { Fate::Gone } else { Fate::Answer(Reply::Done) }
+}
+
+#[inline(never)]
+pub(crate) fn cancel(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
+    let Beside::Why(why) = kernel.ring.take_beside(call) else { return Fate::Gone };
+    Fate::Answer(kernel.cancel(target, why))
 }

@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::cancel::Cancelled;
 use crate::id::{CallId, SourceId, TaskId};
 use crate::task::NewTask;
 use crate::time::Instant;
@@ -30,12 +31,15 @@ pub enum Syscall {
     Spawn,
     /// The same for a daemon: `run` may end while it lives.
     SpawnDaemon,
-    /// Wait for a task to end. Answered with [`Reply::Exited`], a panic's text beside it.
+    /// Wait for a task to end. Answered with [`Reply::Exited`]; where there is more to
+    /// say, the whole status lies beside.
     Wait(TaskId),
     /// Wait for a task to end, as the holder of its handle. Answered with [`Reply::Outcome`].
     Join(TaskId),
     /// End a task now.
     Kill(TaskId),
+    /// Ask a task to end; why lies beside.
+    Cancel(TaskId),
     /// What time is it? Answered with [`Reply::Time`].
     Now,
     /// Wait for so many nanoseconds. Answered with [`Reply::Time`].
@@ -102,7 +106,7 @@ pub enum Reply {
     Task(TaskId),
     /// This time.
     Time(Instant),
-    /// The task ended so. A panic's text lies beside.
+    /// The task ended so. Of one that panicked or was cancelled the whole status lies beside.
     Exited(Ended),
     /// The task ended; what it left lies in the ring under this key. It is now the handle's alone:
     /// the kernel keeps nothing of the task.
@@ -111,6 +115,8 @@ pub enum Reply {
     Beside,
     /// The task had ended before.
     AlreadyEnded,
+    /// The task had been cancelled before.
+    AlreadyCancelled,
     /// No task ever had that id.
     NoSuchTask,
     /// There is no place for one more task.
@@ -153,6 +159,8 @@ pub enum Ended {
     Panicked,
     /// It was killed.
     Killed,
+    /// It was cancelled.
+    Cancelled,
     /// It ended; nobody kept its status.
     Forgotten,
 }
@@ -171,6 +179,8 @@ pub enum Post {
     Spawn(NewTask),
     /// End a task.
     Kill(TaskId),
+    /// Ask a task to end.
+    Cancel(TaskId, Cancelled),
     /// The handle of this task is gone, and has not been told of its exit.
     Detach(TaskId),
     /// The handle of this task is gone; it was told of the exit, and has not taken the outcome under
@@ -189,6 +199,7 @@ impl fmt::Debug for Post {
             Post::CloseSource(source) => write!(f, "close_source({})", source.place),
             Post::Spawn(_) => f.write_str("spawn"),
             Post::Kill(task) => write!(f, "kill({task})"),
+            Post::Cancel(task, _) => write!(f, "cancel({task})"),
             Post::Detach(task) => write!(f, "detach({task})"),
             Post::Discard(task, _) => write!(f, "discard({task})"),
             Post::Warn(text, _) => write!(f, "warn({text})"),
@@ -206,6 +217,7 @@ impl fmt::Display for Syscall {
             Syscall::Wait(task) => write!(f, "wait(task {task})"),
             Syscall::Join(task) => write!(f, "join(task {task})"),
             Syscall::Kill(task) => write!(f, "kill(task {task})"),
+            Syscall::Cancel(task) => write!(f, "cancel(task {task})"),
             Syscall::Now => f.write_str("now()"),
             Syscall::Sleep { nanos } => write!(f, "sleep({:?})", Duration::from_nanos(*nanos)),
             Syscall::SleepUntil(deadline) => write!(f, "sleep_until({deadline})"),
@@ -237,6 +249,7 @@ impl fmt::Display for Reply {
             Reply::Outcome(_) => f.write_str("its outcome"),
             Reply::Beside => f.write_str("a reply of its own"),
             Reply::AlreadyEnded => f.write_str("already ended"),
+            Reply::AlreadyCancelled => f.write_str("already cancelled"),
             Reply::NoSuchTask => f.write_str("no such task"),
             Reply::TooManyTasks => f.write_str("too many tasks"),
             Reply::Os(errno) => errno.to_error().fmt(f),
@@ -251,6 +264,7 @@ impl fmt::Display for Ended {
             Ended::Returned => "returned",
             Ended::Panicked => "panicked",
             Ended::Killed => "killed",
+            Ended::Cancelled => "cancelled",
             Ended::Forgotten => "ended",
         })
     }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::call::{Post, Reply, Syscall};
+use crate::cancel::{CancelReason, Cancelled};
 use crate::id::TaskId;
 use crate::outcomes::{Outcome, Panic};
 use crate::ring::Ring;
@@ -73,6 +74,23 @@ impl<T: 'static> JoinHandle<T> {
         self
     }
 
+    /// Ends the task, as `trapline::kill` does, by a post: without suspending. The handle may still be
+    /// awaited.
+    pub fn kill(&self) {
+        if self.ring.life() == self.life {
+            self.ring.post(Post::Kill(self.task));
+        }
+    }
+
+    /// Asks the task to end, as `trapline::cancel` does, by a post: without suspending.
+    #[track_caller]
+    pub fn cancel(&self, reason: impl Into<CancelReason>) {
+        if self.ring.life() == self.life {
+            let why = Cancelled::new(reason.into(), Location::caller());
+            self.ring.post(Post::Cancel(self.task, why));
+        }
+    }
+
     /// Lets the task run on without a handle.
     pub fn detach(self) {}
 
@@ -83,7 +101,7 @@ impl<T: 'static> JoinHandle<T> {
             Reply::Outcome(key) => self.ring.take_outcome(key as u32, task),
             _ => None,
         };
-        let Some(Outcome { body, panic }) = outcome else {
+        let Some(Outcome { body, panic, cancelled }) = outcome else {
             return Err(JoinError { task, cause: Cause::Gone });
         };
         let mut slot: Option<T> = None;
@@ -93,7 +111,10 @@ impl<T: 'static> JoinHandle<T> {
         match (slot, panic) {
             (Some(output), _) => Ok(output),
             (None, Some(panic)) => Err(JoinError { task, cause: Cause::Panicked(panic) }),
-            (None, None) => Err(JoinError { task, cause: Cause::Killed }),
+            (None, None) => {
+                let cause = cancelled.map_or(Cause::Killed, Cause::Cancelled);
+                Err(JoinError { task, cause })
+            }
         }
     }
 }
@@ -153,6 +174,7 @@ pub struct JoinError {
 enum Cause {
     Panicked(Box<Panic>),
     Killed,
+    Cancelled(Cancelled),
     Gone,
 }
 
@@ -175,6 +197,15 @@ impl JoinError {
         matches!(self.cause, Cause::Killed)
     }
 
+    /// Who cancelled the task and why, if that is how it ended.
+    #[must_use]
+    pub fn cancelled(&self) -> Option<&Cancelled> {
+        match &self.cause {
+            Cause::Cancelled(why) => Some(why),
+            _ => None,
+        }
+    }
+
     /// The payload of the panic, for `std::panic::resume_unwind`.
     ///
     /// # Errors
@@ -192,6 +223,7 @@ impl fmt::Display for JoinError {
         match &self.cause {
             Cause::Panicked(panic) => write!(f, "task {} panicked: {}", self.task, panic.text),
             Cause::Killed => write!(f, "task {} was killed", self.task),
+            Cause::Cancelled(why) => write!(f, "task {} was {why}", self.task),
             Cause::Gone => write!(f, "task {} left no result", self.task),
         }
     }

@@ -11,9 +11,11 @@ use slab::Slab;
 
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{Booking, Call, CallInfo, CallState, ListHead, On};
+use crate::cancel::Cancelled;
 use crate::id::{CallId, SourceId, TaskId};
 use crate::outcomes::{Outcome, Panic};
 use crate::ring::{CURRENT, Ring};
+use crate::scopes::CancelRequest;
 use crate::source::SourceTable;
 use crate::task::{Beside, TaskBody};
 use crate::wait_queue::QueueEntry;
@@ -302,8 +304,9 @@ impl KernelRing {
         task: TaskId,
         body: Option<Pin<Box<dyn TaskBody>>>,
         panic: Option<Box<Panic>>,
+        cancelled: Option<Cancelled>,
     ) -> u32 {
-        self.ring.outcomes.borrow_mut().keep(task, body, panic)
+        self.ring.outcomes.borrow_mut().keep(task, body, panic, cancelled)
     }
 
     /// Takes an outcome that its handle has not taken.
@@ -328,6 +331,48 @@ impl KernelRing {
     #[must_use]
     pub fn has_outcome(&self, key: u32, task: TaskId) -> bool {
         self.ring.outcomes.borrow().holds(key, task)
+    }
+
+    /// Notes that a task is to be cancelled, and why; says what is to be done for it to hear.
+    pub fn request_cancel(&self, task: TaskId, why: Cancelled) -> CancelRequest {
+        self.ring.scopes.request(task, why)
+    }
+
+    /// Whether a task is to be cancelled and has not been told.
+    #[must_use]
+    #[inline(always)]
+    pub fn has_pending_cancels(&self) -> bool {
+        self.ring.scopes.has_pending()
+    }
+
+    /// Why `task`, which blocks, is to be ended, if it is: it has been cancelled, and nothing in it is
+    /// there to hear of it.
+    #[must_use]
+    pub fn cancel_landing(&self, task: TaskId) -> Option<Cancelled> {
+        self.ring.scopes.landing(task)
+    }
+
+    /// Why `task` was cancelled, if it was; and a shield that is open in it.
+    #[must_use]
+    pub fn cancel_state(
+        &self,
+        task: TaskId,
+    ) -> (Option<Cancelled>, Option<&'static Location<'static>>) {
+        (self.ring.scopes.reason(task), self.ring.scopes.shield(task))
+    }
+
+    /// A task has ended: what is known of its cancellation is forgotten.
+    #[inline]
+    pub fn forget_cancel(&self, task: TaskId) {
+        if self.ring.scopes.knows_any() {
+            self.ring.scopes.forget(task);
+        }
+    }
+
+    /// How many scopes and shields are open.
+    #[must_use]
+    pub fn scopes_open(&self) -> usize {
+        self.ring.scopes.len()
     }
 
     /// How many calls are in flight. Counts them.
@@ -377,6 +422,7 @@ impl KernelRing {
     /// If it does not hold.
     pub fn check(&self) {
         assert!(self.ring.calls.all_served(), "no-orphan: a call was left unserved");
+        self.ring.scopes.check();
         let calls = self.ring.calls.table();
         for (place, queue) in self.ring.queues.borrow().iter() {
             queue.check(place, &calls);
@@ -418,6 +464,7 @@ impl Drop for KernelRing {
             ring.sources.borrow_mut().clear();
             let (own, pool, bodies) = ring.calls.clear().into_parts();
             let posts = ring.posts.take();
+            let wakers = ring.scopes.clear();
             let (outcomes, queues) = (ring.outcomes.take(), ring.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
             queues.iter().for_each(|(_, queue)| queue.take_back_tokens());
@@ -425,6 +472,7 @@ impl Drop for KernelRing {
             drop_each(pool);
             drop_each(bodies);
             drop_each(posts);
+            drop_each(wakers);
             drop_each(outcomes.into_all());
             drop_each(queues);
             ring.has_posts.set(false);

@@ -12,6 +12,7 @@ mod id;
 mod time;
 
 mod call;
+mod cancel;
 mod task;
 
 mod ring;
@@ -22,6 +23,7 @@ mod kernel_ring;
 mod call_table;
 mod posts;
 mod register;
+mod scopes;
 mod source;
 mod wait_queue;
 
@@ -31,12 +33,14 @@ mod own_call;
 
 pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
+pub use cancel::{CancelCause, CancelReason, Cancelled};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, KernelRing, Submitted};
 pub use outcomes::{Outcome, Panic};
 pub use own_call::{ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call};
 pub use ring::{Ring, random};
+pub use scopes::{CancelRequest, Scope, ScopeKind, Within, cancel_reason};
 pub use source::Readiness;
 pub use task::{Beside, ExitStatus, NewTask, TaskBody, TaskInfo, TaskOptions, TaskState};
 pub use time::Instant;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use crate::cancel::Cancelled;
 use crate::id::TaskId;
 use crate::task::TaskBody;
 
@@ -12,8 +13,10 @@ use crate::task::TaskBody;
 pub struct Outcome {
     /// The body, with the output, if the task returned.
     pub body: Option<Pin<Box<dyn TaskBody>>>,
-    /// What it said if it panicked. A task that left neither was killed.
+    /// What it said if it panicked.
     pub panic: Option<Box<Panic>>,
+    /// Why, if it was cancelled. A task that left none of these was killed.
+    pub cancelled: Option<Cancelled>,
 }
 
 /// The panic of a task.
@@ -62,16 +65,18 @@ impl Outcomes {
         task: TaskId,
         body: Option<Pin<Box<dyn TaskBody>>>,
         panic: Option<Box<Panic>>,
+        cancelled: Option<Cancelled>,
     ) -> u32 {
         if let Some(key) = self.free.pop() {
             let (owner, outcome) = &mut self.kept[key as usize];
             *owner = Some(task);
             outcome.body = body;
             outcome.panic = panic;
+            outcome.cancelled = cancelled;
             return key;
         }
         let key = u32::try_from(self.kept.len()).expect("fewer outcomes than tasks");
-        self.kept.push((Some(task), Outcome { body, panic }));
+        self.kept.push((Some(task), Outcome { body, panic, cancelled }));
         key
     }
 
@@ -87,7 +92,11 @@ impl Outcomes {
         }
         *owner = None;
         self.free.push(key);
-        Some(Outcome { body: outcome.body.take(), panic: outcome.panic.take() })
+        Some(Outcome {
+            body: outcome.body.take(),
+            panic: outcome.panic.take(),
+            cancelled: outcome.cancelled.take(),
+        })
     }
 
     /// Somebody but the handle was told of a panic.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::panic::Location;
 
 use crate::call::Post;
+use crate::cancel::Cancelled;
 use crate::id::{CallId, SourceId, TaskId};
 use crate::task::NewTask;
 
@@ -34,6 +35,7 @@ pub(crate) struct Posts {
 
 enum Bulky {
     Spawn(NewTask),
+    Cancel(TaskId, Cancelled),
     Warn(&'static str, &'static Location<'static>),
 }
 
@@ -53,6 +55,7 @@ impl Posts {
                 (DISCARD | u64::from(key) << PLACE_SHIFT, task.to_bits().get())
             }
             Post::Spawn(task) => self.lay_beside(Bulky::Spawn(task)),
+            Post::Cancel(task, why) => self.lay_beside(Bulky::Cancel(task, why)),
             Post::Warn(text, site) => self.lay_beside(Bulky::Warn(text, site)),
         };
         self.words.push_back(words);
@@ -88,6 +91,7 @@ impl Posts {
     fn take_bulky(&mut self) -> Option<Post> {
         Some(match self.bulky.pop_front()? {
             Bulky::Spawn(task) => Post::Spawn(task),
+            Bulky::Cancel(task, why) => Post::Cancel(task, why),
             Bulky::Warn(text, site) => Post::Warn(text, site),
         })
     }

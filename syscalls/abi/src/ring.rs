@@ -22,6 +22,7 @@ use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
 use crate::register::Calls;
+use crate::scopes::Scopes;
 use crate::source::SourceTable;
 use crate::task::Beside;
 use crate::wait_queue::QueueEntry;
@@ -50,6 +51,7 @@ pub struct Ring {
     pub(crate) queues: RefCell<Slab<QueueEntry>>,
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
+    pub(crate) scopes: Scopes,
 }
 
 impl fmt::Debug for Ring {
@@ -97,6 +99,7 @@ impl Ring {
             queues: RefCell::default(),
             sources: RefCell::default(),
             outcomes: RefCell::default(),
+            scopes: Scopes::default(),
         }
     }
 
@@ -166,7 +169,7 @@ impl Ring {
 
     /// The running task, if `waker` is its own.
     #[inline]
-    fn own_waker_of(&'static self, waker: &Waker) -> Option<TaskId> {
+    pub(crate) fn own_waker_of(&'static self, waker: &Waker) -> Option<TaskId> {
         let current = current().is_some_and(|ring| ptr::eq(ring, self));
         let task = self.running.get()?;
         (current && ptr::eq(waker.data(), self.waker_data.get())).then_some(task)

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use pin_project::pin_project;
 
 use crate::call::Ended;
+use crate::cancel::Cancelled;
 use crate::id::TaskId;
 use crate::own_call::ErasedOwnCall;
 
@@ -157,8 +158,10 @@ pub enum Beside {
     Body(Pin<Box<dyn TaskBody>>),
     /// A call that the program defines, and later its reply.
     Own(Box<dyn ErasedOwnCall>),
-    /// The text of a panic.
-    Text(Rc<str>),
+    /// How a task ended, where that is more than a byte.
+    Status(ExitStatus),
+    /// Why a task is to be cancelled.
+    Why(Cancelled),
 }
 
 impl fmt::Debug for Beside {
@@ -167,7 +170,8 @@ impl fmt::Debug for Beside {
             Beside::Nothing => "Nothing",
             Beside::Body(_) => "Body",
             Beside::Own(_) => "Own",
-            Beside::Text(_) => "Text",
+            Beside::Status(_) => "Status",
+            Beside::Why(_) => "Why",
         })
     }
 }
@@ -182,6 +186,8 @@ pub enum ExitStatus {
     Panicked(Rc<str>),
     /// It was killed.
     Killed,
+    /// It was cancelled.
+    Cancelled(Cancelled),
     /// It ended, and nobody kept how: a detached task leaves nothing behind, nor does one whose handle
     /// has been told.
     Forgotten,
@@ -195,6 +201,7 @@ impl ExitStatus {
             ExitStatus::Returned => Ended::Returned,
             ExitStatus::Panicked(_) => Ended::Panicked,
             ExitStatus::Killed => Ended::Killed,
+            ExitStatus::Cancelled(_) => Ended::Cancelled,
             ExitStatus::Forgotten => Ended::Forgotten,
         }
     }
@@ -204,6 +211,7 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExitStatus::Panicked(text) => write!(f, "panicked: {text}"),
+            ExitStatus::Cancelled(why) => why.fmt(f),
             other => other.ended().fmt(f),
         }
     }
@@ -226,6 +234,10 @@ pub struct TaskInfo {
     pub state: TaskState,
     /// How often it was taken to run.
     pub dispatches: u64,
+    /// Why it was cancelled, if it was.
+    pub cancelled: Option<Cancelled>,
+    /// A shield that is open in it, if one is.
+    pub shield: Option<&'static Location<'static>>,
 }
 
 /// What a task in the task table is doing.
