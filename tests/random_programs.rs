@@ -30,8 +30,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use support::{OnDrop, Trace, poll_once};
 use trapline::{
     Event, ExitStatus, JoinHandle, Scheduler, StepEvent, Syscall, TaskId, TaskInfo, TaskOptions,
-    TaskState, WaitQueue, get_tid, kill, now, post_kill, read_wait, sleep, sleep_until, spawn,
-    spawn_detached, timeout, wait, yield_now,
+    TaskState, WaitQueue, cancel, cancellable, get_tid, kill, now, post_cancel, post_kill,
+    read_wait, shield, sleep, sleep_until, spawn, spawn_detached, timeout, wait, yield_now,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -62,6 +62,7 @@ enum Ask {
     Wait(u8),
     Join(u8),
     Kill(u8),
+    Cancel(u8),
     Spawn(u8),
     /// Waits until there is something to read, and takes a byte, if nobody was quicker.
     Read,
@@ -81,6 +82,9 @@ enum Op {
     Leave(Ask),
     /// Makes a call, polls it once, lets the others run, then drops it.
     GiveUp(Ask),
+    /// A call that a cancellation may end; a call that it may not, within one that it may.
+    Scope(Ask),
+    Shield(Ask),
     /// Goes on with a call that somebody left.
     Adopt(u8),
     /// Drops a call that somebody left.
@@ -97,6 +101,7 @@ enum Op {
     SpawnDaemon(u8),
     DropHandle(u8),
     PostKill(u8),
+    PostCancel(u8),
     /// From here on the task has a local whose destructor does something.
     Guard(AtDrop),
     Panic,
@@ -107,6 +112,7 @@ enum AtDrop {
     Wake(u8),
     WakeAll,
     Kill(u8),
+    Cancel(u8),
     Spawn(u8),
     DropLeft(u8),
     WakeForeign(u8),
@@ -143,6 +149,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         2 => byte().prop_map(Ask::Wait),
         2 => byte().prop_map(Ask::Join),
         2 => byte().prop_map(Ask::Kill),
+        2 => byte().prop_map(Ask::Cancel),
         2 => byte().prop_map(Ask::Spawn),
         1 => Just(Ask::Read),
         1 => Just(Ask::Foreign),
@@ -155,6 +162,7 @@ fn at_drop() -> impl Strategy<Value = AtDrop> {
         byte().prop_map(AtDrop::Wake),
         Just(AtDrop::WakeAll),
         byte().prop_map(AtDrop::Kill),
+        byte().prop_map(AtDrop::Cancel),
         byte().prop_map(AtDrop::Spawn),
         byte().prop_map(AtDrop::DropLeft),
         byte().prop_map(AtDrop::WakeForeign),
@@ -172,6 +180,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => prop::collection::vec(ask(), 1..5).prop_map(Op::Unordered),
         2 => ask().prop_map(Op::Leave),
         1 => ask().prop_map(Op::GiveUp),
+        2 => ask().prop_map(Op::Scope),
+        2 => ask().prop_map(Op::Shield),
         2 => byte().prop_map(Op::Adopt),
         1 => byte().prop_map(Op::DropLeft),
         4 => byte().prop_map(Op::Wake),
@@ -184,6 +194,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => byte().prop_map(Op::SpawnDaemon),
         1 => byte().prop_map(Op::DropHandle),
         1 => byte().prop_map(Op::PostKill),
+        2 => byte().prop_map(Op::PostCancel),
         2 => at_drop().prop_map(Op::Guard),
         1 => Just(Op::Panic),
     ]
@@ -408,13 +419,21 @@ fn make(world: &Rc<World>, ask: Ask) -> Call {
                 Err(error) if error.is_panic() => {
                     world.check_status(task, &ExitStatus::Panicked("".into()));
                 }
-                Err(error) => world.expect(error.is_killed(), || error.to_string()),
+                Err(error) => {
+                    let ended = error.is_killed() || error.cancelled().is_some();
+                    world.expect(ended, || error.to_string());
+                }
             }
         }),
         Ask::Kill(number) => Box::pin(async move {
             let Some(task) = world.task(number) else { return };
             let killed = kill(task).await;
             world.expect(killed.is_ok(), || format!("kill {task}: {killed:?}"));
+        }),
+        Ask::Cancel(number) => Box::pin(async move {
+            let Some(task) = world.task(number) else { return };
+            let told = cancel(task, "at random").await;
+            world.expect(told.is_ok(), || format!("cancel {task}: {told:?}"));
         }),
         Ask::Spawn(number) => Box::pin(async move {
             let Some(body) = world.body(number) else { return };
@@ -470,7 +489,8 @@ async fn interpret(world: &Rc<World>, me: TaskId, script: usize) {
                 while calls.next().await.is_some() {}
             }
             Op::Leave(ask) => {
-                let mut call = make(world, ask);
+                // Left within a scope and a shield, it takes both along.
+                let mut call: Call = Box::pin(cancellable(shield(make(world, ask))).map(drop));
                 if poll_once(&mut call).await.is_pending() {
                     world.left.borrow_mut().push(call);
                 }
@@ -480,6 +500,11 @@ async fn interpret(world: &Rc<World>, me: TaskId, script: usize) {
                 if poll_once(&mut call).await.is_pending() {
                     yield_now().await;
                 }
+            }
+            Op::Scope(ask) => drop(cancellable(make(world, ask)).await),
+            Op::Shield(ask) => {
+                let shielded = shield(cancellable(make(world, ask)));
+                drop(cancellable(shielded).await);
             }
             Op::Adopt(number) => {
                 let call = world.take_left(number);
@@ -518,6 +543,9 @@ async fn interpret(world: &Rc<World>, me: TaskId, script: usize) {
                 drop(handle);
             }
             Op::PostKill(number) => post_kill(world.task(number).unwrap_or(me)),
+            Op::PostCancel(number) => {
+                post_cancel(world.task(number).unwrap_or(me), "by a post");
+            }
             Op::Guard(action) => guards.push(guard(world, me, action)),
             Op::Panic => resume_unwind(Box::new(OP_PANIC)),
         }
@@ -530,6 +558,7 @@ fn guard(world: &Rc<World>, me: TaskId, action: AtDrop) -> OnDrop<impl FnMut() +
         AtDrop::Wake(number) => world.wake(number),
         AtDrop::WakeAll => drop(world.for_all.wake_all()),
         AtDrop::Kill(number) => post_kill(world.task(number).unwrap_or(me)),
+        AtDrop::Cancel(number) => post_cancel(world.task(number).unwrap_or(me), "in a guard"),
         AtDrop::Spawn(number) => {
             if let Some(body) = world.body(number) {
                 spawn_detached(body.map(drop));

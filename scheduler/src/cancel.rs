@@ -3,7 +3,8 @@
 use trapline_abi::{CancelRequest, Cancelled, Reply, TaskId};
 
 use crate::kernel::{End, Found, Kernel, Settling};
-use crate::probe::Event;
+use crate::probe::{Cause, Event};
+use crate::scheduler::Root;
 use crate::task::State;
 
 impl Kernel {
@@ -21,6 +22,7 @@ impl Kernel {
         if self.probe.is_some() {
             self.tell(&Event::Cancelled { task: id, why: &why });
         }
+        self.has_orders = true;
         match request {
             CancelRequest::Due(wakers) => {
                 self.make_ready(id);
@@ -37,20 +39,38 @@ impl Kernel {
         Reply::Done
     }
 
-    /// Ends a cancelled task that blocks or yields with nothing open to hear of it. Says whether it
-    /// did.
+    /// Ends who is to be ended in this step: the root, by order; a task that has been cancelled and
+    /// blocks or yields, with nothing open to hear of it. Says whether there was such a one.
     #[cold]
     #[inline(never)]
-    pub(crate) fn land_cancel(&mut self, id: TaskId, settling: Settling) -> bool {
-        // Who goes on has a reply to take first; who was woken while it ran may have one.
-        if settling == Settling::GoesOn || self.woken_running {
-            return false;
+    pub(crate) fn obey_orders(&mut self, settling: Settling, root: Option<&mut Root<'_>>) -> bool {
+        let mut landed = false;
+        if let Cause::Task(task) = self.cause
+            && self.has_come_to_rest(task, settling)
+            && let Some(why) = self.ring.cancel_landing(task)
+        {
+            self.end_cancelled(task, why);
+            landed = true;
+            // What its destructors posted belongs to this step.
+            self.serve_posts();
         }
-        let Some(why) = self.ring.cancel_landing(id) else { return false };
-        self.end_cancelled(id, why);
-        // What its destructors posted belongs to this step.
-        self.serve_posts();
-        self.root != Some(id)
+        if self.root_doom.is_some() {
+            self.bury_root(root);
+        }
+        self.has_orders = self.ring.has_pending_cancels();
+        landed
+    }
+
+    /// Whether the task of this step blocks or has yielded. Who goes on, or has but used up its
+    /// quantum, has a reply to take first; who was woken while it ran may have one.
+    fn has_come_to_rest(&mut self, id: TaskId, settling: Settling) -> bool {
+        let yielded = settling == Settling::ToTheBack && !self.woken_running;
+        let Some(task) = self.tasks.get_mut(id) else { return false };
+        match task.state {
+            State::Blocked => true,
+            State::Runnable => yielded && self.current != Some(id),
+            State::Ending | State::Gone | State::Ended(_) => false,
+        }
     }
 
     /// The root of `block_on` lies on the stack below this step, which ends it before it is over.

@@ -123,6 +123,7 @@ impl Kernel {
             Some(root) if self.root_doom.is_some() => self.lose(root, end.into_parts().1),
             _ => self.root_doom = Some(end),
         }
+        self.has_orders = true;
     }
 
     /// Ends the root, which was killed in this step.

@@ -113,7 +113,7 @@ impl Scheduler {
         self.kernel.check();
     }
 
-    /// What the tables hold: tasks, calls in flight, timers, sources of the driver, sources of the
+    /// What the tables hold: tasks, calls in flight and open scopes, timers, sources of the driver, sources of the
     /// library, outcomes. For tests of what is left behind.
     #[doc(hidden)]
     #[must_use]
@@ -122,7 +122,7 @@ impl Scheduler {
         let ring = &kernel.ring;
         [
             kernel.tasks.len(),
-            ring.calls_in_flight(),
+            ring.calls_in_flight() + ring.scopes_open(),
             kernel.timers.len(),
             kernel.sources.len(),
             ring.source_count(),

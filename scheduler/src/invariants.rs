@@ -48,6 +48,8 @@ impl Kernel {
             let runnable = matches!(task.state, State::Runnable);
             assert!(!(is_current && in_queue), "one-place: task {} is in two places", task.id);
             assert_eq!(runnable, is_current || in_queue, "one-place: task {}", task.id);
+            let landed = task.is_live() && !runnable && self.ring.cancel_landing(task.id).is_some();
+            assert!(!landed, "one-place: task {} is cancelled, and blocked unheard", task.id);
         }
     }
 

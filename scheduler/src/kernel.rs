@@ -77,6 +77,8 @@ pub(crate) struct Kernel {
     /// The root of `block_on`, while it lives.
     pub(crate) root: Option<TaskId>,
     pub(crate) root_end: Option<End>,
+    /// Whether the root is to be ended, or a cancelled task has yet to hear of it.
+    pub(crate) has_orders: bool,
     /// How it is to be ended in this step: by the loop, since it lies on the stack below.
     pub(crate) root_doom: Option<End>,
     /// Why whoever is made ready now is made ready.
@@ -129,6 +131,7 @@ impl Kernel {
             population: 0,
             root: None,
             root_end: None,
+            has_orders: false,
             root_doom: None,
             cause: Cause::Program,
             woken: Vec::new(),
@@ -340,17 +343,14 @@ impl Kernel {
         }
     }
 
-    /// The step is over: the task goes on, goes to the back, or is blocked; or it has ended, and how.
+    /// The step is over: the task goes on, goes to the back, or is blocked. False if it has ended.
     #[inline(always)]
-    pub(crate) fn settle(&mut self, id: TaskId, settling: Settling) -> Option<Ended> {
+    pub(crate) fn settle(&mut self, id: TaskId, settling: Settling) -> bool {
         if self.current != Some(id) {
-            return Some(Ended::Killed);
+            return false;
         }
         if settling == Settling::GoesOn && self.ring.budget() > 0 {
-            return None;
-        }
-        if self.ring.has_pending_cancels() && self.land_cancel(id, settling) {
-            return Some(Ended::Cancelled);
+            return true;
         }
         self.current = None;
         if settling >= Settling::GoesOn || self.woken_running {
@@ -358,18 +358,18 @@ impl Kernel {
         } else {
             self.tasks.live(id).state = State::Blocked;
         }
-        None
+        true
     }
 
-    /// The step is complete: ends the root if it was killed, and checks the invariants.
+    /// The step is complete: ends who is to be ended by order, and checks the invariants. Says whether
+    /// its task was ended, as cancelled.
     #[inline(always)]
-    pub(crate) fn end_step(&mut self, root: Option<&mut Root<'_>>) {
-        if self.root_doom.is_some() {
-            self.bury_root(root);
-        }
+    pub(crate) fn end_step(&mut self, settling: Settling, root: Option<&mut Root<'_>>) -> bool {
+        let landed = self.has_orders && self.obey_orders(settling, root);
         if cfg!(debug_assertions) {
             self.check_now_and_then();
         }
+        landed
     }
 
     /// Keeps what a step served beside its first call, for `show`.

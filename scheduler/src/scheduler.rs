@@ -6,7 +6,7 @@ use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use trapline_abi::Ring;
+use trapline_abi::{Ended, Ring};
 
 use crate::kernel::{End, Kernel, Polled, Settling};
 use crate::report::{RunError, RunReport};
@@ -60,6 +60,7 @@ impl Scheduler {
         let kernel = &mut self.kernel;
         let _entered = kernel.ring.enter();
         let mut step = kernel.begin_step();
+        let mut settling = Settling::Blocked;
         // phase: pick
         if let Some(task) = kernel.pick() {
             step.task = Some(task);
@@ -70,7 +71,6 @@ impl Scheduler {
                 step.note_kind(kernel.end_resumed(task).into(), 0);
             }
             // phase: trap
-            let mut settling = Settling::Blocked;
             while let Some(trap) = kernel.ring.next_trap() {
                 // phase: serve
                 let fate = kernel.serve(task, trap);
@@ -81,15 +81,17 @@ impl Scheduler {
             }
             // phase: settle
             kernel.serve_posts();
-            if let Some(ended) = kernel.settle(task, settling) {
-                step.note_ended_by_order(ended);
+            if !kernel.settle(task, settling) {
+                step.note_ended_by_order(Ended::Killed);
             }
         } else {
             // phase: outside
             let (kind, answered) = kernel.look_outside();
             step.note_kind(kind, answered);
         }
-        kernel.end_step(root);
+        if kernel.end_step(settling, root) {
+            step.note_ended_by_order(Ended::Cancelled);
+        }
         step
     }
 }

@@ -61,6 +61,16 @@ impl Record {
     fn is_pending(&self) -> bool {
         self.cancelled.is_some() && !self.delivered
     }
+
+    fn take_wakers(&self, entries: &mut Slab<Entry>) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for &place in self.open.values() {
+            if entries[place].hears() {
+                wakers.extend(entries[place].waker.take());
+            }
+        }
+        wakers
+    }
 }
 
 /// What a request to cancel came upon.
@@ -120,15 +130,8 @@ impl Scopes {
         }
         record.cancelled = Some(why);
         self.pending.set(self.pending.get() + 1);
-        let mut wakers = Vec::new();
-        let mut due = false;
-        for &place in record.open.values() {
-            let entry = &mut entries[place];
-            if entry.hears() {
-                due = true;
-                wakers.extend(entry.waker.take());
-            }
-        }
+        let due = record.open.values().any(|place| entries[*place].hears());
+        let wakers = record.take_wakers(entries);
         let unscoped = record.open.is_empty();
         self.known.set(table.records.len());
         match (due, unscoped) {
@@ -309,7 +312,11 @@ impl Scope {
         let before = scopes.innermost.get();
         let id = match self.open {
             Some((home, life, id)) if home.life() == life && std::ptr::eq(home, ring) => {
-                scopes.move_to(id, task, before)
+                let (moved, left) = scopes.move_to(id, task, before);
+                if let Some(left) = left {
+                    ring.tell_of_closing(left);
+                }
+                moved
             }
             _ => {
                 self.close();
@@ -347,15 +354,11 @@ impl Scope {
         let open = self.here();
         self.open = None;
         let Some((ring, _, id)) = open else { return };
-        let (entry, wakers) = ring.scopes.close(id);
-        // A shield that is dropped elsewhere: its task cannot see that it may now be told.
+        let entry = ring.scopes.close(id);
         if let Some(entry) = &entry
-            && entry.kind == ScopeKind::Shield
             && ring.running() != Some(entry.task)
-            && ring.scopes.is_pending(entry.task)
         {
-            ring.post(Post::Wake(entry.task));
-            wakers.into_iter().for_each(Waker::wake);
+            ring.tell_of_closing(entry.task);
         }
         drop(entry);
     }
@@ -363,6 +366,19 @@ impl Scope {
     /// Where it is open, if that ring still has its life.
     fn here(&self) -> Option<(&'static Ring, u64, ScopeId)> {
         self.open.filter(|(ring, life, _)| ring.life() == *life)
+    }
+}
+
+impl Ring {
+    /// A scope of `task` was closed elsewhere, which the task cannot see: if it is to be cancelled, it
+    /// may be now.
+    fn tell_of_closing(&self, task: TaskId) {
+        if !self.scopes.has_pending() {
+            return;
+        }
+        let Some(wakers) = self.scopes.wakers_due(task) else { return };
+        self.post(Post::Wake(task));
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -413,18 +429,25 @@ impl Scopes {
         id
     }
 
-    /// The scope is polled by `task` within `parent`, where it may not have been before.
-    fn move_to(&self, id: ScopeId, task: TaskId, parent: Option<ScopeId>) -> ScopeId {
+    /// The scope is polled by `task` within `parent`, where it may not have been before. Gives the task
+    /// that it left, if it did.
+    fn move_to(
+        &self,
+        id: ScopeId,
+        task: TaskId,
+        parent: Option<ScopeId>,
+    ) -> (ScopeId, Option<TaskId>) {
         let mut table = self.table.borrow_mut();
-        let Some(entry) = table.get(id) else { return id };
-        if entry.task == task && entry.parent == parent {
-            return id;
+        let Some(entry) = table.get(id) else { return (id, None) };
+        let from = entry.task;
+        if from == task && entry.parent == parent {
+            return (id, None);
         }
-        let Some(mut entry) = table.close(id) else { return id };
+        let Some(mut entry) = table.close(id) else { return (id, None) };
         (entry.task, entry.parent) = (task, parent);
         let moved = table.open(entry);
         self.known.set(table.records.len());
-        moved
+        (moved, Some(from).filter(|from| *from != task))
     }
 
     fn due(&self, id: ScopeId) -> Option<Cancelled> {
@@ -447,8 +470,12 @@ impl Scopes {
         }
     }
 
-    fn is_pending(&self, task: TaskId) -> bool {
-        self.table.borrow().records.get(&task).is_some_and(Record::is_pending)
+    /// The wakers of what is open in `task` and due, if it is to be cancelled and has not been told.
+    fn wakers_due(&self, task: TaskId) -> Option<Vec<Waker>> {
+        let mut table = self.table.borrow_mut();
+        let Table { entries, records, .. } = &mut *table;
+        let record = records.get(&task).filter(|record| record.is_pending())?;
+        Some(record.take_wakers(entries))
     }
 
     fn put_waker(&self, id: ScopeId, waker: Option<Waker>) -> Option<Waker> {
@@ -459,24 +486,10 @@ impl Scopes {
         }
     }
 
-    /// Closes a scope, and gives the wakers of those that are due in its task.
-    fn close(&self, id: ScopeId) -> (Option<Entry>, Vec<Waker>) {
+    fn close(&self, id: ScopeId) -> Option<Entry> {
         let mut table = self.table.borrow_mut();
         let entry = table.close(id);
         self.known.set(table.records.len());
-        let mut wakers = Vec::new();
-        if self.has_pending()
-            && let Some(entry) = &entry
-        {
-            let Table { entries, records, .. } = &mut *table;
-            if let Some(record) = records.get(&entry.task).filter(|record| record.is_pending()) {
-                for &place in record.open.values() {
-                    if entry.kind == ScopeKind::Shield && entries[place].hears() {
-                        wakers.extend(entries[place].waker.take());
-                    }
-                }
-            }
-        }
-        (entry, wakers)
+        entry
     }
 }
