@@ -20,9 +20,9 @@
 //!   [`wait`], [`read_wait`], … and [`net`] is built on them.
 
 pub use trapline_abi::{
-    CallId, CallInfo, CallState, Ended, Errno, ExitStatus, Instant, JoinError, JoinHandle,
-    KernelFace, On, OwnCall, OwnTrap, Park, QueueId, Reply, Served, Syscall, Target, TaskId,
-    TaskInfo, TaskOptions, TaskState, WaitQueue, own_call, random,
+    CallId, CallInfo, CallState, Ended, Errno, ExitStatus, Holder, Instant, JoinError, JoinHandle,
+    KernelFace, On, OwnCall, OwnTrap, Park, QueueId, QueueInfo, Reply, Served, Syscall, Target,
+    TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue, Want, own_call, random,
 };
 pub use trapline_scheduler::{
     BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, Probe, RunError, RunReport,
