@@ -11,6 +11,7 @@ mod time;
 mod io;
 
 pub mod net;
+pub mod sync;
 
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
 pub use task::{
