@@ -13,6 +13,7 @@ mod time;
 mod io;
 
 pub mod net;
+pub mod sync;
 
 pub use cancel::{
     Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
