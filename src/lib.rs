@@ -24,8 +24,16 @@ pub use trapline_abi::{
     KernelFace, On, OwnCall, OwnTrap, Park, QueueId, Reply, Served, Syscall, Target, TaskId,
     TaskInfo, TaskOptions, TaskState, WaitQueue, own_call, random,
 };
+pub use trapline_macros::{join, main, select, test, try_join};
 pub use trapline_scheduler::{
     BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, Probe, RunError, RunReport,
-    Scheduler, Shown, Snapshot, Step, StepEvent, driver,
+    Scheduler, Shown, Snapshot, Step, StepEvent, block_on, driver, run,
 };
 pub use trapline_syscalls::*;
+
+/// What the macros expand to. Not for programs.
+#[doc(hidden)]
+pub mod __private {
+    pub use trapline_scheduler::__private::*;
+    pub use trapline_syscalls::__private::*;
+}
