@@ -8,6 +8,8 @@ mod keyword {
     syn::custom_keyword!(biased);
 }
 
+const FORM: &str = "a branch is `pattern = future => expression`";
+
 pub(crate) struct Select {
     pub(crate) biased: bool,
     pub(crate) branches: Vec<Branch>,
@@ -38,7 +40,7 @@ impl Parse for Select {
             select.branches.push(input.parse()?);
         }
         if select.branches.is_empty() {
-            let text = "a `select!` has at least one branch: `pattern = future => expression`";
+            let text = format!("there is nothing to select from: {FORM}");
             return Err(Error::new(Span::call_site(), text));
         }
         Ok(select)
@@ -50,12 +52,19 @@ impl Parse for Branch {
         if input.peek(keyword::biased) && input.peek2(Token![;]) {
             return Err(input.error("`biased;` comes before the branches"));
         }
-        let pattern = Pat::parse_multi_with_leading_vert(input)?;
+        let pattern = Pat::parse_multi_with_leading_vert(&input.fork())
+            .and_then(|_| Pat::parse_multi_with_leading_vert(input))
+            .map_err(|_| input.error(format!("expected a pattern: {FORM}")))?;
         if !input.peek(Token![=]) || input.peek(Token![=>]) {
-            return Err(input.error("expected `=`: a branch is `pattern = future => expression`"));
+            return Err(input.error(format!("expected `=`: {FORM}")));
         }
         input.parse::<Token![=]>()?;
         let future = input.parse()?;
+        if input.peek(Token![if]) {
+            return Err(
+                input.error("a guard comes after a comma: `pattern = future, if guard => …`")
+            );
+        }
         let guard = if input.peek(Token![,]) && input.peek2(Token![if]) {
             input.parse::<Token![,]>()?;
             input.parse::<Token![if]>()?;
