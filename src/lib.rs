@@ -18,6 +18,9 @@
 //!   [`block_on`](Scheduler::block_on).
 //! * Inside a task, the functions of this crate make system calls: [`spawn`], [`sleep`],
 //!   [`wait`], [`read_wait`], … and [`net`] is built on them.
+//! * [`race`](fn@race), [`join`](fn@join) and the macros [`join!`], [`try_join!`] and [`select!`] let
+//!   one task wait for several things.
+//! * [`macro@main`] and [`macro@test`] make an `async fn` a program, or a test with a virtual clock.
 
 pub use trapline_abi::{
     CallId, CallInfo, CallState, Ended, Errno, ExitStatus, Instant, JoinError, JoinHandle,

@@ -1,7 +1,8 @@
 //! Sugar for Trapline: each of these macros saves a few lines that a program could write itself, and
 //! its documentation shows them.
 //!
-//! Programs use the `trapline` crate, which re-exports all of this.
+//! Programs use the `trapline` crate, which re-exports all of this. What the macros expand to names
+//! `::trapline`, so a program must know that crate by its own name.
 
 mod entry;
 mod join;
@@ -100,6 +101,9 @@ pub fn main(options: TokenStream, function: TokenStream) -> TokenStream {
 ///   say, with the same report;
 /// * if a task panicked and nobody looked at it, with the text;
 /// * if a task outlives it that is no daemon, with its id, its name and the line it was spawned at.
+///
+/// Write it as `#[trapline::test]`, and import what else is needed by name: after `use trapline::*`
+/// Rust cannot tell which `#[test]` is meant.
 ///
 /// # Options
 /// | option | what it sets | without it |
