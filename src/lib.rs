@@ -18,6 +18,9 @@
 //!   [`block_on`](Scheduler::block_on).
 //! * Inside a task, the functions of this crate make system calls: [`spawn`], [`sleep`],
 //!   [`wait`], [`read_wait`], … and [`net`] is built on them.
+//! * [`race`](fn@race), [`join`](fn@join) and the macros [`join!`], [`try_join!`] and [`select!`] let
+//!   one task wait for several things.
+//! * [`macro@main`] and [`macro@test`] make an `async fn` a program, or a test with a virtual clock.
 
 pub use trapline_abi::{
     CallId, CallInfo, CallState, CancelCause, CancelReason, Cancelled, Ended, Errno, ExitStatus,
@@ -25,8 +28,16 @@ pub use trapline_abi::{
     QueueInfo, Reply, Served, Syscall, Target, TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue,
     Want, own_call, random,
 };
+pub use trapline_macros::{join, main, select, test, try_join};
 pub use trapline_scheduler::{
     BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, Probe, RunError, RunReport,
-    Scheduler, Shown, Snapshot, Step, StepEvent, driver,
+    Scheduler, Shown, Snapshot, Step, StepEvent, block_on, driver, run,
 };
 pub use trapline_syscalls::*;
+
+/// What the macros expand to. Not for programs.
+#[doc(hidden)]
+pub mod __private {
+    pub use trapline_scheduler::__private::*;
+    pub use trapline_syscalls::__private::*;
+}

@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use proptest::prelude::*;
 use support::{OnDrop, Slot, Trace, assert_empty, poll_once, run_clean, scheduler, traced};
@@ -264,11 +263,13 @@ fn timeout_and_the_future_first_then_its_value_and_nothing_fires_later() {
 fn timeout_first_then_elapsed_after_the_future_has_been_dropped() {
     block_on(async {
         let dropped = Cell::new(false);
-        let result = timeout(SECOND, async {
+        // Kept, so that nothing is dropped but by itself.
+        let mut limited = Box::pin(timeout(SECOND, async {
             let _guard = OnDrop(|| dropped.set(true));
             sleep(SECOND * 60).await;
-        });
-        let result = result.inspect(|_| assert!(dropped.get(), "Elapsed before the drop")).await;
+        }));
+        let result = limited.as_mut().await;
+        assert!(dropped.get(), "Elapsed before the drop");
         assert_eq!(result, Err(Elapsed));
         assert_eq!(Elapsed.to_string(), "the time was up");
         assert_eq!(now().await, at(1));

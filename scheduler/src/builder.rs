@@ -114,6 +114,10 @@ impl Builder {
         self
     }
 
+    pub(crate) fn the_seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Lets the sequence of task ids go on after `sequence`. For tests of its end.
     #[doc(hidden)]
     pub fn last_sequence(mut self, sequence: u64) -> Builder {

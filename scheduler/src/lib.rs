@@ -13,7 +13,7 @@
 //! | `probe` | events |
 //!
 //! Beside the tower stand `builder`, `face` (the scheduler's other methods), `step`, `report`,
-//! `snapshot`, `deadlock` and `invariants`.
+//! `snapshot`, `deadlock` and `invariants`; and `free`, a scheduler for one run.
 
 mod scheduler;
 
@@ -44,6 +44,7 @@ mod probe;
 mod builder;
 mod deadlock;
 mod face;
+mod free;
 mod invariants;
 mod report;
 mod snapshot;
@@ -51,9 +52,16 @@ mod step;
 
 pub use builder::Builder;
 pub use deadlock::{BlockedTask, DeadlockReport};
+pub use free::{block_on, run};
 pub use kernel::Fate;
 pub use probe::{Cause, Event, Probe};
 pub use report::{Failure, RunError, RunReport};
 pub use scheduler::Scheduler;
 pub use snapshot::Snapshot;
 pub use step::{Shown, Step, StepEvent};
+
+/// What the macros expand to. Not for programs.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::free::{run_main, run_test};
+}

@@ -10,6 +10,11 @@ mod cancel;
 
 mod time;
 
+mod race;
+mod together;
+
+mod expansion;
+
 mod io;
 
 pub mod net;
@@ -20,6 +25,7 @@ pub use cancel::{
     post_cancel, shield,
 };
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
+pub use race::{Race, RaceAll, race, race_all};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,
@@ -28,3 +34,11 @@ pub use time::{
     Elapsed, Interval, MissedTick, Now, Sleep, Tick, Timeout, interval, now, sleep, sleep_until,
     timeout,
 };
+pub use together::{Join, JoinAll, join, join_all};
+
+/// What the macros expand to. Not for programs.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::expansion::{matched_before, nothing_left, order, poll_branch};
+    pub use crate::together::MaybeDone;
+}
