@@ -23,6 +23,11 @@ const QUANTUM: u32 = 32;
 /// which callgrind does not count.
 const BATCH: u32 = 256;
 
+/// How many closures of a scheduler run on threads at the same time, unless the builder says otherwise.
+///
+/// Not measured: they mostly wait, for a disk or a name server, and each costs a stack. curio allows 64.
+const THREADS: usize = 64;
+
 /// Makes a [`Scheduler`].
 ///
 /// ```
@@ -40,6 +45,7 @@ pub struct Builder {
     seed: u64,
     probe: Option<Box<dyn Probe>>,
     stall_limit: Option<Duration>,
+    threads: usize,
     last_sequence: u64,
 }
 
@@ -63,6 +69,7 @@ impl Builder {
             seed: 0,
             probe: None,
             stall_limit: None,
+            threads: THREADS,
             last_sequence: 0,
         }
     }
@@ -114,6 +121,13 @@ impl Builder {
         self
     }
 
+    /// How many closures handed to `unblock` may run on threads at the same time. Further ones wait their
+    /// turn, first come, first served. Zero counts as 1. Default 64.
+    pub fn thread_limit(mut self, closures: usize) -> Builder {
+        self.threads = closures.max(1);
+        self
+    }
+
     /// Lets the sequence of task ids go on after `sequence`. For tests of its end.
     #[doc(hidden)]
     pub fn last_sequence(mut self, sequence: u64) -> Builder {
@@ -128,6 +142,7 @@ impl Builder {
         let mut kernel = Kernel::new(driver, self.seed);
         kernel.quantum = self.quantum;
         kernel.batch = self.batch;
+        kernel.ring.set_thread_limit(self.threads);
         kernel.probe = self.probe;
         kernel.sequence = Sequence::after(self.last_sequence);
         kernel.stall_limit =

@@ -55,11 +55,12 @@ impl Kernel {
         }
         self.population -= 1;
         self.live -= usize::from(!daemon);
+        let text = payload.as_deref().map(text_of);
+        let payload = payload.and_then(|payload| self.offer_panic(id, body.as_mut(), payload));
         let keeps_output = has_handle && how == How::Returned;
         if !keeps_output && let Some(body) = body.take() {
             self.guard(Some(id), move || drop(body));
         }
-        let text = payload.as_deref().map(text_of);
         if self.probe.is_some() {
             self.tell(&Event::Ended { task: id, status: &status_of(how, text.as_ref()) });
         }
@@ -70,6 +71,20 @@ impl Kernel {
         } else {
             self.leave_nothing(id, how, text, payload);
         }
+    }
+
+    /// Whoever spawned the task from another thread takes its panic. What is left is the kernel's.
+    #[cold]
+    fn offer_panic(
+        &mut self,
+        id: TaskId,
+        body: Option<&mut Pin<Box<dyn TaskBody>>>,
+        payload: Payload,
+    ) -> Option<Payload> {
+        let Some(body) = body else { return Some(payload) };
+        let mut left = None;
+        self.guard(Some(id), || left = body.as_mut().panicked(payload));
+        left
     }
 
     /// `block_on` takes the panic of its future itself.
@@ -172,7 +187,8 @@ impl Kernel {
         payload: Option<Payload>,
     ) {
         let told = self.tell_waiters(id, how, text.as_ref(), u64::MAX);
-        let observed = told.others || self.root == Some(id);
+        // A payload that is not here was taken by whoever is told of the panic: `block_on`, a thread.
+        let observed = told.others || payload.is_none();
         self.tasks.remove(id);
         if let (Some(text), false) = (text, observed) {
             self.failed(id, &text);

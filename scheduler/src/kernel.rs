@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use trapline_abi::{
-    Booking, CallId, CallInfo, CallState, Direction, Ended, KernelRing, On, Reply, Submitted,
+    Booking, CallId, CallInfo, CallState, Direction, Door, Ended, KernelRing, On, Reply, Submitted,
     TaskId,
 };
 
@@ -112,6 +112,7 @@ impl Kernel {
     pub(crate) fn new(driver: Box<dyn Driver>, seed: u64) -> Kernel {
         let ring = KernelRing::claim(seed);
         let inbox = Inbox::new(ring.ring().life(), driver.unparker());
+        ring.set_door(Arc::clone(&inbox) as Arc<dyn Door>);
         Kernel {
             ring,
             tasks: TaskTable::default(),

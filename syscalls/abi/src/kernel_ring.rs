@@ -70,6 +70,8 @@ impl KernelRing {
         });
         ring.life.set(LAST_LIFE.fetch_add(1, Ordering::Relaxed) + 1);
         ring.random.set(seed);
+        ring.owed.set(0);
+        ring.threads.set_tokens(0);
         KernelRing { ring }
     }
 
@@ -413,6 +415,8 @@ impl Drop for KernelRing {
         ring.life.set(0);
         ring.running.set(None);
         ring.has_posts.set(false);
+        let door = ring.door.take();
+        drop(door);
         // Whatever their destructors post goes, too; a second round sees to it.
         for _ in 0..2 {
             ring.sources.borrow_mut().clear();

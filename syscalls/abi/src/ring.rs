@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
 use std::ptr;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
@@ -22,9 +23,10 @@ use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
 use crate::register::Calls;
+use crate::remote::Door;
 use crate::source::SourceTable;
 use crate::task::Beside;
-use crate::wait_queue::QueueEntry;
+use crate::wait_queue::{QueueEntry, WaitQueue};
 
 thread_local! {
     /// The ring of the scheduler that is at work on this thread.
@@ -50,6 +52,11 @@ pub struct Ring {
     pub(crate) queues: RefCell<Slab<QueueEntry>>,
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
+    /// Where other threads hand in errands.
+    pub(crate) door: RefCell<Option<Arc<dyn Door>>>,
+    /// How many errands threads owe.
+    pub(crate) owed: Cell<usize>,
+    pub(crate) threads: WaitQueue,
 }
 
 impl fmt::Debug for Ring {
@@ -97,6 +104,9 @@ impl Ring {
             queues: RefCell::default(),
             sources: RefCell::default(),
             outcomes: RefCell::default(),
+            door: RefCell::default(),
+            owed: Cell::new(0),
+            threads: WaitQueue::labelled("unblock", 0),
         }
     }
 
@@ -132,6 +142,12 @@ impl Ring {
     #[inline]
     pub fn running(&self) -> Option<TaskId> {
         self.running.get()
+    }
+
+    /// How many more closures may run on threads: a token each.
+    #[must_use]
+    pub fn threads(&'static self) -> &'static WaitQueue {
+        &self.threads
     }
 
     /// Posts a request that needs no answer.

@@ -149,6 +149,11 @@ impl WaitQueue {
         self.home.get().map_or(&self.unbound_tokens, |home| &home.tokens)
     }
 
+    /// Sets how many tokens are kept. Only while nobody waits.
+    pub(crate) fn set_tokens(&self, tokens: usize) {
+        self.count().set(tokens);
+    }
+
     /// How many tokens are kept. Not zero means that nobody waits.
     #[must_use]
     #[inline]
@@ -192,8 +197,14 @@ impl WaitQueue {
     /// `FUTEX_WAIT`; `sem_wait(3)`.
     #[track_caller]
     pub fn park(&self) -> Park<'_> {
+        self.park_at(Location::caller())
+    }
+
+    /// The same for a caller at `site`: for what is built on the queue, and parks within a poll.
+    #[doc(hidden)]
+    pub fn park_at(&self, site: &'static Location<'static>) -> Park<'_> {
         // The request is completed when the queue is bound, at the first poll.
-        let trap = Trap::new(Syscall::Park(QueueId(u64::MAX)), Location::caller());
+        let trap = Trap::new(Syscall::Park(QueueId(u64::MAX)), site);
         Park { queue: self, asked: QueueId(u64::MAX), trap }
     }
 
