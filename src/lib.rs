@@ -20,9 +20,10 @@
 //!   [`wait`], [`read_wait`], … and [`net`] is built on them.
 
 pub use trapline_abi::{
-    CallId, CallInfo, CallState, Ended, Errno, ExitStatus, Instant, JoinError, JoinHandle,
-    KernelFace, On, OwnCall, OwnTrap, Park, QueueId, Reply, Served, Syscall, Target, TaskId,
-    TaskInfo, TaskOptions, TaskState, WaitQueue, own_call, random,
+    CallId, CallInfo, CallState, Ended, Errno, ExitStatus, Handle, Instant, JoinError, JoinHandle,
+    KernelFace, On, OwnCall, OwnTrap, Park, QueueId, RemoteJoinError, RemoteJoinHandle, Reply,
+    SchedulerGone, Served, Syscall, Target, TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue,
+    own_call, random,
 };
 pub use trapline_scheduler::{
     BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, Probe, RunError, RunReport,

@@ -10,6 +10,8 @@ mod time;
 
 mod io;
 
+mod threads;
+
 pub mod net;
 
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
@@ -17,6 +19,7 @@ pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,
 };
+pub use threads::{Unblock, handle, unblock};
 pub use time::{
     Elapsed, Interval, MissedTick, Now, Sleep, Tick, Timeout, interval, now, sleep, sleep_until,
     timeout,

@@ -128,6 +128,12 @@ impl KernelRing {
         self.ring.calls.next()
     }
 
+    /// Where the first call of this turn that has not been taken was made, if there is one.
+    #[must_use]
+    pub fn first_site(&self) -> Option<&'static Location<'static>> {
+        self.ring.calls.first_site()
+    }
+
     /// Takes the next post.
     #[inline]
     pub fn next_post(&self) -> Option<Post> {

@@ -37,7 +37,9 @@ pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, KernelRing, Submitted};
 pub use outcomes::{Outcome, Panic};
-pub use own_call::{ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call, own_call_at};
+pub use own_call::{
+    ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call, own_call_at,
+};
 pub use remote::{Door, Errand, Handle, SchedulerGone};
 pub use remote_join::{RemoteJoinError, RemoteJoinHandle};
 pub use ring::{Ring, random};
