@@ -7,6 +7,7 @@ use crate::driver::{Driver, OsDriver, SimulatedDriver};
 use crate::kernel::Kernel;
 use crate::probe::Probe;
 use crate::scheduler::Scheduler;
+use crate::slow::Stopwatch;
 use crate::task::Sequence;
 
 /// The quantum unless the builder says otherwise.
@@ -46,6 +47,8 @@ pub struct Builder {
     probe: Option<Box<dyn Probe>>,
     stall_limit: Option<Duration>,
     threads: usize,
+    slow_step: Option<Duration>,
+    warns_of_slow_steps: bool,
     last_sequence: u64,
 }
 
@@ -70,6 +73,8 @@ impl Builder {
             probe: None,
             stall_limit: None,
             threads: THREADS,
+            slow_step: None,
+            warns_of_slow_steps: false,
             last_sequence: 0,
         }
     }
@@ -128,6 +133,27 @@ impl Builder {
         self
     }
 
+    /// Has the probe told of each step in which a task kept the loop for longer than `limit`, as
+    /// [`Event::SlowStep`](crate::Event::SlowStep): how long, and between which lines. Without it nothing is
+    /// measured.
+    ///
+    /// What is measured is the poll of the task, on the driver's clock: a virtual one, which stands still
+    /// while anything runs, shows none.
+    ///
+    /// # Cost
+    /// Two looks at the clock a step.
+    pub fn slow_step(mut self, limit: Duration) -> Builder {
+        self.slow_step = Some(limit);
+        self
+    }
+
+    /// Writes a line to standard error for each such step, whether or not there is a probe. Nothing without
+    /// [`slow_step`](Builder::slow_step).
+    pub fn warn_of_slow_steps(mut self) -> Builder {
+        self.warns_of_slow_steps = true;
+        self
+    }
+
     /// Lets the sequence of task ids go on after `sequence`. For tests of its end.
     #[doc(hidden)]
     pub fn last_sequence(mut self, sequence: u64) -> Builder {
@@ -143,6 +169,8 @@ impl Builder {
         kernel.quantum = self.quantum;
         kernel.batch = self.batch;
         kernel.ring.set_thread_limit(self.threads);
+        let warns = self.warns_of_slow_steps;
+        kernel.stopwatch = self.slow_step.map(|limit| Box::new(Stopwatch::new(limit, warns)));
         kernel.probe = self.probe;
         kernel.sequence = Sequence::after(self.last_sequence);
         kernel.stall_limit =

@@ -19,6 +19,7 @@ use crate::probe::{Cause, Event, Probe};
 use crate::ready::ReadyQueue;
 use crate::report::Failure;
 use crate::scheduler::{Ask, Root};
+use crate::slow::Stopwatch;
 use crate::sources::{Answers, Sources};
 use crate::step::Step;
 use crate::syscall_table;
@@ -104,6 +105,8 @@ pub(crate) struct Kernel {
     pub(crate) steps: u32,
     /// What the latest steps served beside their first calls, by number of the step.
     pub(crate) further: Vec<(u32, Submitted, Fate)>,
+    /// Who looks at the clock before and after each poll, if anyone does.
+    pub(crate) stopwatch: Option<Box<Stopwatch>>,
     /// The payload of the poll that has just panicked.
     pub(crate) unwound: Option<Payload>,
 }
@@ -148,6 +151,7 @@ impl Kernel {
             driver_error: None,
             steps: 0,
             further: Vec::new(),
+            stopwatch: None,
             unwound: None,
         }
     }
@@ -254,9 +258,9 @@ impl Kernel {
         Some(id)
     }
 
-    /// Polls the task once.
+    /// Polls the task once. `resume` calls it.
     #[inline(always)]
-    pub(crate) fn resume(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
+    pub(crate) fn poll_task(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
         let Kernel { tasks, ring, .. } = self;
         let task = tasks.live(id);
         self.cause = Cause::Task(id);
