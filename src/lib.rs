@@ -24,9 +24,9 @@
 
 pub use trapline_abi::{
     CallId, CallInfo, CallState, CancelCause, CancelReason, Cancelled, Ended, Errno, ExitStatus,
-    Holder, Instant, JoinError, JoinHandle, KernelFace, On, OwnCall, OwnTrap, Park, QueueId,
-    QueueInfo, Reply, Served, Syscall, Target, TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue,
-    Want, own_call, random,
+    Handle, Holder, Instant, JoinError, JoinHandle, KernelFace, On, OwnCall, OwnTrap, Park,
+    QueueId, QueueInfo, RemoteJoinError, RemoteJoinHandle, Reply, SchedulerGone, Served, Syscall,
+    Target, TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue, Want, own_call, random,
 };
 pub use trapline_macros::{join, main, select, test, try_join};
 pub use trapline_scheduler::{

@@ -7,6 +7,7 @@ use crate::driver::{Driver, OsDriver, SimulatedDriver};
 use crate::kernel::Kernel;
 use crate::probe::Probe;
 use crate::scheduler::Scheduler;
+use crate::slow::Stopwatch;
 use crate::task::Sequence;
 
 /// The quantum unless the builder says otherwise.
@@ -22,6 +23,11 @@ const QUANTUM: u32 = 32;
 /// timer: 480 at 16, 456 at 64, 450 at 256, 449 at 1,024. Each look also asks the operating system,
 /// which callgrind does not count.
 const BATCH: u32 = 256;
+
+/// How many closures of a scheduler run on threads at the same time, unless the builder says otherwise.
+///
+/// Not measured: they mostly wait, for a disk or a name server, and each costs a stack. curio allows 64.
+const THREADS: usize = 64;
 
 /// Makes a [`Scheduler`].
 ///
@@ -40,6 +46,9 @@ pub struct Builder {
     seed: u64,
     probe: Option<Box<dyn Probe>>,
     stall_limit: Option<Duration>,
+    threads: usize,
+    slow_step: Option<Duration>,
+    warns_of_slow_steps: bool,
     last_sequence: u64,
 }
 
@@ -63,6 +72,9 @@ impl Builder {
             seed: 0,
             probe: None,
             stall_limit: None,
+            threads: THREADS,
+            slow_step: None,
+            warns_of_slow_steps: false,
             last_sequence: 0,
         }
     }
@@ -118,6 +130,34 @@ impl Builder {
         self.seed
     }
 
+    /// How many closures handed to `unblock` may run on threads at the same time. Further ones wait their
+    /// turn, first come, first served. Zero counts as 1. Default 64.
+    pub fn thread_limit(mut self, closures: usize) -> Builder {
+        self.threads = closures.max(1);
+        self
+    }
+
+    /// Has the probe told of each step in which a task kept the loop for longer than `limit`, as
+    /// [`Event::SlowStep`](crate::Event::SlowStep): how long, and between which lines. Without it nothing is
+    /// measured.
+    ///
+    /// What is measured is the poll of the task, on the driver's clock: a virtual one, which stands still
+    /// while anything runs, shows none.
+    ///
+    /// # Cost
+    /// Two looks at the clock a step.
+    pub fn slow_step(mut self, limit: Duration) -> Builder {
+        self.slow_step = Some(limit);
+        self
+    }
+
+    /// Writes a line to standard error for each such step, whether or not there is a probe. Nothing without
+    /// [`slow_step`](Builder::slow_step).
+    pub fn warn_of_slow_steps(mut self) -> Builder {
+        self.warns_of_slow_steps = true;
+        self
+    }
+
     /// Lets the sequence of task ids go on after `sequence`. For tests of its end.
     #[doc(hidden)]
     pub fn last_sequence(mut self, sequence: u64) -> Builder {
@@ -132,6 +172,9 @@ impl Builder {
         let mut kernel = Kernel::new(driver, self.seed);
         kernel.quantum = self.quantum;
         kernel.batch = self.batch;
+        kernel.ring.set_thread_limit(self.threads);
+        let warns = self.warns_of_slow_steps;
+        kernel.stopwatch = self.slow_step.map(|limit| Box::new(Stopwatch::new(limit, warns)));
         kernel.probe = self.probe;
         kernel.sequence = Sequence::after(self.last_sequence);
         kernel.stall_limit =

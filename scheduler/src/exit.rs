@@ -55,16 +55,16 @@ impl Kernel {
         }
         self.population -= 1;
         self.live -= usize::from(!daemon);
+        let bad = self.bad_end_of(id, how, payload.as_ref());
+        let mut payload = payload.and_then(|payload| self.offer_panic(id, body.as_mut(), payload));
         let keeps_output = has_handle && how == How::Returned;
         if !keeps_output && let Some(body) = body.take() {
             self.guard(Some(id), move || drop(body));
         }
-        let bad = self.bad_end_of(id, how, payload.as_ref());
         if self.probe.is_some() {
             let status = bad.clone().unwrap_or_else(|| status_of(how));
             self.tell(&Event::Ended { task: id, status: &status });
         }
-        let mut payload = payload;
         if self.root == Some(id) {
             self.keep_root_end(bad.as_ref(), how, payload.take());
         }
@@ -88,6 +88,20 @@ impl Kernel {
             Some(payload) => Some(ExitStatus::Panicked(text_of(&**payload))),
             None => why.map(ExitStatus::Cancelled),
         }
+    }
+
+    /// Whoever spawned the task from another thread takes its panic. What is left is the kernel's.
+    #[cold]
+    fn offer_panic(
+        &mut self,
+        id: TaskId,
+        body: Option<&mut Pin<Box<dyn TaskBody>>>,
+        payload: Payload,
+    ) -> Option<Payload> {
+        let Some(body) = body else { return Some(payload) };
+        let mut left = None;
+        self.guard(Some(id), || left = body.as_mut().panicked(payload));
+        left
     }
 
     /// `block_on` takes the panic of its future itself.
@@ -195,7 +209,8 @@ impl Kernel {
         payload: Option<Payload>,
     ) {
         let told = self.tell_waiters(id, how, bad.as_ref(), u64::MAX);
-        let observed = told.others || self.root == Some(id);
+        // A payload that is not here was taken by whoever is told of the panic: `block_on`, a thread.
+        let observed = told.others || payload.is_none();
         self.tasks.remove(id);
         if let (Some(ExitStatus::Panicked(text)), false) = (bad, observed) {
             self.failed(id, &text);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use trapline_abi::{JoinHandle, Submitted, TaskId, TaskOptions};
+use trapline_abi::{Handle, JoinHandle, Submitted, TaskId, TaskOptions};
 
 use crate::builder::Builder;
 use crate::deadlock::DeadlockReport;
@@ -64,6 +64,12 @@ impl Scheduler {
         let spawned = self.kernel.spawn(Some(options.body(future)), (daemon, true), None, site);
         let Ok(task) = spawned else { panic!("there is no place for one more task") };
         JoinHandle::new(task, self.kernel.ring.ring())
+    }
+
+    /// This scheduler, as other threads see it: for starting tasks in it from there.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.kernel.ring.ring().door())
     }
 
     /// The task table, copied out.
@@ -172,7 +178,9 @@ impl Drop for Scheduler {
     fn drop(&mut self) {
         let kernel = &mut self.kernel;
         let _entered = kernel.ring.enter();
-        kernel.inbox.close();
+        for letter in kernel.inbox.close() {
+            kernel.guard(None, move || drop(letter));
+        }
         let probe = kernel.probe.take();
         kernel.guard(None, move || drop(probe));
         kernel.drop_tasks();

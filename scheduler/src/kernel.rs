@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use trapline_abi::{
-    Booking, CallId, CallInfo, CallState, Cancelled, Direction, Ended, ExitStatus, KernelRing, On,
-    Reply, Submitted, TaskId,
+    Booking, CallId, CallInfo, CallState, Cancelled, Direction, Door, Ended, ExitStatus,
+    KernelRing, On, Reply, Submitted, TaskId,
 };
 
 use crate::driver::{Driver, IoEvent};
@@ -19,6 +19,7 @@ use crate::probe::{Cause, Event, Probe};
 use crate::ready::ReadyQueue;
 use crate::report::Failure;
 use crate::scheduler::{Ask, Root};
+use crate::slow::Stopwatch;
 use crate::sources::{Answers, Sources};
 use crate::step::Step;
 use crate::syscall_table;
@@ -106,6 +107,8 @@ pub(crate) struct Kernel {
     pub(crate) steps: u32,
     /// What the latest steps served beside their first calls, by number of the step.
     pub(crate) further: Vec<(u32, Submitted, Fate)>,
+    /// Who looks at the clock before and after each poll, if anyone does.
+    pub(crate) stopwatch: Option<Box<Stopwatch>>,
     /// The payload of the poll that has just panicked.
     pub(crate) unwound: Option<Payload>,
 }
@@ -114,6 +117,7 @@ impl Kernel {
     pub(crate) fn new(driver: Box<dyn Driver>, seed: u64) -> Kernel {
         let ring = KernelRing::claim(seed);
         let inbox = Inbox::new(ring.ring().life(), driver.unparker());
+        ring.set_door(Arc::clone(&inbox) as Arc<dyn Door>);
         Kernel {
             ring,
             tasks: TaskTable::default(),
@@ -150,6 +154,7 @@ impl Kernel {
             driver_error: None,
             steps: 0,
             further: Vec::new(),
+            stopwatch: None,
             unwound: None,
         }
     }
@@ -259,9 +264,9 @@ impl Kernel {
         Some(id)
     }
 
-    /// Polls the task once.
+    /// Polls the task once. `resume` calls it.
     #[inline(always)]
-    pub(crate) fn resume(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
+    pub(crate) fn poll_task(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
         let Kernel { tasks, ring, .. } = self;
         let task = tasks.live(id);
         self.cause = Cause::Task(id);

@@ -7,7 +7,7 @@
 //! | `scheduler` | the loop: `run`, `step`, `block_on`. Start here |
 //! | `syscall_table` | one line a call |
 //! | `sys` | the handlers, one file a family |
-//! | `kernel` | the state that handlers act on, and its few moves; `birth`, `cancel`, `exit`, `guard`, `outside`, `root`: more of them |
+//! | `kernel` | the state that handlers act on, and its few moves; `birth`, `cancel`, `exit`, `guard`, `outside`, `root`, `slow`: more of them |
 //! | `task`, `ready`, `timers`, `sources`, `waker` | one noun each |
 //! | `driver` | what the outside is |
 //! | `probe` | events |
@@ -29,6 +29,7 @@ mod exit;
 mod guard;
 mod outside;
 mod root;
+mod slow;
 
 mod ready;
 mod sources;

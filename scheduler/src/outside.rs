@@ -7,6 +7,7 @@ use crate::kernel::Kernel;
 use crate::probe::{Cause, Event};
 use crate::sources::Answers;
 use crate::step::Kind;
+use crate::waker::Letter;
 
 /// A stalled scheduler counts again once a second.
 const STALL_CHECK_NANOS: u64 = 1_000_000_000;
@@ -37,7 +38,7 @@ impl Kernel {
 
     /// Says how many calls were answered, or else why there is no more to do.
     fn look(&mut self) -> Result<usize, Kind> {
-        if self.live == 0 {
+        if self.live == 0 && !self.is_sent_for() {
             self.give_memory_back();
             return Err(Kind::Finished);
         }
@@ -55,14 +56,34 @@ impl Kernel {
         Ok(answered)
     }
 
+    /// Nobody is left to wait for; but another thread may have sent a task.
+    fn is_sent_for(&mut self) -> bool {
+        self.cause = Cause::Outside;
+        self.empty_inbox();
+        self.live > 0
+    }
+
+    /// Does what other threads have sent, in order of arrival.
+    fn empty_inbox(&mut self) {
+        for letter in self.inbox.take() {
+            match letter {
+                Letter::Wake(id) => {
+                    if let Some(task) = self.tasks.get(id) {
+                        task.waker.taken_from_inbox();
+                    }
+                    self.make_ready(id);
+                }
+                Letter::Errand(errand) => {
+                    self.guard(None, errand);
+                    self.serve_posts();
+                }
+            }
+        }
+    }
+
     /// Empties the inbox, and answers the timers that are due.
     fn collect(&mut self) -> usize {
-        for id in self.inbox.take() {
-            if let Some(task) = self.tasks.get(id) {
-                task.waker.taken_from_inbox();
-            }
-            self.make_ready(id);
-        }
+        self.empty_inbox();
         if self.timers.is_empty() {
             return 0;
         }
@@ -79,7 +100,9 @@ impl Kernel {
     fn wait_for_events(&mut self) -> Result<usize, Kind> {
         self.serve_posts();
         let mut events = std::mem::take(&mut self.io_events);
-        let must_wait = self.ready.is_empty();
+        // An errand may have ended the last task, or the root, which goes when this step is over.
+        let is_over = self.live == 0 || self.root_doom.is_some();
+        let must_wait = self.ready.is_empty() && !is_over;
         let until = if must_wait { self.how_long()? } else { Until::Now };
         if until != Until::Now {
             self.inbox.fall_asleep();
@@ -123,7 +146,7 @@ impl Kernel {
         if let Some(deadline) = self.timers.next_deadline() {
             return Ok(Until::Deadline(deadline));
         }
-        if self.sources.waiting() > 0 {
+        if self.sources.waiting() > 0 || self.ring.errands_owed() > 0 {
             return Ok(Until::Forever);
         }
         // Counts first, then (within) a fence, then the inbox once more.

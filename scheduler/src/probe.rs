@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 use trapline_abi::{CallId, Cancelled, ExitStatus, Reply, Syscall, TaskId};
 
@@ -108,6 +109,18 @@ pub enum Event<'a> {
         /// The tasks of the cycle, each with the one call by which it waits for the next.
         report: &'a DeadlockReport,
     },
+    /// A task kept the loop for longer than the builder's limit, in one resume.
+    SlowStep {
+        /// The task.
+        task: TaskId,
+        /// How long, on the driver's clock.
+        took: Duration,
+        /// Where it had stopped before: at this call, or else it was spawned here and had made none.
+        from: &'static Location<'static>,
+        /// Where it stopped then; `None` where it made no call: it ended, or waits for somebody's waker, or
+        /// for a call made before.
+        to: Option<&'static Location<'static>>,
+    },
     /// A library's word to whoever runs the program.
     Warning {
         /// What it says.
@@ -160,6 +173,10 @@ impl fmt::Display for Event<'_> {
             Event::Failed { task, text } => write!(f, "{task} failed, unseen: {text}"),
             Event::Stalled { report } => write!(f, "stalled: {report}"),
             Event::LockCycle { report } => write!(f, "lock cycle: {report}"),
+            Event::SlowStep { task, took, from, to } => {
+                write!(f, "{task} kept the loop for {took:?}, from {from}")?;
+                to.map_or(Ok(()), |to| write!(f, " to {to}"))
+            }
             Event::Warning { text, site } => write!(f, "warning: {text} at {site}"),
         }
     }

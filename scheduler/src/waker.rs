@@ -1,5 +1,5 @@
 //! Wakers, for futures that the kernel knows nothing of, and the inbox that their calls from
-//! other threads go to.
+//! other threads go to, and errands.
 //!
 //! The kernel's own calls need none of this: it resumes their callers by id.
 
@@ -9,15 +9,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
-use trapline_abi::{Post, Ring, TaskId};
+use trapline_abi::{Door, Errand, Post, Ring, TaskId};
 
 use crate::driver::Unpark;
 
-/// Where wake-ups from outside the loop arrive. Every look at the outside empties it.
+/// What other threads send.
+pub(crate) enum Letter {
+    Wake(TaskId),
+    Errand(Errand),
+}
+
+/// Where wake-ups and errands from outside the loop arrive. Every look at the outside empties it.
 pub(crate) struct Inbox {
     /// The life of the ring whose scheduler this is.
     life: u64,
-    tasks: Mutex<Vec<TaskId>>,
+    letters: Mutex<Vec<Letter>>,
     filled: AtomicBool,
     /// Whether the loop is, or is about to be, asleep in the driver.
     asleep: AtomicBool,
@@ -35,7 +41,7 @@ impl Inbox {
     pub(crate) fn new(life: u64, unpark: Arc<dyn Unpark>) -> Arc<Inbox> {
         Arc::new(Inbox {
             life,
-            tasks: Mutex::default(),
+            letters: Mutex::default(),
             filled: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -49,13 +55,13 @@ impl Inbox {
     }
 
     /// Empties the inbox, in order of arrival.
-    pub(crate) fn take(&self) -> Vec<TaskId> {
+    pub(crate) fn take(&self) -> Vec<Letter> {
         if !self.is_filled() {
             return Vec::new();
         }
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         self.filled.store(false, Ordering::SeqCst);
-        std::mem::take(&mut tasks)
+        std::mem::take(&mut letters)
     }
 
     /// The loop is about to sleep: from here on a wake-up ends the driver's wait.
@@ -67,25 +73,42 @@ impl Inbox {
         self.asleep.store(false, Ordering::SeqCst);
     }
 
-    /// The scheduler is gone: wake-ups do nothing.
-    pub(crate) fn close(&self) {
+    /// The scheduler is gone: wake-ups do nothing, and errands are refused. Gives those that have
+    /// not been run, to be dropped: they are foreign.
+    pub(crate) fn close(&self) -> Vec<Letter> {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         self.closed.store(true, Ordering::SeqCst);
-        self.take();
+        std::mem::take(&mut letters)
     }
 
-    fn push(&self, task: TaskId) {
+    fn push(&self, letter: Letter) -> Result<(), Letter> {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: what is accepted is either run, or given out by `close`.
         if self.closed.load(Ordering::SeqCst) {
-            return;
+            return Err(letter);
         }
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.push(task);
+        letters.push(letter);
         self.filled.store(true, Ordering::SeqCst);
-        drop(tasks);
+        drop(letters);
         // Filled first, asleep second; the loop sets and looks the other way about, so at least
         // one of the two sees the other.
         if self.asleep.load(Ordering::SeqCst) {
             self.unpark.unpark();
         }
+        Ok(())
+    }
+}
+
+impl Door for Inbox {
+    fn send(&self, errand: Errand) -> Result<(), Errand> {
+        match self.push(Letter::Errand(errand)) {
+            Err(Letter::Errand(errand)) => Err(errand),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 }
 
@@ -113,7 +136,8 @@ impl Wake for Shared {
         match Ring::current() {
             Some(ring) if ring.life() == self.inbox.life => ring.post(Post::Wake(self.task())),
             _ if self.queued.swap(true, Ordering::SeqCst) => {}
-            _ => self.inbox.push(self.task()),
+            // To a scheduler that is gone it is nothing.
+            _ => drop(self.inbox.push(Letter::Wake(self.task()))),
         }
     }
 }

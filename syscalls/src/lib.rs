@@ -17,6 +17,8 @@ mod expansion;
 
 mod io;
 
+mod threads;
+
 pub mod net;
 pub mod sync;
 
@@ -30,6 +32,7 @@ pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,
 };
+pub use threads::{Unblock, handle, unblock};
 pub use time::{
     Elapsed, Interval, MissedTick, Now, Sleep, Tick, Timeout, interval, now, sleep, sleep_until,
     timeout,

@@ -323,6 +323,10 @@ impl CallTable {
         None
     }
 
+    pub(crate) fn first_listed_site(&self) -> Option<&'static Location<'static>> {
+        self.listed[self.next..].iter().find_map(|id| Some(self.get(*id)?.site))
+    }
+
     pub(crate) fn list_is_empty(&self) -> bool {
         self.listed.is_empty()
     }

@@ -75,6 +75,8 @@ impl KernelRing {
         });
         ring.life.set(LAST_LIFE.fetch_add(1, Ordering::Relaxed) + 1);
         ring.random.set(seed);
+        ring.owed.set(0);
+        ring.threads.set_tokens(0);
         KernelRing { ring }
     }
 
@@ -129,6 +131,12 @@ impl KernelRing {
     #[inline(always)]
     pub fn next_trap(&self) -> Option<Submitted> {
         self.ring.calls.next()
+    }
+
+    /// Where the first call of this turn that has not been taken was made, if there is one.
+    #[must_use]
+    pub fn first_site(&self) -> Option<&'static Location<'static>> {
+        self.ring.calls.first_site()
     }
 
     /// Takes the next post.
@@ -502,6 +510,8 @@ impl Drop for KernelRing {
         ring.life.set(0);
         ring.running.set(None);
         ring.has_posts.set(false);
+        let door = ring.door.take();
+        drop(door);
         // Whatever their destructors post goes, too; a second round sees to it.
         for _ in 0..2 {
             ring.sources.borrow_mut().clear();

@@ -33,6 +33,8 @@ mod queue_entry;
 mod join;
 mod outcomes;
 mod own_call;
+mod remote;
+mod remote_join;
 
 pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
@@ -42,7 +44,11 @@ pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, KernelRing, Submitted};
 pub use outcomes::{Outcome, Panic};
-pub use own_call::{ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call};
+pub use own_call::{
+    ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call, own_call_at,
+};
+pub use remote::{Door, Errand, Handle, SchedulerGone};
+pub use remote_join::{RemoteJoinError, RemoteJoinHandle};
 pub use ring::{Ring, random};
 pub use scopes::{CancelRequest, Scope, ScopeKind, Within, cancel_reason};
 pub use source::Readiness;

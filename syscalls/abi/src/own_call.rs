@@ -177,9 +177,15 @@ impl<C: OwnCall> ErasedOwnCall for Carrier<C> {
 /// A subclass of pyos's `SystemCall`.
 #[track_caller]
 pub fn own_call<C: OwnCall>(call: C) -> OwnTrap<C> {
+    own_call_at(call, Location::caller())
+}
+
+/// The same for a caller at `site`: for what is built on such calls, and makes them within a poll.
+#[doc(hidden)]
+pub fn own_call_at<C: OwnCall>(call: C, site: &'static Location<'static>) -> OwnTrap<C> {
     OwnTrap {
         call: Some(Box::new(Carrier { name: call.name(), call, reply: None })),
-        trap: Trap::new(Syscall::Own, Location::caller()),
+        trap: Trap::new(Syscall::Own, site),
         kind: PhantomData,
     }
 }

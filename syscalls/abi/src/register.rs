@@ -137,6 +137,15 @@ impl Calls {
         Some(self.at_hand())
     }
 
+    /// Where the first call that has not been served was made.
+    pub(crate) fn first_site(&self) -> Option<&'static Location<'static>> {
+        match self.phase.get() {
+            Phase::Empty | Phase::Taken => None,
+            Phase::Fresh => Some(self.site.get()),
+            Phase::Listed => self.table.borrow().first_listed_site(),
+        }
+    }
+
     /// The call that was taken last, until another one is submitted.
     #[inline(always)]
     pub(crate) fn at_hand(&self) -> Submitted {

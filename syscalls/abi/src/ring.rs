@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
 use std::ptr;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
@@ -23,9 +24,11 @@ use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
 use crate::queue_entry::QueueEntry;
 use crate::register::Calls;
+use crate::remote::Door;
 use crate::scopes::Scopes;
 use crate::source::SourceTable;
 use crate::task::Beside;
+use crate::wait_queue::WaitQueue;
 
 thread_local! {
     /// The ring of the scheduler that is at work on this thread.
@@ -52,6 +55,11 @@ pub struct Ring {
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
     pub(crate) scopes: Scopes,
+    /// Where other threads hand in errands.
+    pub(crate) door: RefCell<Option<Arc<dyn Door>>>,
+    /// How many errands threads owe.
+    pub(crate) owed: Cell<usize>,
+    pub(crate) threads: WaitQueue,
 }
 
 impl fmt::Debug for Ring {
@@ -100,6 +108,9 @@ impl Ring {
             sources: RefCell::default(),
             outcomes: RefCell::default(),
             scopes: Scopes::default(),
+            door: RefCell::default(),
+            owed: Cell::new(0),
+            threads: WaitQueue::labelled("unblock", 0),
         }
     }
 
@@ -135,6 +146,12 @@ impl Ring {
     #[inline]
     pub fn running(&self) -> Option<TaskId> {
         self.running.get()
+    }
+
+    /// How many more closures may run on threads: a token each.
+    #[must_use]
+    pub fn threads(&'static self) -> &'static WaitQueue {
+        &self.threads
     }
 
     /// Posts a request that needs no answer.

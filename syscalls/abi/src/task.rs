@@ -26,6 +26,12 @@ pub trait TaskBody {
         None
     }
 
+    /// The poll panicked, with `payload`, and somebody else than a handle may be there to take it. Gives
+    /// it back if not.
+    fn panicked(self: Pin<&mut Self>, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
+        Some(payload)
+    }
+
     /// Moves the output into `slot`, an `Option` of the output's type.
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any);
 }
@@ -74,6 +80,10 @@ impl<B: TaskBody> TaskBody for Named<B> {
         Some(&self.name)
     }
 
+    fn panicked(self: Pin<&mut Self>, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
+        self.project().body.panicked(payload)
+    }
+
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any) {
         self.project().body.take_output(slot);
     }
@@ -119,9 +129,14 @@ impl TaskOptions {
     where
         F: Future<Output: 'static> + 'static,
     {
+        self.wrap(Body::Running(future))
+    }
+
+    /// Boxes a body, which takes the name.
+    pub(crate) fn wrap(&mut self, body: impl TaskBody + 'static) -> Pin<Box<dyn TaskBody>> {
         match self.name.take() {
-            None => Box::pin(Body::Running(future)),
-            Some(name) => Box::pin(Named { body: Body::Running(future), name }),
+            None => Box::pin(body),
+            Some(name) => Box::pin(Named { body, name }),
         }
     }
 }

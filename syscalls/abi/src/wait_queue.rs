@@ -258,6 +258,11 @@ impl WaitQueue {
         self.home.get()?.name()
     }
 
+    /// Sets how many tokens are kept. Only while nobody waits.
+    pub(crate) fn set_tokens(&self, tokens: usize) {
+        self.core().tokens.set(tokens);
+    }
+
     /// How many tokens are free. Not zero means that nobody waits.
     #[must_use]
     #[inline]
@@ -337,6 +342,12 @@ impl WaitQueue {
     #[track_caller]
     pub fn park_many(&self, n: u32) -> Park<'_> {
         Park { queue: self, parking: Parking::new(n, Location::caller()) }
+    }
+
+    /// The same for a caller at `site`: for what is built on the queue, and parks within a poll.
+    #[doc(hidden)]
+    pub fn park_at(&self, site: &'static Location<'static>) -> Park<'_> {
+        Park { queue: self, parking: Parking::new(1, site) }
     }
 
     /// Gives a token to the first waiter, or keeps it.
