@@ -4,6 +4,8 @@
 //! Programs use the `trapline` crate, which re-exports all of this. What the macros expand to names
 //! `::trapline`, so a program must know that crate by its own name.
 
+#[cfg(test)]
+mod documented;
 mod entry;
 mod join;
 mod options;
@@ -22,7 +24,7 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// becomes
+/// that program becomes
 ///
 /// ```
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -69,7 +71,7 @@ pub fn main(options: TokenStream, function: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// becomes
+/// that test becomes
 ///
 /// ```
 /// # use std::time::Duration;
@@ -199,7 +201,7 @@ pub fn join(futures: TokenStream) -> TokenStream {
 /// # }).unwrap();
 /// ```
 ///
-/// It becomes what [`join!`] does, but that an error returns from the polling closure at once:
+/// An error returns from the polling closure at once. `try_join!(a)` becomes
 ///
 /// ```
 /// # let mut scheduler = trapline::Scheduler::new();
@@ -221,8 +223,9 @@ pub fn join(futures: TokenStream) -> TokenStream {
 ///             if !all {
 ///                 return ::core::task::Poll::Pending;
 ///             }
-///             let outputs = (future_0.as_mut().take_ok(),);
-///             ::core::task::Poll::Ready(::core::result::Result::Ok(outputs))
+///             ::core::task::Poll::Ready(::core::result::Result::Ok((
+///                 future_0.as_mut().take_ok(),
+///             )))
 ///         })
 ///         .await;
 ///         outputs
@@ -351,7 +354,15 @@ pub fn try_join(futures: TokenStream) -> TokenStream {
 /// #                               &mut alive,
 /// #                           );
 /// #                           if let ::core::task::Poll::Ready(value) = polled {
-/// #                               return ::core::task::Poll::Ready(__Won::Branch1(value));
+/// #                               let won = __Won::Branch1(value);
+/// #                               #[allow(unused_variables, unreachable_patterns)]
+/// #                               let matches = match &won {
+/// #                                   __Won::Branch1(y) => true,
+/// #                                   _ => false,
+/// #                               };
+/// #                               if matches {
+/// #                                   return ::core::task::Poll::Ready(won);
+/// #                               }
 /// #                           }
 ///                         }
 ///                         _ => {}

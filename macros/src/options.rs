@@ -1,7 +1,7 @@
 //! The options of `main` and `test`.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Literal, TokenStream};
+use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitInt, Token};
 
@@ -61,7 +61,8 @@ impl Options {
 
     /// That of a test: a virtual clock, and an end to every wait for others.
     pub(crate) fn builder_of_test(&self) -> TokenStream {
-        let stall = self.stall_seconds.as_ref().map_or_else(|| stall_limit(&1_u64), stall_limit);
+        let one = || stall_limit(&Literal::u64_unsuffixed(1));
+        let stall = self.stall_seconds.as_ref().map_or_else(one, stall_limit);
         self.builder(Some(stall), true)
     }
 
@@ -75,7 +76,7 @@ impl Options {
     }
 }
 
-fn stall_limit(seconds: &impl quote::ToTokens) -> TokenStream {
+fn stall_limit(seconds: &impl ToTokens) -> TokenStream {
     quote!(.stall_limit(::core::time::Duration::from_secs(#seconds)))
 }
 
