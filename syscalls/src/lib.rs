@@ -12,6 +12,9 @@ mod io;
 
 pub mod net;
 
+pub mod channel;
+mod pace;
+
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
