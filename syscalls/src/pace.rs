@@ -98,6 +98,11 @@ impl<'a> Claim<'a> {
         Poll::Ready(!is_over())
     }
 
+    /// Whether it had to wait.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.parked
+    }
+
     /// Waits until `is_over`, however many tokens there are. Whoever brings it about wakes all.
     pub(crate) fn poll_over(
         &mut self,
