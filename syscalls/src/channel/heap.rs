@@ -68,8 +68,14 @@ impl<T> Heap<T> {
         }
     }
 
+    /// Refuses to be used by a comparison.
+    pub(crate) fn check_in(&self) {
+        assert!(!self.is_out.get(), "a comparison of values used the queue they are in");
+    }
+
     fn take_out(&self) -> Out<'_, T> {
-        assert!(!self.is_out.replace(true), "a comparison of values used the queue they are in");
+        self.check_in();
+        self.is_out.set(true);
         Out { heap: self, entries: self.entries.take() }
     }
 }

@@ -113,7 +113,7 @@ impl<T> Queue<T> {
     ///
     /// # Panics
     /// If `capacity` is 0. Using the queue panics inside a comparison of its values; if a comparison
-    /// panics, the order of the others is anybody's guess, but none is lost.
+    /// panics, the order of the values is anybody's guess, but those in the queue stay there.
     #[must_use]
     pub fn priority(capacity: usize) -> Queue<T>
     where
@@ -156,6 +156,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// The value, if there is none.
     pub fn try_put(&self, value: T) -> Result<(), T> {
+        self.check_in();
         if !self.room.try_take() {
             return Err(value);
         }
@@ -181,6 +182,7 @@ impl<T> Queue<T> {
 
     /// Takes a value, if one is there that nobody who waits was given.
     pub fn try_get(&self) -> Option<T> {
+        self.check_in();
         if !self.items.try_take() {
             return None;
         }
@@ -243,6 +245,14 @@ impl<T> Queue<T> {
         self.unfinished.get()
     }
 
+    /// Refuses to be used by a comparison, before anything is taken.
+    #[inline]
+    fn check_in(&self) {
+        if let Store::Priority(heap) = &self.store {
+            heap.check_in();
+        }
+    }
+
     /// Keeps a value. The caller has a token of `room`.
     fn store(&self, value: T) {
         self.unfinished.set(self.unfinished.get() + 1);
@@ -299,6 +309,7 @@ impl<T> Future for Put<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         assert!(self.value.is_some(), "a put was polled again after it was ready");
+        self.queue.check_in();
         ready!(self.room.poll(cx, || false));
         let value = self.value.take().expect("it was there above");
         self.queue.store(value);
@@ -325,6 +336,7 @@ impl<T> Future for Get<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let queue = self.queue.expect("a get was polled again after it was ready");
+        queue.check_in();
         ready!(self.item.poll(cx, || false));
         self.queue = None;
         Poll::Ready(queue.fetch())
