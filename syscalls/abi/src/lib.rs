@@ -25,12 +25,14 @@ mod register;
 mod source;
 mod wait_queue;
 
+mod estate;
 mod join;
 mod outcomes;
 mod own_call;
 
 pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
+pub use estate::Estate;
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, KernelRing, Submitted};

@@ -18,6 +18,7 @@ use slab::Slab;
 
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{CallState, On};
+use crate::estate::Estates;
 use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
@@ -50,6 +51,7 @@ pub struct Ring {
     pub(crate) queues: RefCell<Slab<QueueEntry>>,
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
+    pub(crate) estates: Estates,
 }
 
 impl fmt::Debug for Ring {
@@ -97,6 +99,7 @@ impl Ring {
             queues: RefCell::default(),
             sources: RefCell::default(),
             outcomes: RefCell::default(),
+            estates: Estates::default(),
         }
     }
 
