@@ -13,9 +13,11 @@ mod io;
 pub mod net;
 
 pub mod channel;
+mod mailbox;
 mod pace;
 
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
+pub use mailbox::{Receive, SendTo, receive, send, try_receive};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,
