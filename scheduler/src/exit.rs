@@ -57,6 +57,9 @@ impl Kernel {
         self.live -= usize::from(!daemon);
         let bad = self.bad_end_of(id, how, payload.as_ref());
         let mut payload = payload.and_then(|payload| self.offer_panic(id, body.as_mut(), payload));
+        if let Some(estate) = self.ring.take_estate(id) {
+            self.guard(Some(id), move || drop(estate));
+        }
         let keeps_output = has_handle && how == How::Returned;
         if !keeps_output && let Some(body) = body.take() {
             self.guard(Some(id), move || drop(body));
@@ -310,6 +313,8 @@ impl Kernel {
         for place in 0..self.tasks.places() {
             let Some(task) = self.tasks.at(place) else { continue };
             let (id, body) = (task.id, task.body.take());
+            let estate = self.ring.take_estate(id);
+            self.guard(Some(id), move || drop(estate));
             self.guard(Some(id), move || drop(body));
         }
     }

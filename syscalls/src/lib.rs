@@ -28,6 +28,10 @@ pub use cancel::{
 };
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
 pub use race::{Race, RaceAll, race, race_all};
+pub mod channel;
+mod mailbox;
+mod pace;
+pub use mailbox::{Receive, SendTo, receive, send, try_receive};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,

@@ -30,6 +30,7 @@ mod wait_queue;
 mod holder;
 mod queue_entry;
 
+mod estate;
 mod join;
 mod outcomes;
 mod own_call;
@@ -39,6 +40,7 @@ mod remote_join;
 pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
 pub use cancel::{CancelCause, CancelReason, Cancelled};
+pub use estate::Estate;
 pub use holder::{Holder, QueueInfo};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};

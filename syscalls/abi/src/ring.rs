@@ -19,6 +19,7 @@ use slab::Slab;
 
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{CallState, On};
+use crate::estate::Estates;
 use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
@@ -60,6 +61,7 @@ pub struct Ring {
     /// How many errands threads owe.
     pub(crate) owed: Cell<usize>,
     pub(crate) threads: WaitQueue,
+    pub(crate) estates: Estates,
 }
 
 impl fmt::Debug for Ring {
@@ -111,6 +113,7 @@ impl Ring {
             door: RefCell::default(),
             owed: Cell::new(0),
             threads: WaitQueue::labelled("unblock", 0),
+            estates: Estates::default(),
         }
     }
 
