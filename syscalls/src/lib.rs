@@ -17,9 +17,11 @@ mod expansion;
 
 mod io;
 
+mod local;
 mod threads;
 
 pub mod net;
+
 pub mod sync;
 
 pub use cancel::{
@@ -31,6 +33,7 @@ pub use race::{Race, RaceAll, race, race_all};
 pub mod channel;
 mod mailbox;
 mod pace;
+pub use local::{NoScope, Scope, TaskLocal, TaskLocalCell};
 pub use mailbox::{Receive, SendTo, receive, send, try_receive};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
