@@ -12,6 +12,7 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub(crate) enum Runtime {
     Trapline,
     Tokio,
+    Smol,
     Floor,
     Threads,
 }
@@ -21,6 +22,7 @@ impl fmt::Display for Runtime {
         f.pad(match self {
             Self::Trapline => "trapline",
             Self::Tokio => "tokio",
+            Self::Smol => "smol",
             Self::Floor => "floor",
             Self::Threads => "threads",
         })

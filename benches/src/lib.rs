@@ -6,14 +6,17 @@
 //! figures are CPU time rather than time on the wall: it is what a runtime costs, and it stands
 //! neighbours on a shared machine better.
 //!
-//! The reading order: `harness`, then a file a family (`scheduling`, `sleepers`, `memory`, `echo`,
-//! `slide`), which says what is compared and what is to be reached; the work itself stands in
-//! `on_trapline.rs`, `on_tokio.rs` and `on_floor.rs`, function by function the same.
+//! The reading order: `harness`, then a file a family (`scheduling`, `sleepers`, `together`, `memory`,
+//! `echo`, `slide`), which says what is compared and what is to be reached; the work itself stands in
+//! `on_trapline.rs`, `on_tokio.rs` and `on_floor.rs`, and in files so named under `together/`, function
+//! by function the same.
 
 mod harness;
 
 mod scheduling;
 mod sleepers;
+
+mod together;
 
 mod memory;
 
@@ -63,6 +66,12 @@ enum Bench {
     },
     /// 1,000,000 tasks that each sleep once
     Sleepers,
+    /// A round trip between two tasks over two channels of capacity 1
+    Pingpong,
+    /// 100 tasks that lock, yield while they hold the lock, and unlock
+    Mutex,
+    /// A timeout armed, polled once, and dropped
+    Timeouts,
     /// Live heap per parked task, at 1,000,000 tasks
     ParkedMemory,
     /// A server's CPU time per request, at 1, 50 and 1,000 connections
@@ -111,6 +120,9 @@ fn run(args: &Args) -> Result<()> {
         Bench::SpawnDetached { long: false } => scheduling::spawn_detached(&harness),
         Bench::SpawnDetached { long: true } => memory::detached(&harness),
         Bench::Sleepers => sleepers::run(&harness),
+        Bench::Pingpong => together::pingpong(&harness),
+        Bench::Mutex => together::mutex(&harness),
+        Bench::Timeouts => together::timeouts(&harness),
         Bench::ParkedMemory => memory::parked(&harness),
         Bench::Echo => echo::run(&harness),
         Bench::Slide => slide::run(&harness),
@@ -119,6 +131,9 @@ fn run(args: &Args) -> Result<()> {
             scheduling::spawn_join,
             scheduling::spawn_detached,
             sleepers::run,
+            together::pingpong,
+            together::mutex,
+            together::timeouts,
             memory::parked,
             memory::detached,
             echo::run,
