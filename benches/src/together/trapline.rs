@@ -20,7 +20,7 @@ pub(crate) fn pingpong(n: u64) -> Result<f64> {
     let (ping, pinged) = channel(1);
     let (pong, ponged) = channel(1);
     let echo = scheduler.spawn(async move {
-        while let Ok(value) = pinged.recv().await {
+        while let Some(value) = pinged.recv().await {
             if pong.send(value).await.is_err() {
                 break;
             }
