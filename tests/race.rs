@@ -7,6 +7,8 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, ready};
+use std::io::Write;
+use std::net::{TcpListener as StdListener, TcpStream as StdStream};
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,6 +23,7 @@ use support::{
     OnDrop, Trace, assert_empty, builder, give_way, panic_of, poll_idly, poll_once, run_clean,
     scheduler,
 };
+use trapline::net::TcpStream;
 use trapline::{
     Elapsed, RunError, Scheduler, TaskId, TaskState, WaitQueue, join, join_all, race, race_all,
     timeout,
@@ -335,6 +338,48 @@ async fn timeout_of_a_race_and_a_race_of_timeouts_then_no_token_is_lost() {
     assert_eq!(racing.await, Ok(()));
     assert_eq!((left.tokens(), right.tokens()), (0, 0));
     assert_eq!((left.waiting(), right.waiting()), (0, 0));
+}
+
+/// A stream of ours, and its peer's end.
+fn stream_pair() -> (TcpStream, StdStream) {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let theirs = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+    (TcpStream::from_std(listener.accept().unwrap().0).unwrap(), theirs)
+}
+
+async fn read(stream: &TcpStream) -> String {
+    let mut buf = [0; 8];
+    let count = stream.read(&mut buf).await.unwrap();
+    String::from_utf8(buf[..count].to_vec()).unwrap()
+}
+
+#[trapline::test(clock = "real")]
+async fn reads_raced_then_the_loser_has_taken_no_bytes() {
+    let ((left, mut to_left), (right, mut to_right)) = (stream_pair(), stream_pair());
+    for turn in 0..8 {
+        let sending = async {
+            // Blocked first, on some of the turns.
+            for _ in 0..turn % 4 {
+                trapline::yield_now().await;
+            }
+            to_right.write_all(b"right").unwrap();
+            to_left.write_all(b"left").unwrap();
+        };
+        let receiving = async {
+            match turn / 4 {
+                0 => race(read(&left), read(&right)).await,
+                _ => trapline::select! {
+                    word = read(&left) => word,
+                    word = read(&right) => word,
+                },
+            }
+        };
+        let ((), won) = join(sending, receiving).await;
+        let other = if won == "left" { &right } else { &left };
+        let other = timeout(SECOND * 60, read(other)).await.unwrap();
+        assert!([won.as_str(), &other].contains(&"left"), "{won} {other}");
+        assert!([won.as_str(), &other].contains(&"right"), "{won} {other}");
+    }
 }
 
 // Given up at every moment.

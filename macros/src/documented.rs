@@ -62,7 +62,7 @@ fn main_then_as_documented() {
     let written = seen(&example_after("Makes an `async fn main` the program"));
     let (_, function) = written.split_once('\n').expect("it begins with the attribute");
     let expanded = entry::expand(entry::Kind::Main, tokens("seed = 7"), tokens(function));
-    assert_same(&seen(&example_after("that program becomes")), expanded);
+    assert_same(&seen(&example_after("That program becomes")), expanded);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn test_then_as_documented() {
     let written = seen(&example_after("Makes an `async fn` a test"));
     let (_, function) = written.split_once("#[trapline::test(quantum = 1)]").expect("it is there");
     let expanded = entry::expand(entry::Kind::Test, tokens("quantum = 1"), tokens(function));
-    assert_same(&seen(&example_after("that test becomes")), expanded);
+    assert_same(&seen(&example_after("That test becomes")), expanded);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// that program becomes
+/// That program becomes
 ///
 /// ```
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -71,7 +71,7 @@ pub fn main(options: TokenStream, function: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// that test becomes
+/// That test becomes
 ///
 /// ```
 /// # use std::time::Duration;
