@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::panic::Location;
 use std::pin::Pin;
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
@@ -70,7 +69,9 @@ impl KernelRing {
         });
         ring.life.set(LAST_LIFE.fetch_add(1, Ordering::Relaxed) + 1);
         ring.random.set(seed);
-        KernelRing { ring }
+        let ring = KernelRing { ring };
+        ring.finish();
+        ring
     }
 
     /// The tasks' side.
@@ -95,15 +96,14 @@ impl KernelRing {
     /// `task` is about to be polled under `waker`, its own.
     #[inline]
     pub fn begin(&self, task: TaskId, waker: &Waker) {
-        self.ring.running.set(Some(task));
+        self.ring.calls.caller.set(task);
         self.ring.waker_data.set(waker.data());
     }
 
     /// The poll has returned.
     #[inline]
     pub fn finish(&self) {
-        self.ring.running.set(None);
-        self.ring.waker_data.set(ptr::null());
+        self.ring.waker_data.set(self.ring.data_of_nobody());
     }
 
     /// What is left of the running task's quantum.
@@ -201,7 +201,8 @@ impl KernelRing {
         }
     }
 
-    /// Where a call is in its life, or `None` if it is gone.
+    /// Where a call is in its life, or `None` if it is gone: also of a yield that was answered as soon
+    /// as it was served, of which nothing is kept.
     #[must_use]
     pub fn state(&self, id: CallId) -> Option<CallState> {
         self.ring.calls.table().get(id).map(|call| call.state)
@@ -411,7 +412,7 @@ impl Drop for KernelRing {
     fn drop(&mut self) {
         let ring = self.ring;
         ring.life.set(0);
-        ring.running.set(None);
+        self.finish();
         ring.has_posts.set(false);
         // Whatever their destructors post goes, too; a second round sees to it.
         for _ in 0..2 {

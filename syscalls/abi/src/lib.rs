@@ -16,6 +16,7 @@ mod task;
 
 mod ring;
 mod trap;
+mod yield_trap;
 
 mod kernel_ring;
 
@@ -42,3 +43,4 @@ pub use task::{Beside, ExitStatus, NewTask, TaskBody, TaskInfo, TaskOptions, Tas
 pub use time::Instant;
 pub use trap::Trap;
 pub use wait_queue::{Park, QueueId, WaitQueue};
+pub use yield_trap::YieldTrap;
