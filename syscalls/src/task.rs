@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use thiserror::Error;
 use trapline_abi::{
     Beside, Ended, ExitStatus, JoinHandle, NewTask, Post, Reply, Ring, Syscall, TaskBody, TaskId,
-    TaskOptions, Trap,
+    TaskOptions, Trap, YieldTrap,
 };
 
 /// A future that is a trap and a way to read its reply.
@@ -106,12 +106,23 @@ trap_future! {
 #[track_caller]
 #[inline]
 pub fn yield_now() -> Yield {
-    Yield::new(Syscall::Yield)
+    Yield { trap: YieldTrap::new(Location::caller()) }
 }
 
-trap_future! {
-    /// The future of [`yield_now`].
-    Yield -> (), |_| ()
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "a system call does nothing until it is awaited"]
+pub struct Yield {
+    trap: YieldTrap,
+}
+
+impl Future for Yield {
+    type Output = ();
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.trap).poll(cx)
+    }
 }
 
 /// Starts a task, and gives its handle.
@@ -200,6 +211,7 @@ where
 {
     type Output = JoinHandle<F::Output>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if this.future.is_some() {

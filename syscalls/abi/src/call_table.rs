@@ -2,7 +2,7 @@
 //! Waiters for one thing are doubly linked through it, so that joining and leaving a queue of any
 //! length is O(1).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::num::NonZeroU64;
 use std::panic::Location;
@@ -227,6 +227,8 @@ pub(crate) struct CallTable {
     next: usize,
     /// The bodies of tasks whose spawns have not been served.
     bodies: Bodies,
+    /// Where in the pool those yields are that left the register, and found their task's slot taken.
+    lodgers: BTreeMap<NonZeroU64, u32>,
 }
 
 impl CallTable {
@@ -327,10 +329,6 @@ impl CallTable {
         self.listed[self.next..].iter().find_map(|id| Some(self.get(*id)?.site))
     }
 
-    pub(crate) fn list_is_empty(&self) -> bool {
-        self.listed.is_empty()
-    }
-
     /// A call that was just submitted was polled under a waker that is not its task's own.
     pub(crate) fn book_elsewhere(&mut self, id: CallId, waker: Waker) {
         let call = self.get_mut(id).expect("a call that is submitted is in flight");
@@ -356,25 +354,46 @@ impl CallTable {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
-        self.slot_mut(id.place).filter(|call| call.serial == Some(id.serial))
+        self.slot_mut(self.place_of(id)).filter(|call| call.serial == Some(id.serial))
     }
 
     #[inline]
     pub(crate) fn get(&self, id: CallId) -> Option<&Call> {
-        self.slot(id.place).filter(|call| call.serial == Some(id.serial))
+        self.slot(self.place_of(id)).filter(|call| call.serial == Some(id.serial))
+    }
+
+    /// Where a call is, if it is in the table.
+    #[inline]
+    fn place_of(&self, id: CallId) -> u32 {
+        if self.lodgers.is_empty() { id.place } else { self.place_of_lodger(id) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn place_of_lodger(&self, id: CallId) -> u32 {
+        self.lodgers.get(&id.serial).copied().unwrap_or(id.place)
+    }
+
+    /// A yield that left the register may be elsewhere than its id says.
+    pub(crate) fn note_lodger(&mut self, id: CallId, entered: CallId) {
+        if id != entered {
+            self.lodgers.insert(id.serial, entered.place);
+        }
     }
 
     /// Frees the slot of a live call, which is in no list.
     pub(crate) fn free(&mut self, id: CallId) -> Leftover {
         let free = self.free;
+        let place = self.place_of(id);
         let call = self.get_mut(id).expect("only a live call is freed (no-orphan)");
         call.serial = None;
         let unserved = matches!(call.state, CallState::Submitted);
         let extra = call.extra.take();
-        if id.place >= POOL {
+        if place >= POOL {
             call.next = free;
-            self.free = id.place;
+            self.free = place;
             self.pool_live -= 1;
+            self.lodgers.remove(&id.serial);
         }
         // Bodies are taken when their call is served, so only an unserved one may have one.
         let body = if unserved { self.take_body(id) } else { None };
@@ -392,16 +411,18 @@ impl CallTable {
         self.bodies.remove(at).map(|(_, body)| body)
     }
 
+    #[inline]
     pub(crate) fn push_back(&mut self, list: &mut ListHead, id: CallId) {
         let tail = list.tail;
+        let place = self.place_of(id);
         let call = self.get_mut(id).expect("only a live call waits (no-orphan)");
         call.prev = tail;
         call.next = NONE;
         match self.slot_mut(tail) {
-            Some(last) => last.next = id.place,
-            None => list.head = id.place,
+            Some(last) => last.next = place,
+            None => list.head = place,
         }
-        list.tail = id.place;
+        list.tail = place;
     }
 
     pub(crate) fn unlink(&mut self, list: &mut ListHead, id: CallId) {

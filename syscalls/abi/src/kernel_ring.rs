@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::pin::Pin;
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
@@ -77,7 +76,9 @@ impl KernelRing {
         ring.random.set(seed);
         ring.owed.set(0);
         ring.threads.set_tokens(0);
-        KernelRing { ring }
+        let ring = KernelRing { ring };
+        ring.finish();
+        ring
     }
 
     /// The tasks' side.
@@ -102,15 +103,14 @@ impl KernelRing {
     /// `task` is about to be polled under `waker`, its own.
     #[inline]
     pub fn begin(&self, task: TaskId, waker: &Waker) {
-        self.ring.running.set(Some(task));
+        self.ring.calls.caller.set(task);
         self.ring.waker_data.set(waker.data());
     }
 
     /// The poll has returned.
     #[inline]
     pub fn finish(&self) {
-        self.ring.running.set(None);
-        self.ring.waker_data.set(ptr::null());
+        self.ring.waker_data.set(self.ring.data_of_nobody());
     }
 
     /// What is left of the running task's quantum.
@@ -214,7 +214,8 @@ impl KernelRing {
         }
     }
 
-    /// Where a call is in its life, or `None` if it is gone.
+    /// Where a call is in its life, or `None` if it is gone: also of a yield that was answered as soon
+    /// as it was served, of which nothing is kept.
     #[must_use]
     pub fn state(&self, id: CallId) -> Option<CallState> {
         self.ring.calls.table().get(id).map(|call| call.state)
@@ -508,7 +509,7 @@ impl Drop for KernelRing {
     fn drop(&mut self) {
         let ring = self.ring;
         ring.life.set(0);
-        ring.running.set(None);
+        self.finish();
         ring.has_posts.set(false);
         let door = ring.door.take();
         drop(door);

@@ -17,6 +17,7 @@ mod task;
 
 mod ring;
 mod trap;
+mod yield_trap;
 
 mod kernel_ring;
 
@@ -58,3 +59,4 @@ pub use task::{Beside, ExitStatus, NewTask, TaskBody, TaskInfo, TaskOptions, Tas
 pub use time::Instant;
 pub use trap::Trap;
 pub use wait_queue::{Park, Parking, QueueId, WaitQueue, Want, Woken};
+pub use yield_trap::YieldTrap;

@@ -3,6 +3,9 @@
 //! It stands before the call table as a cache line stands before memory. A call that is answered as
 //! soon as it is served never enters the table but with its reply. Whoever looks into the table sees
 //! the call there, for it is written back first ([`Calls::table`]).
+//!
+//! A *yield* that comes through the register does not even enter with its reply: that is known, so it
+//! is written nowhere. One that has left the register, and is not in the table, has been answered.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::num::NonZeroU64;
@@ -27,23 +30,49 @@ enum Phase {
     Fresh,
     /// The one in the register has been handed to the kernel, which has not answered it.
     Taken,
+    /// As `Fresh`, of a yield.
+    FreshYield,
+    /// As `Taken`, of a yield.
+    TakenYield,
     /// In the table, and in the list there.
     Listed,
+}
+
+/// Names a yield that was submitted through the register.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct YieldId {
+    serial: NonZeroU64,
+    caller: TaskId,
+}
+
+impl YieldId {
+    /// The same as any call's: where it is if it had to enter the table.
+    #[inline(always)]
+    pub(crate) fn call(self) -> CallId {
+        CallId { serial: self.serial, place: self.caller.place() as u32 }
+    }
 }
 
 /// The calls in flight: the register, and behind it the table.
 pub(crate) struct Calls {
     phase: Cell<Phase>,
-    serial: Cell<NonZeroU64>,
-    place: Cell<u32>,
-    caller: Cell<TaskId>,
+    /// The serial of the call that was made last: of the one in the register, while one is there.
+    last_serial: Cell<NonZeroU64>,
+    /// The task that is polled, or was polled last: whoever made the call in the register.
+    pub(crate) caller: Cell<TaskId>,
+    /// The call that was taken last, if it came from the table.
+    listed: Cell<Option<CallId>>,
     request: Cell<Syscall>,
     site: Cell<&'static Location<'static>>,
     /// The body of the task to be spawned, if that is what is asked.
     body: Cell<Option<Pin<Box<dyn TaskBody>>>>,
-    last_serial: Cell<NonZeroU64>,
+    /// Yields with serials above this one have never been in the table.
+    last_entered: Cell<u64>,
+    /// Calls with serials above this one are the present scheduler's.
+    last_cleared: Cell<u64>,
     /// The place of a task whose own slot is known to be free: whoever fills a slot sets this to
-    /// `NOWHERE`. The register is used under this condition alone, so that its call has a slot to go to.
+    /// `NOWHERE`. The register is used under this condition alone, so that its call has a slot to go to;
+    /// but for yields, which seldom need one.
     known_free: Cell<u32>,
     table: RefCell<CallTable>,
 }
@@ -57,13 +86,14 @@ impl Calls {
         let before = NonZeroU64::MIN.saturating_add(ring << SERIALS_A_RING);
         Calls {
             phase: Cell::new(Phase::Empty),
-            serial: Cell::new(before),
-            place: Cell::new(0),
+            last_serial: Cell::new(before),
             caller: Cell::new(TaskId::new(1, 0)),
+            listed: Cell::new(None),
             request: Cell::new(Syscall::Yield),
             site: Cell::new(Location::caller()),
             body: Cell::new(None),
-            last_serial: Cell::new(before),
+            last_entered: Cell::new(before.get()),
+            last_cleared: Cell::new(before.get()),
             known_free: Cell::new(NOWHERE),
             table: RefCell::default(),
         }
@@ -72,8 +102,7 @@ impl Calls {
     /// A serial that no call of this ring has had. After 2^40 calls it may be one of the next ring's.
     #[inline]
     fn next_serial(&self) -> NonZeroU64 {
-        let next = self.last_serial.get().get().wrapping_add(1);
-        let next = NonZeroU64::new(next).unwrap_or(NonZeroU64::MIN);
+        let next = self.last_serial.get().checked_add(1).unwrap_or(NonZeroU64::MIN);
         self.last_serial.set(next);
         next
     }
@@ -83,35 +112,56 @@ impl Calls {
     #[inline(always)]
     pub(crate) fn submit_first(
         &self,
-        caller: TaskId,
         request: Syscall,
         site: &'static Location<'static>,
     ) -> Option<CallId> {
-        let place = caller.place() as u32;
+        let place = self.caller.get().place() as u32;
         if self.phase.get() != Phase::Empty || self.known_free.get() != place {
             return None;
         }
-        let serial = self.next_serial();
-        self.phase.set(Phase::Fresh);
-        self.serial.set(serial);
-        self.place.set(place);
-        self.caller.set(caller);
-        self.request.set(request);
-        self.site.set(site);
+        let serial = self.fill(Phase::Fresh, request, site);
         Some(CallId { serial, place })
     }
 
+    /// Writes a yield into the register, if it is the first call of its turn.
+    #[inline(always)]
+    pub(crate) fn submit_yield(&self, site: &'static Location<'static>) -> Option<YieldId> {
+        if self.phase.get() != Phase::Empty {
+            return None;
+        }
+        let serial = self.fill(Phase::FreshYield, Syscall::Yield, site);
+        Some(YieldId { serial, caller: self.caller.get() })
+    }
+
+    #[inline(always)]
+    fn fill(&self, phase: Phase, request: Syscall, site: &'static Location<'static>) -> NonZeroU64 {
+        let serial = self.next_serial();
+        self.phase.set(phase);
+        self.request.set(request);
+        self.site.set(site);
+        serial
+    }
+
+    /// Whether a yield is known to have been answered. False says no more than that one has to look.
+    #[inline(always)]
+    pub(crate) fn has_passed(&self, id: YieldId) -> bool {
+        self.phase.get() == Phase::Empty && id.serial.get() > self.last_entered.get()
+    }
+
+    /// Whether a yield has been answered, and nothing of it is in the table.
+    pub(crate) fn is_nowhere(&self, id: CallId) -> bool {
+        id.serial.get() > self.last_cleared.get()
+            && !self.holds(id)
+            && self.table.borrow().get(id).is_none()
+    }
+
     /// Writes a call into the register if it can, or else into the table, behind those of this turn.
-    pub(crate) fn submit(
-        &self,
-        caller: TaskId,
-        request: Syscall,
-        site: &'static Location<'static>,
-    ) -> CallId {
+    pub(crate) fn submit(&self, request: Syscall, site: &'static Location<'static>) -> CallId {
+        let caller = self.caller.get();
         let place = caller.place() as u32;
         if self.phase.get() == Phase::Empty && self.table.borrow().has_free_own_slot(place) {
             self.known_free.set(place);
-            if let Some(id) = self.submit_first(caller, request, site) {
+            if let Some(id) = self.submit_first(request, site) {
                 return id;
             }
         }
@@ -126,22 +176,25 @@ impl Calls {
     #[inline(always)]
     pub(crate) fn next(&self) -> Option<Submitted> {
         match self.phase.get() {
-            Phase::Empty => return None,
-            Phase::Fresh => self.phase.set(Phase::Taken),
-            Phase::Taken | Phase::Listed => {
-                if !self.take_listed() {
-                    return None;
-                }
+            Phase::Empty => None,
+            Phase::FreshYield => {
+                self.phase.set(Phase::TakenYield);
+                // Said once more, the compiler knows what the kernel is going to do.
+                Some(Submitted { request: Syscall::Yield, ..self.at_hand() })
             }
+            Phase::Fresh => {
+                self.phase.set(Phase::Taken);
+                Some(self.at_hand())
+            }
+            _ => self.take_listed().then(|| self.at_hand()),
         }
-        Some(self.at_hand())
     }
 
     /// Where the first call that has not been served was made.
     pub(crate) fn first_site(&self) -> Option<&'static Location<'static>> {
         match self.phase.get() {
-            Phase::Empty | Phase::Taken => None,
-            Phase::Fresh => Some(self.site.get()),
+            Phase::Empty | Phase::Taken | Phase::TakenYield => None,
+            Phase::Fresh | Phase::FreshYield => Some(self.site.get()),
             Phase::Listed => self.table.borrow().first_listed_site(),
         }
     }
@@ -149,7 +202,7 @@ impl Calls {
     /// The call that was taken last, until another one is submitted.
     #[inline(always)]
     pub(crate) fn at_hand(&self) -> Submitted {
-        let id = CallId { serial: self.serial.get(), place: self.place.get() };
+        let id = self.listed.get().unwrap_or_else(|| self.id_in_register());
         Submitted { id, request: self.request.get(), site: self.site.get() }
     }
 
@@ -158,11 +211,12 @@ impl Calls {
     #[inline(never)]
     fn take_listed(&self) -> bool {
         let mut table = self.table();
-        let next = table.next_listed();
-        self.phase.set(if table.list_is_empty() { Phase::Empty } else { Phase::Listed });
-        let Some(Submitted { id, request, site }) = next else { return false };
-        self.serial.set(id.serial);
-        self.place.set(id.place);
+        let Some(Submitted { id, request, site }) = table.next_listed() else {
+            self.listed.set(None);
+            self.phase.set(Phase::Empty);
+            return false;
+        };
+        self.listed.set(Some(id));
         self.request.set(request);
         self.site.set(site);
         true
@@ -172,15 +226,19 @@ impl Calls {
     /// for the table, or has always been there.
     #[inline(always)]
     pub(crate) fn answer_taken(&self, reply: Reply) -> bool {
-        if self.phase.get() != Phase::Taken {
-            return false;
+        match (self.phase.get(), reply) {
+            (Phase::TakenYield, Reply::Done) => self.phase.set(Phase::Empty),
+            (Phase::Taken, _) => {
+                self.phase.set(Phase::Empty);
+                self.known_free.set(NOWHERE);
+                let CallId { serial, place } = self.id_in_register();
+                let mut table = self.table.borrow_mut();
+                let slot = table.own_slot(place);
+                let slot = slot.expect("a call in the register has a slot of its own");
+                slot.answer_at_once(serial, reply);
+            }
+            _ => return false,
         }
-        self.phase.set(Phase::Empty);
-        self.known_free.set(NOWHERE);
-        let mut table = self.table.borrow_mut();
-        let slot = table.own_slot(self.place.get());
-        let slot = slot.expect("a call in the register has a slot of its own");
-        slot.answer_at_once(self.serial.get(), reply);
         true
     }
 
@@ -197,7 +255,7 @@ impl Calls {
     #[inline]
     pub(crate) fn table(&self) -> RefMut<'_, CallTable> {
         let mut table = self.table.borrow_mut();
-        if matches!(self.phase.get(), Phase::Fresh | Phase::Taken) {
+        if !matches!(self.phase.get(), Phase::Empty | Phase::Listed) {
             self.write_back(&mut table);
         }
         table
@@ -222,7 +280,13 @@ impl Calls {
     /// Whether a call is in the register.
     #[inline]
     fn holds(&self, id: CallId) -> bool {
-        matches!(self.phase.get(), Phase::Fresh | Phase::Taken) && self.serial.get() == id.serial
+        !matches!(self.phase.get(), Phase::Empty | Phase::Listed)
+            && self.last_serial.get() == id.serial
+    }
+
+    #[inline(always)]
+    fn id_in_register(&self) -> CallId {
+        YieldId { serial: self.last_serial.get(), caller: self.caller.get() }.call()
     }
 
     #[inline]
@@ -241,12 +305,16 @@ impl Calls {
     #[inline(never)]
     fn write_back(&self, table: &mut CallTable) {
         let caller = self.caller.get();
-        let (serial, request, site) = (self.serial.get(), self.request.get(), self.site.get());
+        let (serial, request, site) = (self.last_serial.get(), self.request.get(), self.site.get());
         let id = self.enter(table, serial, caller, request, site);
+        if matches!(self.phase.get(), Phase::FreshYield | Phase::TakenYield) {
+            self.last_entered.set(serial.get());
+            table.note_lodger(self.id_in_register(), id);
+        }
         if let Some(body) = self.body.take() {
             table.lay_body(id, body);
         }
-        let listed = self.phase.get() == Phase::Fresh;
+        let listed = matches!(self.phase.get(), Phase::Fresh | Phase::FreshYield);
         if listed {
             table.list(id);
         }
@@ -272,6 +340,9 @@ impl Calls {
         drop(self.table());
         self.phase.set(Phase::Empty);
         self.known_free.set(NOWHERE);
+        self.listed.set(None);
+        self.last_cleared.set(self.last_serial.get().get());
+        self.last_entered.set(self.last_serial.get().get());
         self.table.take()
     }
 }

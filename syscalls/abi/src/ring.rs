@@ -24,7 +24,7 @@ use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
 use crate::queue_entry::QueueEntry;
-use crate::register::Calls;
+use crate::register::{Calls, YieldId};
 use crate::remote::Door;
 use crate::scopes::Scopes;
 use crate::source::SourceTable;
@@ -40,9 +40,8 @@ thread_local! {
 pub struct Ring {
     /// Which claim of the ring this is; 0 while it is retired.
     pub(crate) life: Cell<u64>,
-    /// The task that is being polled.
-    pub(crate) running: Cell<Option<TaskId>>,
-    /// The data pointer of that task's own waker.
+    /// The data pointer of the own waker of the task that is being polled. While none is, it is the
+    /// address of the ring, which is the data of no waker.
     pub(crate) waker_data: Cell<*const ()>,
     /// What is left of the task's quantum.
     pub(crate) budget: Cell<u32>,
@@ -68,7 +67,7 @@ impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ring")
             .field("life", &self.life.get())
-            .field("running", &self.running.get())
+            .field("running", &self.running())
             .finish_non_exhaustive()
     }
 }
@@ -99,7 +98,6 @@ impl Ring {
     pub(crate) fn new(number: u64) -> Ring {
         Ring {
             life: Cell::new(0),
-            running: Cell::new(None),
             waker_data: Cell::new(ptr::null()),
             budget: Cell::new(0),
             random: Cell::new(0),
@@ -132,7 +130,7 @@ impl Ring {
     #[inline]
     pub fn of_running_task() -> &'static Ring {
         match current() {
-            Some(ring) if ring.running.get().is_some() => ring,
+            Some(ring) if ring.running().is_some() => ring,
             _ => outside_a_task(),
         }
     }
@@ -148,7 +146,14 @@ impl Ring {
     #[must_use]
     #[inline]
     pub fn running(&self) -> Option<TaskId> {
-        self.running.get()
+        let nobody = ptr::eq(self.waker_data.get(), self.data_of_nobody());
+        (!nobody).then_some(self.calls.caller.get())
+    }
+
+    /// What `waker_data` is while no task is polled.
+    #[inline]
+    pub(crate) fn data_of_nobody(&self) -> *const () {
+        ptr::from_ref(self).cast()
     }
 
     /// How many more closures may run on threads: a token each.
@@ -191,7 +196,7 @@ impl Ring {
     #[inline]
     pub(crate) fn own_waker_of(&'static self, waker: &Waker) -> Option<TaskId> {
         let current = current().is_some_and(|ring| ptr::eq(ring, self));
-        let task = self.running.get()?;
+        let task = self.running()?;
         (current && ptr::eq(waker.data(), self.waker_data.get())).then_some(task)
     }
 
@@ -203,12 +208,24 @@ impl Ring {
         site: &'static Location<'static>,
         cx: &Context<'_>,
     ) -> Option<(&'static Ring, CallId)> {
-        let ring = current()?;
-        let task = ring.running.get()?;
-        if !ptr::eq(cx.waker().data(), ring.waker_data.get()) {
-            return None;
-        }
-        Some((ring, ring.calls.submit_first(task, request, site)?))
+        let ring = Ring::of_waker(cx)?;
+        Some((ring, ring.calls.submit_first(request, site)?))
+    }
+
+    /// The same for a yield.
+    #[inline(always)]
+    pub(crate) fn submit_yield(
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Option<(&'static Ring, YieldId)> {
+        let ring = Ring::of_waker(cx)?;
+        Some((ring, ring.calls.submit_yield(site)?))
+    }
+
+    /// The current ring, if a task runs and this is its own waker.
+    #[inline(always)]
+    fn of_waker(cx: &Context<'_>) -> Option<&'static Ring> {
+        current().filter(|ring| ptr::eq(cx.waker().data(), ring.waker_data.get()))
     }
 
     /// Writes the call into the trap register, or into the call table.
@@ -218,11 +235,10 @@ impl Ring {
         cx: &Context<'_>,
     ) -> (&'static Ring, CallId) {
         let ring = Ring::of_running_task();
-        let Some(task) = ring.running.get() else { outside_a_task() };
         // Cloned before there is a call: it is foreign code, and may panic.
         let own = ptr::eq(cx.waker().data(), ring.waker_data.get());
         let waker = if own { None } else { Some(cx.waker().clone()) };
-        let id = ring.calls.submit(task, request, site);
+        let id = ring.calls.submit(request, site);
         if let Some(waker) = waker {
             ring.calls.table().book_elsewhere(id, waker);
         }
@@ -246,6 +262,27 @@ impl Ring {
         match self.calls.take_plain_reply(id) {
             Some(reply) => Poll::Ready(reply),
             None => self.poll_call_slowly(id, cx),
+        }
+    }
+
+    /// Whether a yield is known to have been answered. False says no more than that one has to look.
+    #[inline(always)]
+    pub(crate) fn has_passed(&self, id: YieldId) -> bool {
+        self.calls.has_passed(id)
+    }
+
+    /// Polls a yield that was submitted through the register.
+    pub(crate) fn poll_yield(&'static self, id: YieldId, cx: &Context<'_>) -> Poll<Reply> {
+        if self.calls.is_nowhere(id.call()) {
+            return Poll::Ready(Reply::Done);
+        }
+        self.poll_call_slowly(id.call(), cx)
+    }
+
+    /// The future of a yield is gone.
+    pub(crate) fn withdraw_yield(&self, id: YieldId) {
+        if !self.calls.is_nowhere(id.call()) {
+            self.withdraw(id.call());
         }
     }
 
@@ -284,7 +321,7 @@ impl Ring {
     fn rebook(&'static self, id: CallId, cx: &Context<'_>) {
         let own = self.own_waker_of(cx.waker());
         let elsewhere = current().is_none_or(|ring| !ptr::eq(ring, self));
-        let task = if elsewhere { None } else { self.running.get() };
+        let task = if elsewhere { None } else { self.running() };
         let mut calls = self.calls.table();
         let call = calls.get_mut(id).expect("a call that is polled is in flight");
         call.task = task;

@@ -85,7 +85,7 @@ impl Trap {
                 }
                 polled
             }
-            Phase::Taken => polled_after_ready(),
+            Phase::Taken => Trap::polled_after_ready(),
         }
     }
 
@@ -141,6 +141,12 @@ impl Trap {
         Some(id)
     }
 
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn polled_after_ready() -> ! {
+        panic!("a system call was polled again after it was ready")
+    }
+
     /// The ring it is in flight in.
     #[must_use]
     pub fn ring(&self) -> Option<&'static Ring> {
@@ -173,12 +179,6 @@ fn submit_anyhow(
 ) {
     let (ring, id) = Ring::submit(request, site, cx);
     *phase = Phase::InFlight(ring, id);
-}
-
-#[cold]
-#[inline(never)]
-fn polled_after_ready() -> ! {
-    panic!("a system call was polled again after it was ready")
 }
 
 impl Future for Trap {
