@@ -10,6 +10,8 @@ mod time;
 
 mod io;
 
+pub mod generator;
+
 pub mod net;
 
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};

@@ -36,7 +36,7 @@ pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, KernelRing, Submitted};
 pub use outcomes::{Outcome, Panic};
 pub use own_call::{ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call};
-pub use ring::{Ring, random};
+pub use ring::{Hidden, Ring, random};
 pub use source::Readiness;
 pub use task::{Beside, ExitStatus, NewTask, TaskBody, TaskInfo, TaskOptions, TaskState};
 pub use time::Instant;
