@@ -623,7 +623,7 @@ proptest! {
                 scheduler.spawn(async move { kill(victim).await.map(drop).unwrap() }).detach();
             }
         }
-        let ended = scheduler.block_on(async move { handle.await }).unwrap();
+        let ended = scheduler.block_on(handle).unwrap();
         assert_empty(&scheduler);
         let mut seen = { seen }.borrow().clone().into_iter().peekable();
         let mut unseen = 0;

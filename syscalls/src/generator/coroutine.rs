@@ -241,6 +241,9 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     ///     while let Some(first) = mailbox.receive().await {
     ///         let second = mailbox.receive().await;
     ///         mailbox.reply((first, second)).await;
+    ///         if second.is_none() {
+    ///             return;
+    ///         }
     ///     }
     /// });
     /// let paired = pairs.over(1..=3).collect::<Vec<_>>();
@@ -373,7 +376,7 @@ pub struct Mailbox<In, Out = ()> {
 
 impl<In, Out> Mailbox<In, Out> {
     /// Waits for the next value. `None` is the end: the coroutine is being closed, and the block
-    /// should return.
+    /// should return. It is given once, so that a block that does not look cannot spin.
     ///
     /// # Panics
     /// When it is polled outside the coroutine that it was made for, while another `receive` of it
