@@ -18,7 +18,7 @@ use support::{
     scheduler,
 };
 use trapline::generator::{Coroutine, Finished, Mailbox};
-use trapline::{get_tid, kill, now, sleep, spawn, yield_now};
+use trapline::{get_tid, kill, now, post_kill, sleep, spawn, yield_now};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -430,6 +430,34 @@ fn task_killed_while_it_sends_then_the_block_is_dropped_and_nothing_stays() {
         .detach();
     run_clean(&mut scheduler);
     assert_eq!(trace.take(), ["dropped"]);
+}
+
+#[test]
+fn task_killed_at_any_step_of_a_sink_then_nothing_stays() {
+    let mut killed = 0;
+    for step in 0.. {
+        let mut scheduler = scheduler();
+        let mut sink = sleeper(&Trace::default()).into_sink();
+        let handle = scheduler.spawn(async move {
+            sink.send(1).await.unwrap();
+            sink.next().await
+        });
+        let victim = handle.id();
+        for _ in 0..step {
+            let _ = scheduler.step();
+        }
+        let ended = scheduler.block_on(async move {
+            post_kill(victim);
+            handle.await
+        });
+        assert_empty(&scheduler);
+        if let Ok(reply) = ended.unwrap() {
+            assert_eq!(reply, Some(2));
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 2, "before its first poll, asleep, awake, and so on: {killed}");
 }
 
 #[test]

@@ -19,7 +19,9 @@ use support::{
     scheduler, text_of,
 };
 use trapline::generator::{Generator, Yielder};
-use trapline::{RunError, Scheduler, get_tid, kill, now, sleep, spawn, spawn_detached, yield_now};
+use trapline::{
+    RunError, Scheduler, get_tid, kill, now, post_kill, sleep, spawn, spawn_detached, yield_now,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -533,6 +535,30 @@ fn task_killed_while_its_stream_waits_then_its_destructors_run_and_nothing_stays
         .detach();
     run_clean(&mut scheduler);
     assert_eq!(trace.take(), ["dropped"]);
+}
+
+#[test]
+fn task_killed_at_any_step_of_a_stream_then_nothing_stays() {
+    let mut killed = 0;
+    for step in 0.. {
+        let mut scheduler = scheduler();
+        let handle = scheduler.spawn(ticks(2).into_stream().collect::<Vec<_>>());
+        let victim = handle.id();
+        for _ in 0..step {
+            let _ = scheduler.step();
+        }
+        let ended = scheduler.block_on(async move {
+            post_kill(victim);
+            handle.await
+        });
+        assert_empty(&scheduler);
+        if let Ok(values) = ended.unwrap() {
+            assert_eq!(values, [0, 1]);
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 4, "before its first poll, asleep, awake, and so on: {killed}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use thiserror::Error;
 use trapline_abi::Ring;
 
-use crate::generator::outlet::{Bell, Outlet, used_elsewhere};
+use crate::generator::outlet::{Bell, Outlet, Place, used_elsewhere};
 use crate::generator::{CoroutineSink, Yielding, awaited_something_else};
 
 /// An `async` block that values are sent to, and that may reply.
@@ -74,7 +74,7 @@ struct Inner<'a, In, Out> {
 
 /// What the block and its driver hand each other.
 struct Desk<In, Out> {
-    inbox: Cell<Option<In>>,
+    inbox: Place<In>,
     /// A `receive` waits.
     waits: Cell<bool>,
     bell: Bell,
@@ -117,7 +117,7 @@ impl<'a, In: 'a, Out: 'a> Coroutine<'a, In, Out> {
         B: AsyncFnOnce(Mailbox<In, Out>) + 'a,
     {
         let desk = Rc::new(Desk {
-            inbox: Cell::new(None),
+            inbox: Place::new(),
             waits: Cell::new(false),
             bell: Bell::default(),
             end: Cell::new(End::Open),
@@ -316,14 +316,11 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
 
     /// Whether there is a value that the block has not taken.
     pub(crate) fn has_untaken(&self) -> bool {
-        let value = self.inner.desk.inbox.take();
-        let untaken = value.is_some();
-        self.inner.desk.inbox.set(value);
-        untaken
+        self.inner.desk.inbox.is_full()
     }
 
     pub(crate) fn put(&self, value: In) {
-        self.inner.desk.inbox.set(Some(value));
+        self.inner.desk.inbox.put(value);
         self.inner.desk.bell.ring();
     }
 

@@ -6,9 +6,37 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll, Waker};
 
+/// A place for one value, which can be asked whether it is taken without moving the value.
+pub(crate) struct Place<T> {
+    value: Cell<Option<T>>,
+    full: Cell<bool>,
+}
+
+impl<T> Place<T> {
+    pub(crate) fn new() -> Place<T> {
+        Place { value: Cell::new(None), full: Cell::new(false) }
+    }
+
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.get()
+    }
+
+    #[inline]
+    pub(crate) fn put(&self, value: T) {
+        self.full.set(true);
+        self.value.set(Some(value));
+    }
+
+    #[inline]
+    pub(crate) fn take(&self) -> Option<T> {
+        if self.full.replace(false) { self.value.take() } else { None }
+    }
+}
+
 /// One place for a value, and who is resuming the block that fills it.
 pub(crate) struct Outlet<Y> {
-    value: Cell<Option<Y>>,
+    value: Place<Y>,
     /// How many values were ever put here: tells a yield whether the value in the place is its own.
     stored: Cell<u64>,
     resumed: Cell<bool>,
@@ -20,7 +48,7 @@ pub(crate) struct Outlet<Y> {
 impl<Y> Outlet<Y> {
     pub(crate) fn new() -> Outlet<Y> {
         Outlet {
-            value: Cell::new(None),
+            value: Place::new(),
             stored: Cell::new(0),
             resumed: Cell::new(false),
             driver: Cell::new(ptr::null()),
@@ -72,22 +100,13 @@ impl<Y> Outlet<Y> {
         !ptr::eq(cx.waker().data(), self.driver.get())
     }
 
-    /// Whether the place is taken. (A `Cell` can be looked into only by emptying it.)
-    #[inline]
-    fn is_full(&self) -> bool {
-        let value = self.value.take();
-        let full = value.is_some();
-        self.value.set(value);
-        full
-    }
-
     /// Leaves a value. Gives the number of it.
     #[inline]
     fn put(&self, value: Y) -> u64 {
-        if self.is_full() {
+        if self.value.is_full() {
             yielded_twice()
         }
-        self.value.set(Some(value));
+        self.value.put(value);
         let number = self.stored.get() + 1;
         self.stored.set(number);
         number
@@ -95,7 +114,7 @@ impl<Y> Outlet<Y> {
 
     #[inline]
     fn holds(&self, number: u64) -> bool {
-        self.stored.get() == number && self.is_full()
+        self.stored.get() == number && self.value.is_full()
     }
 }
 
