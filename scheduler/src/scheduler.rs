@@ -51,6 +51,8 @@ impl Scheduler {
     /// If it is called by a task.
     #[inline]
     pub fn step(&mut self) -> Step {
+        // A generator hides its task's ring; `run` has looked once, and need not at each step.
+        assert!(Ring::at_work().is_none(), "a task cannot step a scheduler");
         self.turn(None)
     }
 
@@ -170,7 +172,7 @@ impl Scheduler {
 
     /// Refuses to run inside a task of any scheduler on this thread.
     fn admit() -> Result<(), RunError> {
-        if Ring::current().is_some() { Err(RunError::InsideTask) } else { Ok(()) }
+        if Ring::at_work().is_some() { Err(RunError::InsideTask) } else { Ok(()) }
     }
 
     fn outcome_of(&mut self, last: Step) -> Result<RunReport, RunError> {

@@ -17,6 +17,7 @@ mod expansion;
 
 mod io;
 
+pub mod generator;
 mod local;
 mod threads;
 

@@ -282,7 +282,7 @@ fn post_spawn<F>(mut options: TaskOptions, future: F, site: &'static Location<'s
 where
     F: Future<Output: 'static> + 'static,
 {
-    let ring = Ring::current().expect("a task is spawned by a task, or by `Scheduler::spawn`");
+    let ring = Ring::at_work().expect("a task is spawned by a task, or by `Scheduler::spawn`");
     let daemon = options.is_daemon();
     let body: Pin<Box<dyn TaskBody>> = options.body(future);
     ring.post(Post::Spawn(NewTask { body, daemon, parent: ring.running(), site }));
@@ -407,6 +407,6 @@ trap_future! {
 /// # Cost
 /// No trap.
 pub fn post_kill(target: TaskId) {
-    let ring = Ring::current().expect("a task is killed by a task");
+    let ring = Ring::at_work().expect("a task is killed by a task");
     ring.post(Post::Kill(target));
 }

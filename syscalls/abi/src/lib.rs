@@ -52,7 +52,7 @@ pub use own_call::{
 };
 pub use remote::{Door, Errand, Handle, SchedulerGone};
 pub use remote_join::{RemoteJoinError, RemoteJoinHandle};
-pub use ring::{Ring, random};
+pub use ring::{Hidden, Ring, random};
 pub use scopes::{CancelRequest, Scope, ScopeKind, Within, cancel_reason};
 pub use source::Readiness;
 pub use task::{Beside, ExitStatus, NewTask, TaskBody, TaskInfo, TaskOptions, TaskState};

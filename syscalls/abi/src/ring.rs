@@ -34,6 +34,26 @@ use crate::wait_queue::WaitQueue;
 thread_local! {
     /// The ring of the scheduler that is at work on this thread.
     pub(crate) static CURRENT: Cell<Option<&'static Ring>> = const { Cell::new(None) };
+
+    /// Whether the current ring is hidden, and which one it was: see [`Ring::hide`].
+    static HIDDEN: Cell<(bool, Option<&'static Ring>)> = const { Cell::new((false, None)) };
+}
+
+/// While it lives, the thread has no current ring, so that nothing can trap; then the one before is
+/// the current one again. See [`Ring::hide`].
+#[derive(Debug)]
+#[must_use]
+pub struct Hidden {
+    current: Option<&'static Ring>,
+    hidden: (bool, Option<&'static Ring>),
+}
+
+impl Drop for Hidden {
+    #[inline]
+    fn drop(&mut self) {
+        CURRENT.set(self.current);
+        HIDDEN.set(self.hidden);
+    }
 }
 
 /// The task's side of the ring.
@@ -81,6 +101,13 @@ pub(crate) fn current() -> Option<&'static Ring> {
 #[cold]
 #[inline(never)]
 fn outside_a_task() -> ! {
+    if CURRENT.get().is_none() && HIDDEN.get().0 {
+        panic!(
+            "a system call was made inside a generator or coroutine that is driven as an iterator \
+             or by `send`, where nothing can wait: inside a task, drive the generator as a `Stream` \
+             (`Generator::into_stream`), the coroutine as a `Sink` (`Coroutine::into_sink`)"
+        )
+    }
     panic!(
         "a system call was made outside a task: await it inside a future that a scheduler runs \
          (`Scheduler::spawn` or `Scheduler::block_on`); a destructor may post, but cannot trap"
@@ -120,6 +147,24 @@ impl Ring {
     #[inline]
     pub fn current() -> Option<&'static Ring> {
         current()
+    }
+
+    /// Hides the thread's current ring: for code that is driven inside a task, or outside, by
+    /// somebody who cannot wait, as an iterator's caller cannot. A system call in there panics and
+    /// says so; posts still find the ring, by [`at_work`](Ring::at_work).
+    #[inline]
+    pub fn hide() -> Hidden {
+        let guard = Hidden { current: CURRENT.replace(None), hidden: HIDDEN.get() };
+        HIDDEN.set((true, guard.current.or(guard.hidden.1)));
+        guard
+    }
+
+    /// The current ring, or else the one that is hidden: for posts, and for whoever must know
+    /// whether a scheduler is at work on this thread.
+    #[must_use]
+    #[inline]
+    pub fn at_work() -> Option<&'static Ring> {
+        CURRENT.get().or_else(|| HIDDEN.get().1)
     }
 
     /// The ring of the task that is being polled.
@@ -407,5 +452,8 @@ impl Ring {
 /// No trap; a few instructions.
 #[must_use]
 pub fn random() -> u64 {
-    Ring::of_running_task().draw()
+    match Ring::at_work() {
+        Some(ring) if ring.running.get().is_some() => ring.draw(),
+        _ => outside_a_task(),
+    }
 }
