@@ -55,8 +55,11 @@ impl Kernel {
         }
         self.population -= 1;
         self.live -= usize::from(!daemon);
-        let bad = self.bad_end_of(id, how, payload.as_ref());
-        let mut payload = payload.and_then(|payload| self.offer_panic(id, body.as_mut(), payload));
+        let (bad, mut payload) = match how {
+            How::Panicked | How::Cancelled => self.bad_end_of(id, body.as_mut(), payload),
+            How::Returned | How::Killed => (None, None),
+        };
+        self.ring.forget_cancel(id);
         if let Some(estate) = self.ring.take_estate(id) {
             self.guard(Some(id), move || drop(estate));
         }
@@ -78,33 +81,24 @@ impl Kernel {
         }
     }
 
-    /// The status of a task that panicked or was cancelled, which is more than a byte.
+    /// How a task ended that panicked or was cancelled: that is more than a byte. Whoever spawned it from
+    /// another thread takes the panic; what is left of that is the kernel's.
+    #[cold]
+    #[inline(never)]
     fn bad_end_of(
         &mut self,
         id: TaskId,
-        how: How,
-        payload: Option<&Payload>,
-    ) -> Option<ExitStatus> {
-        let why = if how == How::Cancelled { self.ring.cancel_state(id).0 } else { None };
-        self.ring.forget_cancel(id);
-        match payload {
-            Some(payload) => Some(ExitStatus::Panicked(text_of(&**payload))),
-            None => why.map(ExitStatus::Cancelled),
-        }
-    }
-
-    /// Whoever spawned the task from another thread takes its panic. What is left is the kernel's.
-    #[cold]
-    fn offer_panic(
-        &mut self,
-        id: TaskId,
         body: Option<&mut Pin<Box<dyn TaskBody>>>,
-        payload: Payload,
-    ) -> Option<Payload> {
-        let Some(body) = body else { return Some(payload) };
+        payload: Option<Payload>,
+    ) -> (Option<ExitStatus>, Option<Payload>) {
+        let Some(payload) = payload else {
+            return (self.ring.cancel_state(id).0.map(ExitStatus::Cancelled), None);
+        };
+        let status = Some(ExitStatus::Panicked(text_of(&*payload)));
+        let Some(body) = body else { return (status, Some(payload)) };
         let mut left = None;
         self.guard(Some(id), || left = body.as_mut().panicked(payload));
-        left
+        (status, left)
     }
 
     /// `block_on` takes the panic of its future itself.

@@ -36,6 +36,7 @@ mod join;
 mod outcomes;
 mod own_call;
 mod remote;
+mod remote_error;
 mod remote_join;
 
 pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
@@ -51,7 +52,8 @@ pub use own_call::{
     ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call, own_call_at,
 };
 pub use remote::{Door, Errand, Handle, SchedulerGone};
-pub use remote_join::{RemoteJoinError, RemoteJoinHandle};
+pub use remote_error::RemoteJoinError;
+pub use remote_join::RemoteJoinHandle;
 pub use ring::{Hidden, Ring, random};
 pub use scopes::{CancelRequest, Scope, ScopeKind, Within, cancel_reason};
 pub use source::Readiness;

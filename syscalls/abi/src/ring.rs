@@ -453,7 +453,7 @@ impl Ring {
 #[must_use]
 pub fn random() -> u64 {
     match Ring::at_work() {
-        Some(ring) if ring.running.get().is_some() => ring.draw(),
+        Some(ring) if ring.running().is_some() => ring.draw(),
         _ => outside_a_task(),
     }
 }
