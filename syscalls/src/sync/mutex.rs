@@ -97,7 +97,8 @@ impl<T> Mutex<T> {
     /// `pthread_mutex_trylock(3)`.
     #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.try_hold(Location::caller()).then(|| self.guard(Location::caller()))
+        let since = Location::caller();
+        self.try_hold(since).then(|| self.guard(since))
     }
 
     /// The same as [`lock`](Mutex::lock), with a guard that keeps the mutex alive, for tasks

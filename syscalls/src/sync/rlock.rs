@@ -108,16 +108,17 @@ impl<T: ?Sized> RLock<T> {
         if let Some(guard) = self.take_again() {
             return Some(guard);
         }
+        let since = Location::caller();
         self.queue.try_take().then(|| {
-            self.queue.note_held(Location::caller());
-            self.take_first(Location::caller())
+            self.queue.note_held(since);
+            self.take_first(since)
         })
     }
 
-    /// Whether somebody holds it.
+    /// Whether somebody holds it, or has been handed it.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.depth.get() > 0
+        self.queue.tokens() == 0
     }
 
     /// The value of a lock that is not shared: so nobody holds it.

@@ -13,7 +13,7 @@ use trapline_abi::WaitQueue;
 use crate::sync::acquire::{Held, TakeTokens};
 
 /// A reader takes one token, a writer all of them: so many may read at the same time.
-const ALL: u32 = 1 << 29;
+const ALL: u32 = WaitQueue::ALL;
 
 /// A value that many tasks may read at the same time, or one may change, also across awaits.
 ///
@@ -106,13 +106,15 @@ impl<T: ?Sized> RwLock<T> {
     /// Takes it to read, if nobody writes or waits.
     #[track_caller]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        self.try_take(1, Location::caller()).then(|| self.read_guard(Location::caller()))
+        let since = Location::caller();
+        self.try_take(1, since).then(|| self.read_guard(since))
     }
 
     /// Takes it to write, if nobody reads, writes or waits.
     #[track_caller]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
-        self.try_take(ALL, Location::caller()).then(|| self.write_guard(Location::caller()))
+        let since = Location::caller();
+        self.try_take(ALL, since).then(|| self.write_guard(since))
     }
 
     /// The value of a lock that is not shared: so nobody holds it.
