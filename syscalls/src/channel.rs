@@ -49,7 +49,7 @@ mod stream;
 mod error;
 
 mod core;
-mod queues;
+pub(crate) mod queues;
 mod remote_core;
 
 use std::rc::Rc;

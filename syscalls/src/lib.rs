@@ -14,6 +14,8 @@ pub mod net;
 
 pub mod channel;
 mod mailbox;
+
+mod line;
 mod pace;
 
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
