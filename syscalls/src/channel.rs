@@ -37,7 +37,6 @@ pub mod oneshot;
 pub mod remote;
 pub mod watch;
 
-mod heap;
 mod queue;
 
 mod reserve;
@@ -50,7 +49,6 @@ mod error;
 
 mod core;
 pub(crate) mod queues;
-mod remote_core;
 
 use std::rc::Rc;
 
