@@ -453,7 +453,7 @@ fn run_against_the_model(capacity: usize, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 1500, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 700, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn random_operations_then_the_channel_does_what_the_model_says(
@@ -618,7 +618,7 @@ fn check_ledger(ledger: &Ledger, capacity: usize, seed: u64) {
 
 #[test]
 fn throng_of_tasks_that_select_time_out_and_are_killed_then_every_value_is_accounted_for() {
-    for seed in 0..600 {
+    for seed in 0..300 {
         throng(seed);
     }
 }
