@@ -432,7 +432,11 @@ fn run_against_the_model(capacity: usize, ops: Vec<Op>) {
             last: 0,
         };
         for op in ops {
-            std::future::poll_fn(|cx| Poll::Ready(bench.act(op, cx))).await;
+            let act = |cx: &mut Context<'_>| {
+                bench.act(op, cx);
+                Poll::Ready(())
+            };
+            std::future::poll_fn(act).await;
             bench.check();
             if matches!(op, Op::Yield) {
                 yield_now().await;

@@ -251,7 +251,11 @@ fn run_queue(order: Order, capacity: usize, ops: Vec<Op>) {
         let (puts, gets) = (BTreeMap::new(), BTreeMap::new());
         let mut bench = Bench { queue: &queue, model, puts, gets, last: 0 };
         for op in ops {
-            std::future::poll_fn(|cx| Poll::Ready(bench.act(op, cx))).await;
+            let act = |cx: &mut Context<'_>| {
+                bench.act(op, cx);
+                Poll::Ready(())
+            };
+            std::future::poll_fn(act).await;
             if matches!(op, Op::Yield) {
                 yield_now().await;
             }

@@ -9,7 +9,7 @@ use futures::Stream;
 use thiserror::Error;
 
 use crate::channel::broadcast::hub::Hub;
-use crate::pace::{Claim, spend};
+use crate::pace::{Claim, may_try, spend};
 
 /// Why nothing was received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -110,24 +110,43 @@ impl<T> Receiver<T> {
     }
 }
 
+/// # Cancel safety
+/// Safe: a value that was not given out comes again.
+///
+/// # Cost
+/// As [`Receiver::recv`]; where it has to wait, an allocation besides, for the stream owns its wait.
 impl<T: Clone + 'static> Stream for Receiver<T> {
     type Item = Result<T, RecvError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         let next = this.next;
+        if this.wait.is_none() && may_try() && has_news(&this.hub, next) {
+            spend();
+            return Poll::Ready(this.take_next());
+        }
         let wait = this.wait.get_or_insert_with(|| {
             let hub = Rc::clone(&this.hub);
             Box::pin(async move { News { news: Claim::new(&hub.news), hub: &hub, next }.await })
         });
         ready!(wait.as_mut().poll(cx));
         this.wait = None;
-        Poll::Ready(match this.hub.take(&mut this.next) {
-            Some(Ok(value)) => Some(Ok(Rc::unwrap_or_clone(value))),
-            Some(Err(missed)) => Some(Err(RecvError::Missed(missed))),
-            None => None,
+        Poll::Ready(this.take_next())
+    }
+}
+
+impl<T: Clone> Receiver<T> {
+    fn take_next(&mut self) -> Option<Result<T, RecvError>> {
+        self.hub.take(&mut self.next).map(|taken| match taken {
+            Ok(value) => Ok(Rc::unwrap_or_clone(value)),
+            Err(missed) => Err(RecvError::Missed(missed)),
         })
     }
+}
+
+/// Whether there is something for the receiver that takes the value `next`, or the end.
+fn has_news<T>(hub: &Hub<T>, next: u64) -> bool {
+    next < hub.end() || hub.closed.get()
 }
 
 /// Waits until there is something for a receiver, or the end.
@@ -142,7 +161,7 @@ impl<T> Future for News<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let (hub, next) = (self.hub, self.next);
-        self.news.poll_over(cx, || next < hub.end() || hub.closed.get())
+        self.news.poll_over(cx, || has_news(hub, next))
     }
 }
 
@@ -184,7 +203,7 @@ impl<T: Clone> Future for Recv<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (hub, next) = (self.hub, *self.next);
-        ready!(self.news.poll_over(cx, || next < hub.end() || hub.closed.get()));
+        ready!(self.news.poll_over(cx, || has_news(hub, next)));
         Poll::Ready(match hub.take(self.next) {
             Some(Ok(value)) => Ok(Rc::unwrap_or_clone(value)),
             Some(Err(missed)) => Err(RecvError::Missed(missed)),
