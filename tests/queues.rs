@@ -498,6 +498,62 @@ fn broadcast_values_with_destructors_then_each_is_dropped_once_all_have_it() {
     assert_eq!(count.get(), 1);
 }
 
+// What the task table shows
+
+#[test]
+fn operations_that_wait_then_the_task_table_shows_the_line_and_what_each_waits_for() {
+    let mut scheduler = at_once();
+    let (all, mut news) = broadcast_with(1, Lag::Wait);
+    all.try_send(0).unwrap();
+    let mut late = all.subscribe();
+    let (state, mut watched) = watch(0);
+    let queue = Rc::new(Queue::fifo(1));
+    let empty = Rc::new(Queue::<u32>::lifo(1));
+    queue.try_put(0).unwrap();
+    let (full, same, done) = (Rc::clone(&queue), all.clone(), Rc::clone(&queue));
+    let nothing = Rc::clone(&empty);
+    let kept = state.clone();
+    let start = line!();
+    let tasks = [
+        scheduler.spawn(async move { full.put(1).await }),
+        scheduler.spawn(async move { assert_eq!(nothing.get().await, 1) }),
+        scheduler.spawn(async move { done.join().await }),
+        scheduler.spawn(async move { assert!(same.send(1).await.is_ok()) }),
+        scheduler.spawn(async move { assert_eq!(late.recv().await, Ok(1)) }),
+        scheduler.spawn(async move { watched.changed().await.unwrap_or_default() }),
+        scheduler.spawn(async move { kept.closed().await }),
+    ];
+    let RunError::Deadlock(report) = scheduler.run().unwrap_err() else { panic!("no deadlock") };
+    let expected = [
+        (2, "room in a queue"),
+        (3, "a value of a queue"),
+        (4, "a queue to be done with"),
+        (5, "room in a broadcast"),
+        (6, "a value of a broadcast"),
+        (7, "a change of a watched value"),
+        (8, "the receivers of a watch to be gone"),
+    ];
+    for (task, (line, label)) in report.blocked.iter().zip(expected) {
+        let [call] = &task.waits_for[..] else { panic!("{report}") };
+        assert_eq!(call.label, Some(label));
+        assert_eq!((call.site.file(), call.site.line()), ("tests/queues.rs", start + line));
+    }
+    // And each goes on when what it waits for comes.
+    assert_eq!((queue.try_get(), empty.try_put(1)), (Some(0), Ok(())));
+    assert_eq!((queue.task_done(), news.try_recv()), (Ok(()), Ok(0)));
+    state.send(1).unwrap();
+    scheduler
+        .block_on(async move {
+            settle().await;
+            queue.task_done().unwrap();
+        })
+        .unwrap();
+    for task in tasks {
+        scheduler.block_on(task).unwrap().unwrap();
+    }
+    run_clean(&mut scheduler);
+}
+
 // Watch
 
 #[test]

@@ -37,7 +37,6 @@ pub mod oneshot;
 pub mod remote;
 pub mod watch;
 
-mod heap;
 mod queue;
 
 mod reserve;
@@ -49,8 +48,7 @@ mod stream;
 mod error;
 
 mod core;
-mod queues;
-mod remote_core;
+pub(crate) mod queues;
 
 use std::rc::Rc;
 

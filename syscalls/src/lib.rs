@@ -33,6 +33,8 @@ pub use io::{ReadWait, WriteWait, read_wait, write_wait};
 pub use race::{Race, RaceAll, race, race_all};
 pub mod channel;
 mod mailbox;
+
+mod line;
 mod pace;
 pub use local::{NoScope, Scope, TaskLocal, TaskLocalCell};
 pub use mailbox::{Receive, SendTo, receive, send, try_receive};

@@ -10,10 +10,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use trapline_abi::{
-    Beside, CallId, ErasedOwnCall, KernelFace, Ring, Syscall, TaskId, Trap, Verdict, WaitQueue,
+    Beside, CallId, ErasedOwnCall, KernelFace, Ring, Syscall, TaskId, Trap, Verdict,
 };
 
 use crate::channel::SendError;
+use crate::line::{Line, Pool};
 use crate::pace::{Claim, Pace, spend};
 
 /// Sends a message to a task, by its id. It does not wait for the task to receive it.
@@ -70,7 +71,7 @@ pub fn send<M: 'static>(to: TaskId, message: M) -> SendTo<M> {
 #[track_caller]
 pub fn receive<M: 'static>() -> Receive<M> {
     let tray = own_tray::<M>();
-    Receive { come: Claim::new(tray.line.0), tray: Some(tray) }
+    Receive { come: Claim::new(tray.line.queue), tray: Some(tray) }
 }
 
 /// Takes a message of type `M` to the calling task, if there is one.
@@ -83,7 +84,7 @@ pub fn receive<M: 'static>() -> Receive<M> {
 #[must_use]
 pub fn try_receive<M: 'static>() -> Option<M> {
     let tray = own_tray::<M>();
-    if !tray.line.0.try_take() {
+    if !tray.line.queue.try_take() {
         return None;
     }
     spend();
@@ -101,7 +102,10 @@ impl<M: 'static> Tray<M> {
     /// The tray of a task that lives; made, if it has none.
     fn of(ring: &Ring, task: TaskId) -> Rc<Tray<M>> {
         ring.kept_for(task).unwrap_or_else(|| {
-            let tray = Rc::new(Tray { messages: RefCell::default(), line: Line::draw() });
+            let tray = Rc::new(Tray {
+                messages: RefCell::default(),
+                line: Line::draw(&IDLE, "a message to this task"),
+            });
             ring.keep_for(task, Rc::clone(&tray));
             tray
         })
@@ -109,7 +113,7 @@ impl<M: 'static> Tray<M> {
 
     fn put(&self, message: M) {
         self.messages.borrow_mut().push_back(message);
-        self.line.0.wake();
+        self.line.queue.wake();
     }
 
     fn take(&self) -> Option<M> {
@@ -124,30 +128,8 @@ fn own_tray<M: 'static>() -> Rc<Tray<M>> {
     Tray::of(ring, task)
 }
 
-/// A wait queue that outlives whoever waits in it, so that a future can own its wait. As with rings,
-/// what is leaked is used again: as many stay as there were at the same time.
-struct Line(&'static WaitQueue);
-
 thread_local! {
-    /// The queues that wait for a next tray.
-    static IDLE: RefCell<Vec<&'static WaitQueue>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Line {
-    fn draw() -> Line {
-        let idle = IDLE.try_with(|idle| idle.borrow_mut().pop()).ok().flatten();
-        Line(idle.unwrap_or_else(|| {
-            Box::leak(Box::new(WaitQueue::labelled("a message to this task", 0)))
-        }))
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        // Who waits holds the tray, so nobody waits any more.
-        while self.0.try_take() {}
-        let _ = IDLE.try_with(|idle| idle.borrow_mut().push(self.0));
-    }
+    static IDLE: Pool = const { RefCell::new(Vec::new()) };
 }
 
 /// A message on its way to a task that has no tray for it yet.

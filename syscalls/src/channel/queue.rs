@@ -1,17 +1,22 @@
 //! Work to be done, in one of three orders.
 
+mod waits;
+
+mod heap;
+mod store;
+
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
 use thiserror::Error;
 use trapline_abi::WaitQueue;
 
-use crate::channel::heap::Heap;
+use crate::channel::queue::heap::Heap;
+use crate::channel::queue::store::Store;
 use crate::channel::queues;
 use crate::pace::{Claim, spend};
+
+pub use waits::{Get, Join, Put};
 
 /// A queue of work: some tasks put values in, others get them, and whoever wants may wait until all
 /// that was put in has been dealt with.
@@ -57,12 +62,6 @@ pub struct Queue<T> {
     len: Cell<usize>,
     /// Values put in that nobody has called done.
     unfinished: Cell<usize>,
-}
-
-enum Store<T> {
-    Fifo(RefCell<VecDeque<T>>),
-    Lifo(RefCell<Vec<T>>),
-    Priority(Heap<T>),
 }
 
 /// Wakes the first who waits, also if what comes between panics.
@@ -156,12 +155,12 @@ impl<T> Queue<T> {
     /// # Errors
     /// The value, if there is none.
     pub fn try_put(&self, value: T) -> Result<(), T> {
-        self.check_in();
+        self.store.check_in();
         if !self.room.try_take() {
             return Err(value);
         }
         spend();
-        self.store(value);
+        self.keep(value);
         Ok(())
     }
 
@@ -182,7 +181,7 @@ impl<T> Queue<T> {
 
     /// Takes a value, if one is there that nobody who waits was given.
     pub fn try_get(&self) -> Option<T> {
-        self.check_in();
+        self.store.check_in();
         if !self.items.try_take() {
             return None;
         }
@@ -245,123 +244,30 @@ impl<T> Queue<T> {
         self.unfinished.get()
     }
 
-    /// Refuses to be used by a comparison, before anything is taken.
-    #[inline]
-    fn check_in(&self) {
-        if let Store::Priority(heap) = &self.store {
-            heap.check_in();
-        }
-    }
-
     /// Keeps a value. The caller has a token of `room`.
-    fn store(&self, value: T) {
+    fn keep(&self, value: T) {
         self.unfinished.set(self.unfinished.get() + 1);
         self.len.set(self.len.get() + 1);
         let _wake = WakeAtLast(&self.items);
-        match &self.store {
-            Store::Fifo(values) => values.borrow_mut().push_back(value),
-            Store::Lifo(values) => values.borrow_mut().push(value),
-            Store::Priority(heap) => heap.push(value),
-        }
+        self.store.push(value);
     }
 
     /// Takes the value whose turn it is. The caller has a token of `items`.
     fn fetch(&self) -> T {
         self.len.set(self.len.get() - 1);
         let _wake = WakeAtLast(&self.room);
-        let value = match &self.store {
-            Store::Fifo(values) => values.borrow_mut().pop_front(),
-            Store::Lifo(values) => values.borrow_mut().pop(),
-            Store::Priority(heap) => heap.pop(),
-        };
+        let value = self.store.pop();
         value.expect("a token of a queue stands for a value (one-token)")
     }
 }
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = match &self.store {
-            Store::Fifo(_) => "fifo",
-            Store::Lifo(_) => "lifo",
-            Store::Priority(_) => "priority",
-        };
         f.debug_struct("Queue")
-            .field("order", &order)
+            .field("order", &self.store.order())
             .field("len", &self.len())
             .field("capacity", &self.capacity)
             .field("unfinished", &self.unfinished())
             .finish()
-    }
-}
-
-/// The future of [`Queue::put`].
-#[must_use = "nothing is put in until this is awaited"]
-pub struct Put<'a, T> {
-    queue: &'a Queue<T>,
-    value: Option<T>,
-    room: Claim<'a>,
-}
-
-impl<T> Unpin for Put<'_, T> {}
-
-impl<T> Future for Put<'_, T> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        assert!(self.value.is_some(), "a put was polled again after it was ready");
-        self.queue.check_in();
-        ready!(self.room.poll(cx, || false));
-        let value = self.value.take().expect("it was there above");
-        self.queue.store(value);
-        Poll::Ready(())
-    }
-}
-
-impl<T> fmt::Debug for Put<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Put").field("queue", self.queue).finish_non_exhaustive()
-    }
-}
-
-/// The future of [`Queue::get`].
-#[must_use = "nothing is got until this is awaited"]
-pub struct Get<'a, T> {
-    /// `None` when it has been ready.
-    queue: Option<&'a Queue<T>>,
-    item: Claim<'a>,
-}
-
-impl<T> Future for Get<'_, T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let queue = self.queue.expect("a get was polled again after it was ready");
-        queue.check_in();
-        ready!(self.item.poll(cx, || false));
-        self.queue = None;
-        Poll::Ready(queue.fetch())
-    }
-}
-
-impl<T> fmt::Debug for Get<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Get").field("queue", &self.queue).finish_non_exhaustive()
-    }
-}
-
-/// The future of [`Queue::join`].
-#[derive(Debug)]
-#[must_use = "nothing is waited for until this is awaited"]
-pub struct Join<'a> {
-    unfinished: &'a Cell<usize>,
-    done: Claim<'a>,
-}
-
-impl Future for Join<'_> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let unfinished = self.unfinished;
-        self.done.poll_over(cx, || unfinished.get() == 0)
     }
 }
