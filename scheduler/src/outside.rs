@@ -100,7 +100,9 @@ impl Kernel {
     fn wait_for_events(&mut self) -> Result<usize, Kind> {
         self.serve_posts();
         let mut events = std::mem::take(&mut self.io_events);
-        let must_wait = self.ready.is_empty();
+        // An errand may have ended the last task, or the root, which goes when this step is over.
+        let is_over = self.live == 0 || self.root_doom.is_some();
+        let must_wait = self.ready.is_empty() && !is_over;
         let until = if must_wait { self.how_long()? } else { Until::Now };
         if until != Until::Now {
             self.inbox.fall_asleep();
