@@ -253,7 +253,7 @@ fn step_by_step_then_the_errand_is_part_of_a_look_at_the_outside() {
 fn task_that_panics_then_the_payload_goes_to_the_thread_and_nobody_else_is_told() {
     let mut scheduler = scheduler();
     let error = serve_thread(&mut scheduler, |handle| {
-        handle.spawn(|| async { std::panic::panic_any(17_u8) }).join().map(|()| ()).unwrap_err()
+        handle.spawn(|| async { std::panic::panic_any(17_u8) }).join().unwrap_err()
     });
     assert!(error.is_panic() && !error.is_killed() && !error.is_gone());
     assert_eq!(error.to_string(), "the task panicked");
@@ -284,10 +284,7 @@ fn panic_that_is_waited_for_in_its_scheduler_too_then_both_are_told() {
     let id = scheduler.ready()[0];
     let status = scheduler.block_on(async move { wait(id).await.unwrap() }).unwrap();
     assert_eq!(status, ExitStatus::Panicked("seen twice".into()));
-    assert_eq!(
-        remote.join().map(|()| ()).unwrap_err().to_string(),
-        "the task panicked: seen twice"
-    );
+    assert_eq!(remote.join().unwrap_err().to_string(), "the task panicked: seen twice");
     run_clean(&mut scheduler);
 }
 
@@ -375,10 +372,13 @@ fn root_of_block_on_killed_by_a_thread_then_block_on_says_so_and_the_others_stay
         let other = scheduler.spawn(async { 3 });
         let ended = scheduler.block_on(async {
             ids.send(get_tid().await).unwrap();
-            while !asleep {
-                yield_now().await;
+            if asleep {
+                sleep(3600 * SECOND).await;
+            } else {
+                loop {
+                    yield_now().await;
+                }
             }
-            sleep(3600 * SECOND).await;
         });
         assert!(matches!(ended, Err(RunError::Killed)));
         killer.join().unwrap().unwrap();
