@@ -123,6 +123,35 @@ fn stepping_then_every_step_to_the_letter() {
 }
 
 #[test]
+fn cpu_bound_then_the_clock_stands_still_on_the_loop_and_ticks_with_unblock() {
+    let printed = output_of("cpu_bound", &[]);
+    let (starved, free) = printed.split_once("with `unblock`:\n").unwrap();
+    // On the loop nobody ticks while the four compute, and each of them is told of.
+    let told = starved.lines().filter(|line| line.contains(" kept the loop for "));
+    assert_eq!(told.count(), 4, "{printed}");
+    assert!(starved.contains("ticks on time: 0\n"), "{printed}");
+    assert!(starved.contains("ticks late: 1,"), "{printed}");
+    // The last tick comes when they have done; those before it came meanwhile.
+    let count = |before: &str| -> u32 {
+        let rest = &free[free.find(before).unwrap() + before.len()..];
+        rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap()].parse().unwrap()
+    };
+    assert!(count("ticks on time: ") + count("ticks late: ") > 1, "{printed}");
+}
+
+#[test]
+fn fed_by_a_thread_then_its_tasks_answer_in_the_order_of_the_lines() {
+    let mut command = example("fed_by_a_thread");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.unwrap();
+    child.stdin.take().unwrap().write_all(b"saffron\nsalt\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let expected = "saffron: 70 ms, in task 2\nsalt: 40 ms, in task 3\n";
+    assert_eq!(text(&output.stdout), expected);
+}
+
+#[test]
 fn echo_bad_while_one_task_blocks_then_nobody_else_runs() {
     let server = Server::start("echo_bad", &["127.0.0.1:0"]);
     assert_eq!(server.next_line(), "I'm alive!");

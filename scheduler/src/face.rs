@@ -67,6 +67,21 @@ impl Scheduler {
     }
 
     /// This scheduler, as other threads see it: for starting tasks in it from there.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use trapline_scheduler::Scheduler;
+    ///
+    /// let mut scheduler = Scheduler::new();
+    /// let handle = scheduler.handle();
+    /// // The closure goes to the scheduler's thread; its future need not be `Send`.
+    /// let start = || async { Rc::new(6 * 7).to_string() };
+    /// let task = std::thread::spawn(move || handle.spawn(start)).join().unwrap();
+    /// let report = scheduler.run()?;
+    /// assert_eq!(task.join().unwrap(), "42");
+    /// # drop(report);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(self.kernel.ring.ring().door())

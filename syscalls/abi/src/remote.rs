@@ -44,22 +44,6 @@ pub struct SchedulerGone;
 /// task that waits for what only the holder of a handle could do is in a deadlock, as far as the scheduler
 /// can tell.
 ///
-/// ```
-/// use trapline_scheduler::Scheduler;
-///
-/// let mut scheduler = Scheduler::new();
-/// let handle = scheduler.handle();
-/// let thread = std::thread::spawn(move || {
-///     // The closure goes to the scheduler's thread; its future need not be `Send`.
-///     handle.spawn(|| async { std::rc::Rc::new(6 * 7).to_string() }).join()
-/// });
-/// while !thread.is_finished() {
-///     scheduler.run()?;
-/// }
-/// assert_eq!(thread.join().unwrap().unwrap(), "42");
-/// # Ok::<(), trapline_scheduler::RunError>(())
-/// ```
-///
 /// # Kin
 /// tokio's `runtime::Handle`; trio's `from_thread`.
 #[derive(Clone)]
