@@ -55,8 +55,10 @@ impl Kernel {
         }
         self.population -= 1;
         self.live -= usize::from(!daemon);
-        let text = payload.as_deref().map(text_of);
-        let payload = payload.and_then(|payload| self.offer_panic(id, body.as_mut(), payload));
+        let (text, payload) = match payload {
+            Some(payload) => self.offer_panic(id, body.as_mut(), payload),
+            None => (None, None),
+        };
         let keeps_output = has_handle && how == How::Returned;
         if !keeps_output && let Some(body) = body.take() {
             self.guard(Some(id), move || drop(body));
@@ -75,16 +77,18 @@ impl Kernel {
 
     /// Whoever spawned the task from another thread takes its panic. What is left is the kernel's.
     #[cold]
+    #[inline(never)]
     fn offer_panic(
         &mut self,
         id: TaskId,
         body: Option<&mut Pin<Box<dyn TaskBody>>>,
         payload: Payload,
-    ) -> Option<Payload> {
-        let Some(body) = body else { return Some(payload) };
+    ) -> (Option<Rc<str>>, Option<Payload>) {
+        let text = Some(text_of(&*payload));
+        let Some(body) = body else { return (text, Some(payload)) };
         let mut left = None;
         self.guard(Some(id), || left = body.as_mut().panicked(payload));
-        left
+        (text, left)
     }
 
     /// `block_on` takes the panic of its future itself.

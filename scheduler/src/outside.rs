@@ -1,12 +1,13 @@
 //! The look at the outside: inbox, timers, then I/O. A step of its own.
 
-use trapline_abi::Reply;
+use trapline_abi::{Post, Reply};
 
 use crate::driver::{IoEvent, Until, Waited};
 use crate::kernel::Kernel;
 use crate::probe::{Cause, Event};
 use crate::sources::Answers;
 use crate::step::Kind;
+use crate::syscall_table;
 use crate::waker::Letter;
 
 /// A stalled scheduler counts again once a second.
@@ -38,13 +39,15 @@ impl Kernel {
 
     /// Says how many calls were answered, or else why there is no more to do.
     fn look(&mut self) -> Result<usize, Kind> {
-        if self.live == 0 && !self.is_sent_for() {
+        self.cause = Cause::Outside;
+        // Nobody is left to wait for; but another thread may have sent a task.
+        let mut answered = if self.live == 0 { self.empty_inbox() } else { 0 };
+        if self.live == 0 {
             self.give_memory_back();
             return Err(Kind::Finished);
         }
         self.dispatched = 0;
-        self.cause = Cause::Outside;
-        let mut answered = self.collect();
+        answered += self.collect();
         // Also where nobody waits: a task may ask a source again and again what it is ready for.
         if self.ready.is_empty() || self.sources.len() > 0 {
             answered += self.wait_for_events()?;
@@ -56,15 +59,9 @@ impl Kernel {
         Ok(answered)
     }
 
-    /// Nobody is left to wait for; but another thread may have sent a task.
-    fn is_sent_for(&mut self) -> bool {
-        self.cause = Cause::Outside;
-        self.empty_inbox();
-        self.live > 0
-    }
-
     /// Does what other threads have sent, in order of arrival.
-    fn empty_inbox(&mut self) {
+    fn empty_inbox(&mut self) -> usize {
+        let mut answered = 0;
         for letter in self.inbox.take() {
             match letter {
                 Letter::Wake(id) => {
@@ -75,20 +72,30 @@ impl Kernel {
                 }
                 Letter::Errand(errand) => {
                     self.guard(None, errand);
-                    self.serve_posts();
+                    answered += self.serve_posts_of_errand();
                 }
             }
         }
+        answered
+    }
+
+    /// An errand answers calls by posting that it has.
+    fn serve_posts_of_errand(&mut self) -> usize {
+        let mut answered = 0;
+        while let Some(post) = self.ring.next_post() {
+            answered += usize::from(matches!(post, Post::Granted(_)));
+            syscall_table::serve_post(self, post);
+        }
+        answered
     }
 
     /// Empties the inbox, and answers the timers that are due.
     fn collect(&mut self) -> usize {
-        self.empty_inbox();
+        let mut answered = self.empty_inbox();
         if self.timers.is_empty() {
-            return 0;
+            return answered;
         }
         let now = self.driver.now();
-        let mut answered = 0;
         while let Some(call) = self.timers.pop_due(now) {
             self.answer(call, Reply::Time(now));
             answered += 1;

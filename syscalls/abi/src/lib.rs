@@ -29,6 +29,7 @@ mod join;
 mod outcomes;
 mod own_call;
 mod remote;
+mod remote_error;
 mod remote_join;
 
 pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
@@ -41,7 +42,8 @@ pub use own_call::{
     ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call, own_call_at,
 };
 pub use remote::{Door, Errand, Handle, SchedulerGone};
-pub use remote_join::{RemoteJoinError, RemoteJoinHandle};
+pub use remote_error::RemoteJoinError;
+pub use remote_join::RemoteJoinHandle;
 pub use ring::{Ring, random};
 pub use source::Readiness;
 pub use task::{Beside, ExitStatus, NewTask, TaskBody, TaskInfo, TaskOptions, TaskState};

@@ -12,6 +12,7 @@ use pin_project::{pin_project, pinned_drop};
 use crate::call::Post;
 use crate::id::TaskId;
 use crate::remote::{Door, post};
+use crate::remote_error::{Cause, RemoteJoinError};
 use crate::ring::Ring;
 use crate::task::TaskBody;
 
@@ -107,13 +108,9 @@ impl<T> Teller<T> {
     /// Tells of a panic. Gives the payload back where nobody can hear.
     fn panicked(&mut self, payload: Payload) -> Option<Payload> {
         self.done = true;
-        let error = RemoteJoinError { cause: Cause::Panicked(Mutex::new(payload)) };
-        match self.shared.tell(Err(error))? {
-            Err(RemoteJoinError { cause: Cause::Panicked(payload) }) => {
-                Some(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
-            }
-            _ => None,
-        }
+        let error = RemoteJoinError::panicked(payload);
+        let untold = self.shared.tell(Err(error))?;
+        untold.err()?.try_into_panic().ok()
     }
 }
 
@@ -122,7 +119,7 @@ impl<T> Drop for Teller<T> {
         if !self.done {
             let gone = self.shared.door.is_closed();
             let cause = if gone { Cause::Gone } else { Cause::Killed };
-            drop(self.shared.tell(Err(RemoteJoinError { cause })));
+            drop(self.shared.tell(Err(RemoteJoinError::of(cause))));
         }
     }
 }
@@ -279,73 +276,3 @@ impl<T> fmt::Debug for RemoteJoinHandle<T> {
         f.debug_struct("RemoteJoinHandle").field("task", &self.id()).finish_non_exhaustive()
     }
 }
-
-/// Why a task that a thread started gave no value.
-pub struct RemoteJoinError {
-    cause: Cause,
-}
-
-enum Cause {
-    /// Behind a lock, so that the error may be shared between threads.
-    Panicked(Mutex<Payload>),
-    Killed,
-    Gone,
-}
-
-impl RemoteJoinError {
-    /// Whether the task panicked.
-    #[must_use]
-    pub fn is_panic(&self) -> bool {
-        matches!(self.cause, Cause::Panicked(_))
-    }
-
-    /// Whether the task was killed.
-    #[must_use]
-    pub fn is_killed(&self) -> bool {
-        matches!(self.cause, Cause::Killed)
-    }
-
-    /// Whether the scheduler is gone: before it was asked, before the task began, or while it lived.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        matches!(self.cause, Cause::Gone)
-    }
-
-    /// The payload of the panic, for `std::panic::resume_unwind`.
-    ///
-    /// # Errors
-    /// The error itself, if the task did not panic.
-    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, RemoteJoinError> {
-        match self.cause {
-            Cause::Panicked(payload) => {
-                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
-            }
-            cause => Err(RemoteJoinError { cause }),
-        }
-    }
-}
-
-impl fmt::Display for RemoteJoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::Killed => f.write_str("the task was killed"),
-            Cause::Gone => f.write_str("the scheduler is gone"),
-            Cause::Panicked(payload) => {
-                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                let text = payload.downcast_ref::<String>().map(String::as_str);
-                match text.or_else(|| payload.downcast_ref::<&str>().copied()) {
-                    Some(text) => write!(f, "the task panicked: {text}"),
-                    None => f.write_str("the task panicked"),
-                }
-            }
-        }
-    }
-}
-
-impl fmt::Debug for RemoteJoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RemoteJoinError({self})")
-    }
-}
-
-impl std::error::Error for RemoteJoinError {}
