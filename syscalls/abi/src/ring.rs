@@ -281,14 +281,20 @@ impl Ring {
         cx: &Context<'_>,
     ) -> (&'static Ring, CallId) {
         let ring = Ring::of_running_task();
-        // Cloned before there is a call: it is foreign code, and may panic.
-        let own = ptr::eq(cx.waker().data(), ring.waker_data.get());
-        let waker = if own { None } else { Some(cx.waker().clone()) };
+        let waker = ring.foreign_waker(cx);
         let id = ring.calls.submit(request, site);
         if let Some(waker) = waker {
             ring.calls.table().book_elsewhere(id, waker);
         }
         (ring, id)
+    }
+
+    /// The waker that the running task polls under, if that is not its own.
+    // Cloned before there is a call: it is foreign code, and may panic.
+    #[inline]
+    pub(crate) fn foreign_waker(&self, cx: &Context<'_>) -> Option<Waker> {
+        let own = ptr::eq(cx.waker().data(), self.waker_data.get());
+        (!own).then(|| cx.waker().clone())
     }
 
     /// Lays something bulky beside a request that was just submitted.

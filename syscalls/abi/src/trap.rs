@@ -9,6 +9,7 @@ use crate::call_table::CallState;
 use crate::id::CallId;
 use crate::ring::Ring;
 use crate::task::{Beside, TaskBody};
+use crate::wait_queue::Want;
 
 /// A system call as a future: submitted at its first poll, answered by the kernel, taken at a
 /// later poll, withdrawn if it is dropped before.
@@ -132,13 +133,13 @@ impl Trap {
         }
     }
 
-    /// Submits `request` in place of the one it was made with: for what is known only at the first
-    /// poll. Gives the call's id.
-    pub(crate) fn submit_request(&mut self, request: Syscall, cx: &Context<'_>) -> Option<CallId> {
-        let Phase::Unborn(_, site) = self.phase else { return None };
-        let (ring, id) = Ring::submit(request, site, cx);
-        self.phase = Phase::InFlight(ring, id);
-        Some(id)
+    /// Submits a wait for so many tokens of a queue, which takes its place there at once, in place of
+    /// the request it was made with: where the queue is, is known only at the first poll.
+    #[inline]
+    pub(crate) fn submit_park(&mut self, ring: &'static Ring, want: Want, cx: &Context<'_>) {
+        if let Phase::Unborn(_, site) = self.phase {
+            self.phase = Phase::InFlight(ring, ring.park(want, site, cx));
+        }
     }
 
     #[cold]

@@ -533,8 +533,6 @@ impl Parking {
         let place = u32::try_from(queue.bind(ring).place()).ok().filter(|place| *place < u32::MAX);
         self.asked =
             Want::new(self.asked.tokens(), place.expect("fewer than 2^32 queues are waited for"));
-        if let Some(call) = self.trap.submit_request(Syscall::Park(self.asked), cx) {
-            ring.enqueue(self.asked, call);
-        }
+        self.trap.submit_park(ring, self.asked, cx);
     }
 }
