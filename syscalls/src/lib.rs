@@ -8,6 +8,8 @@ mod task;
 
 mod cancel;
 
+mod group;
+
 mod time;
 
 mod io;
@@ -17,6 +19,10 @@ pub mod net;
 pub use cancel::{
     Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
     post_cancel, shield,
+};
+pub use group::{
+    ChildError, CloseGroup, FirstEnded, FirstOk, Giving, GroupError, GroupHandle, GroupRun,
+    GroupSpawn, JoinGroup, NeverReady, NextEnded, Ready, Start, TaskGroup, group_scope,
 };
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
 pub use task::{

@@ -273,7 +273,7 @@ where
     let ring = Ring::current().expect("a task is spawned by a task, or by `Scheduler::spawn`");
     let daemon = options.is_daemon();
     let body: Pin<Box<dyn TaskBody>> = options.body(future);
-    ring.post(Post::Spawn(NewTask { body, daemon, parent: ring.running(), site }));
+    ring.post(Post::Spawn(NewTask { body, daemon, parent: ring.running(), site, herald: None }));
 }
 
 /// No task has ever had this id.

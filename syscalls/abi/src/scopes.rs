@@ -395,6 +395,17 @@ pub fn cancel_reason() -> Option<Cancelled> {
     ring.scopes.reason(ring.running()?)
 }
 
+/// Whether the running task has been cancelled and nobody in it has been told: it ends where it next
+/// blocks with nothing open to hear of it.
+///
+/// # Panics
+/// Outside a task.
+#[must_use]
+pub fn cancel_is_pending() -> bool {
+    let ring = Ring::of_running_task();
+    ring.scopes.has_pending() && ring.running().is_some_and(|task| ring.scopes.is_pending(task))
+}
+
 /// For scopes.
 impl Scopes {
     fn open(

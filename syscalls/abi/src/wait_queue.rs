@@ -18,6 +18,11 @@ use crate::trap::Trap;
 pub struct QueueId(u64);
 
 impl QueueId {
+    /// Of a queue that is not bound yet.
+    pub(crate) const fn unknown() -> QueueId {
+        QueueId(u64::MAX)
+    }
+
     pub(crate) fn place(self) -> usize {
         self.0 as usize
     }
@@ -232,7 +237,7 @@ impl WaitQueue {
     }
 
     /// Binds the queue to `ring`, if it is not.
-    fn bind(&self, ring: &'static Ring) -> QueueId {
+    pub(crate) fn bind(&self, ring: &'static Ring) -> QueueId {
         let home = self.home.get_or_init(|| {
             Rc::new(Home {
                 tokens: Cell::new(self.unbound_tokens.take()),
@@ -320,7 +325,7 @@ impl Future for Park<'_> {
 /// Wait queues: what is done to them at the moment it is asked for.
 impl Ring {
     /// A call arrives: it takes a token that is kept, or stands at the back.
-    fn enqueue(&self, queue: QueueId, call: CallId) {
+    pub(crate) fn enqueue(&self, queue: QueueId, call: CallId) {
         let mut queues = self.queues.borrow_mut();
         let mut calls = self.calls.table();
         let entry = &mut queues[queue.place()];
@@ -364,7 +369,7 @@ impl Ring {
         true
     }
 
-    fn token_taken(&self, queue: QueueId) {
+    pub(crate) fn token_taken(&self, queue: QueueId) {
         self.queues.borrow_mut()[queue.place()].untaken -= 1;
         self.queue_maybe_idle(queue);
     }
