@@ -70,7 +70,11 @@ impl<T, E> TaskGroup<T, E> {
     /// A group without children.
     #[track_caller]
     pub fn new() -> TaskGroup<T, E> {
-        let core = Core::new(Location::caller());
+        TaskGroup::new_at(Location::caller())
+    }
+
+    pub(crate) fn new_at(site: &'static Location<'static>) -> TaskGroup<T, E> {
+        let core = Core::new(site);
         let handle = GroupHandle { core: Rc::clone(&core) };
         TaskGroup { core, handle, streamed: None }
     }
@@ -214,9 +218,20 @@ impl<T, E> TaskGroup<T, E> {
     where
         F: Future<Output = Result<B, E>>,
     {
+        self.run_at(body, Location::caller())
+    }
+
+    pub(crate) fn run_at<B, F>(
+        self,
+        body: impl FnOnce(GroupHandle<T, E>) -> F,
+        site: &'static Location<'static>,
+    ) -> GroupRun<F, B, T, E>
+    where
+        F: Future<Output = Result<B, E>>,
+    {
         self.core.set_policy(|policy| policy.reserves = true);
         let body = body(self.handle());
-        GroupRun::new(self, body, Location::caller())
+        GroupRun::new(self, body, site)
     }
 }
 
@@ -309,6 +324,10 @@ pub struct GroupHandle<T, E = std::convert::Infallible> {
 }
 
 impl<T, E> GroupHandle<T, E> {
+    pub(crate) fn core(&self) -> &Rc<Core<T, E>> {
+        &self.core
+    }
+
     /// Starts a child, and gives its id. Name it, or make it a daemon of the group, before the
     /// `.await`; or [`post`](GroupSpawn::post) it, which does not suspend.
     ///

@@ -9,6 +9,8 @@ mod task;
 mod cancel;
 
 mod group;
+mod shutdown;
+mod supervise;
 
 mod time;
 
@@ -25,6 +27,10 @@ pub use group::{
     GroupSpawn, JoinGroup, NeverReady, NextEnded, Ready, Start, TaskGroup, group_scope,
 };
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
+pub use shutdown::{Part, RunShutdown, Shutdown, ShutdownReport, ShutdownWait};
+pub use supervise::{
+    Backoff, GaveUp, Policy, Restart, RunSupervisor, Supervise, Supervisor, supervise,
+};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,

@@ -313,6 +313,11 @@ pub fn wait(target: TaskId) -> Wait {
     Wait { trap: Trap::new(Syscall::Wait(target), Location::caller()) }
 }
 
+/// As [`wait`], made at `site`.
+pub(crate) fn wait_at(target: TaskId, site: &'static Location<'static>) -> Wait {
+    Wait { trap: Trap::new(Syscall::Wait(target), site) }
+}
+
 /// The future of [`wait`].
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]

@@ -78,7 +78,7 @@ enum Failure {
 }
 
 /// The shared part of a group.
-pub(super) struct Core<T, E> {
+pub(crate) struct Core<T, E> {
     state: RefCell<State<T, E>>,
     /// A token for each result that nobody has asked for.
     pub(super) results: WaitQueue,

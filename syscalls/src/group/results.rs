@@ -87,7 +87,7 @@ pub struct NextEnded<T, E> {
 }
 
 impl<T, E> NextEnded<T, E> {
-    pub(super) fn new(core: &Rc<Core<T, E>>, site: &'static Location<'static>) -> NextEnded<T, E> {
+    pub(crate) fn new(core: &Rc<Core<T, E>>, site: &'static Location<'static>) -> NextEnded<T, E> {
         let core = Rc::clone(core);
         NextEnded { core, site, wait: None, rest: None, rested: false, held: None }
     }

@@ -41,7 +41,7 @@ where
     T: 'static,
     E: 'static,
 {
-    pub(super) fn new(
+    pub(crate) fn new(
         core: &Rc<Core<T, E>>,
         future: F,
         site: &'static Location<'static>,
