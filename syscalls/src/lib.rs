@@ -9,6 +9,7 @@ mod task;
 mod cancel;
 
 mod group;
+mod scoped;
 mod shutdown;
 mod supervise;
 
@@ -27,6 +28,7 @@ pub use group::{
     GroupSpawn, JoinGroup, NeverReady, NextEnded, Ready, Start, TaskGroup, group_scope,
 };
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
+pub use scoped::{Scope, ScopeRun, ScopedChild, scope};
 pub use shutdown::{Part, RunShutdown, Shutdown, ShutdownReport, ShutdownWait};
 pub use supervise::{
     Backoff, GaveUp, Policy, Restart, RunSupervisor, Supervise, Supervisor, supervise,

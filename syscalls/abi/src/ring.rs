@@ -22,6 +22,7 @@ use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
 use crate::register::Calls;
+use crate::scoped::Scoped;
 use crate::scopes::Scopes;
 use crate::source::SourceTable;
 use crate::task::Beside;
@@ -52,6 +53,7 @@ pub struct Ring {
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
     pub(crate) scopes: Scopes,
+    pub(crate) scoped: Scoped,
 }
 
 impl fmt::Debug for Ring {
@@ -100,6 +102,7 @@ impl Ring {
             sources: RefCell::default(),
             outcomes: RefCell::default(),
             scopes: Scopes::default(),
+            scoped: Scoped::default(),
         }
     }
 
@@ -201,8 +204,14 @@ impl Ring {
         let Some(task) = ring.running.get() else { outside_a_task() };
         // Cloned before there is a call: it is foreign code, and may panic.
         let own = ptr::eq(cx.waker().data(), ring.waker_data.get());
-        let waker = if own { None } else { Some(cx.waker().clone()) };
+        let child = !own && ring.scoped.is_polled_under(cx.waker());
+        let waker = if own || child { None } else { Some(cx.waker().clone()) };
         let id = ring.calls.submit(task, request, site);
+        if child {
+            // Out of the register, whose calls are answered to the task alone.
+            drop(ring.calls.table());
+            ring.scoped.book(id);
+        }
         if let Some(waker) = waker {
             ring.calls.table().book_elsewhere(id, waker);
         }
@@ -262,19 +271,25 @@ impl Ring {
 
     #[inline(never)]
     fn rebook(&'static self, id: CallId, cx: &Context<'_>) {
-        let own = self.own_waker_of(cx.waker());
+        let child = self.scoped.is_polled_under(cx.waker());
+        let own = self.own_waker_of(cx.waker()).is_some() || child;
         let elsewhere = current().is_none_or(|ring| !ptr::eq(ring, self));
         let task = if elsewhere { None } else { self.running.get() };
         let mut calls = self.calls.table();
         let call = calls.get_mut(id).expect("a call that is polled is in flight");
         call.task = task;
-        if own.is_none() && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
+        if !own && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
             return;
         }
         let stale = call.take_waker();
         drop(calls);
         drop(stale);
-        if own.is_none() {
+        if child {
+            self.scoped.book(id);
+        } else {
+            self.scoped.unbook(id);
+        }
+        if !own {
             let waker = cx.waker().clone();
             let mut calls = self.calls.table();
             let call = calls.get_mut(id).expect("a call that is polled is in flight");
