@@ -163,7 +163,19 @@ impl KernelRing {
     #[inline]
     pub fn answer(&self, id: CallId, reply: Reply) -> Option<Booking> {
         let mut calls = self.ring.calls.table();
-        calls.get_mut(id)?.answer(reply)
+        let booking = calls.get_mut(id)?.answer(reply);
+        if self.ring.scoped.has_any() {
+            drop(calls);
+            return self.redirect(id, booking);
+        }
+        booking
+    }
+
+    /// An answer may be for a child within the task: see [`crate::scoped`].
+    #[cold]
+    #[inline(never)]
+    fn redirect(&self, id: CallId, booking: Option<Booking>) -> Option<Booking> {
+        booking.map(|booking| self.ring.scoped.redirect(id, booking))
     }
 
     /// The call that [`next_trap`](KernelRing::next_trap) took last, once more.
@@ -192,17 +204,25 @@ impl KernelRing {
         if matches!(call.state, CallState::Submitted) {
             call.state = CallState::Answered(reply);
         }
-        if call.task == Some(caller) && call.waker().is_none() {
+        let booking = Booking { task: call.task, waker: call.take_waker() };
+        drop(calls);
+        let booking = self.ring.scoped.redirect(id, booking);
+        if booking.task == Some(caller) && booking.waker.is_none() {
             return None;
         }
-        Some(Booking { task: call.task, waker: call.take_waker() })
+        Some(booking)
     }
 
     /// Whom to resume for a call that its wait queue has answered.
     pub fn booking(&self, id: CallId) -> Option<Booking> {
         let mut calls = self.ring.calls.table();
         let call = calls.get_mut(id)?;
-        Some(Booking { task: call.task, waker: call.take_waker() })
+        let booking = Some(Booking { task: call.task, waker: call.take_waker() });
+        if self.ring.scoped.has_any() {
+            drop(calls);
+            return self.redirect(id, booking);
+        }
+        booking
     }
 
     /// What a wait queue has answered to a call, and whom to resume, in one look. `None` if the call is
@@ -322,7 +342,12 @@ impl KernelRing {
         let mut calls = self.ring.calls.table();
         let (id, call) = calls.pop_front(list)?;
         let reply = reply_to(call.request);
-        Some((id, reply, call.answer(reply)))
+        let booking = call.answer(reply);
+        if self.ring.scoped.has_any() {
+            drop(calls);
+            return Some((id, reply, self.redirect(id, booking)));
+        }
+        Some((id, reply, booking))
     }
 
     /// The waiters in a list, first to last.
@@ -541,6 +566,7 @@ impl Drop for KernelRing {
             let (own, pool, bodies) = ring.calls.clear().into_parts();
             let posts = ring.posts.take();
             let wakers = ring.scopes.clear();
+            let scoped = ring.scoped.clear();
             let (outcomes, queues) = (ring.outcomes.take(), ring.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
             queues.iter().for_each(|(_, queue)| queue.take_back_tokens());
@@ -549,6 +575,7 @@ impl Drop for KernelRing {
             drop_each(bodies);
             drop_each(posts);
             drop_each(wakers);
+            drop_each([scoped]);
             drop_each(outcomes.into_all());
             drop_each(queues);
             drop_each(ring.estates.take_all());

@@ -136,6 +136,9 @@ impl Ring {
         if let Some(waker) = waker {
             calls.book_elsewhere(call, waker);
         }
+        if self.scoped.is_polled_under(cx.waker()) {
+            self.scoped.book(call);
+        }
         let entry = &mut queues[want.queue().place()];
         let free = &entry.home.core.tokens;
         let left = free.get().checked_sub(want.tokens() as usize);

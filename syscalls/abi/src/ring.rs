@@ -27,6 +27,7 @@ use crate::posts::Posts;
 use crate::queue_entry::QueueEntry;
 use crate::register::Calls;
 use crate::remote::Door;
+use crate::scoped::Scoped;
 use crate::scopes::Scopes;
 use crate::source::SourceTable;
 use crate::task::Beside;
@@ -82,6 +83,7 @@ pub struct Ring {
     pub(crate) owed: Cell<usize>,
     pub(crate) threads: WaitQueue,
     pub(crate) estates: Estates,
+    pub(crate) scoped: Scoped,
 }
 
 impl fmt::Debug for Ring {
@@ -140,6 +142,7 @@ impl Ring {
             owed: Cell::new(0),
             threads: WaitQueue::labelled("unblock", 0),
             estates: Estates::default(),
+            scoped: Scoped::default(),
         }
     }
 
@@ -283,18 +286,24 @@ impl Ring {
         let ring = Ring::of_running_task();
         let waker = ring.foreign_waker(cx);
         let id = ring.calls.submit(request, site);
+        if ring.scoped.is_polled_under(cx.waker()) {
+            // Out of the register, whose calls are answered to the task alone.
+            drop(ring.calls.table());
+            ring.scoped.book(id);
+        }
         if let Some(waker) = waker {
             ring.calls.table().book_elsewhere(id, waker);
         }
         (ring, id)
     }
 
-    /// The waker that the running task polls under, if that is not its own.
+    /// The waker that the running task polls under, if that is neither its own nor that of a child
+    /// within it.
     // Cloned before there is a call: it is foreign code, and may panic.
     #[inline]
     pub(crate) fn foreign_waker(&self, cx: &Context<'_>) -> Option<Waker> {
         let own = ptr::eq(cx.waker().data(), self.waker_data.get());
-        (!own).then(|| cx.waker().clone())
+        (!own && !self.scoped.is_polled_under(cx.waker())).then(|| cx.waker().clone())
     }
 
     /// Lays something bulky beside a request that was just submitted.
@@ -371,19 +380,25 @@ impl Ring {
 
     #[inline(never)]
     fn rebook(&'static self, id: CallId, cx: &Context<'_>) {
-        let own = self.own_waker_of(cx.waker());
+        let child = self.scoped.is_polled_under(cx.waker());
+        let own = self.own_waker_of(cx.waker()).is_some() || child;
         let elsewhere = current().is_none_or(|ring| !ptr::eq(ring, self));
         let task = if elsewhere { None } else { self.running() };
         let mut calls = self.calls.table();
         let call = calls.get_mut(id).expect("a call that is polled is in flight");
         call.task = task;
-        if own.is_none() && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
+        if !own && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
             return;
         }
         let stale = call.take_waker();
         drop(calls);
         drop(stale);
-        if own.is_none() {
+        if child {
+            self.scoped.book(id);
+        } else {
+            self.scoped.unbook(id);
+        }
+        if !own {
             let waker = cx.waker().clone();
             let mut calls = self.calls.table();
             let call = calls.get_mut(id).expect("a call that is polled is in flight");
