@@ -14,6 +14,9 @@ mod io;
 
 pub mod net;
 
+pub mod channel;
+mod pace;
+
 pub use cancel::{
     Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
     post_cancel, shield,

@@ -1,0 +1,91 @@
+//! Why a channel did not do what it was asked. What was to be sent comes back in the error.
+
+use std::error::Error;
+use std::fmt;
+
+use thiserror::Error;
+
+/// The channel is closed. Here is the value back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T>(pub T);
+
+impl<T> SendError<T> {
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody can receive it any more")
+    }
+}
+
+impl<T> Error for SendError<T> {}
+
+/// Why a value could not be sent at once. Here it is back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TrySendError<T> {
+    /// There is no room now; at a rendezvous, no receiver waits.
+    Full(T),
+    /// The channel is closed.
+    Closed(T),
+}
+
+impl<T> TrySendError<T> {
+    /// The value.
+    pub fn into_inner(self) -> T {
+        match self {
+            TrySendError::Full(value) | TrySendError::Closed(value) => value,
+        }
+    }
+
+    /// Whether there may be room later.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, TrySendError::Full(_))
+    }
+}
+
+impl<T> fmt::Debug for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySendError::Full(_) => "Full(..)",
+            TrySendError::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+impl<T> fmt::Display for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySendError::Full(_) => "there is no room for it now",
+            TrySendError::Closed(_) => "nobody can receive it any more",
+        })
+    }
+}
+
+impl<T> Error for TrySendError<T> {}
+
+/// Why nothing could be received at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum TryRecvError {
+    /// There is nothing now.
+    #[error("there is nothing to receive now")]
+    Empty,
+    /// Nothing will ever come any more.
+    #[error("nothing will come any more")]
+    Closed,
+}
+
+/// The other end is gone, or the channel was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("the channel is closed")]
+pub struct Closed;

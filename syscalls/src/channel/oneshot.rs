@@ -1,0 +1,296 @@
+//! One value, from one task to another.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use trapline_abi::WaitQueue;
+
+use crate::channel::error::{Closed, SendError, TryRecvError};
+use crate::channel::queues;
+use crate::pace::{Claim, spend};
+
+/// A channel for one value. The sender never waits.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::oneshot();
+/// trapline::spawn_detached(async move { sender.send(6 * 7).unwrap() });
+/// assert_eq!(receiver.await, Ok(42));
+/// # }).unwrap();
+/// ```
+///
+/// # Cost
+/// One allocation.
+///
+/// # Kin
+/// tokio's `oneshot`; a future in the sense of curio's `UniversalEvent` with a value.
+pub fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
+    let shot = Rc::new(Shot {
+        value: RefCell::new(None),
+        come: queues::queue("the value of a oneshot", 0),
+        gone: queues::queue("the receiver of a oneshot to be gone", 0),
+        sender_is_gone: Cell::new(false),
+        closed: Cell::new(false),
+    });
+    (Sender { shot: Rc::clone(&shot) }, Receiver { shot, wait: None })
+}
+
+struct Shot<T> {
+    value: RefCell<Option<T>>,
+    /// A token for the value.
+    come: WaitQueue,
+    gone: WaitQueue,
+    sender_is_gone: Cell<bool>,
+    /// By the receiver, which may be gone.
+    closed: Cell<bool>,
+}
+
+impl<T> Shot<T> {
+    /// Nothing is here, and nothing will come.
+    fn is_over(&self) -> bool {
+        (self.sender_is_gone.get() || self.closed.get()) && self.value.borrow().is_none()
+    }
+
+    fn take(&self) -> Option<T> {
+        self.value.borrow_mut().take()
+    }
+
+    fn close(&self) {
+        if !self.closed.replace(true) {
+            self.gone.wake_all();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Shot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Oneshot")
+            .field("has_value", &self.value.borrow().is_some())
+            .field("closed", &self.closed.get())
+            .field("sender_is_gone", &self.sender_is_gone.get())
+            .finish()
+    }
+}
+
+/// Sends the one value. See [`oneshot`].
+pub struct Sender<T> {
+    shot: Rc<Shot<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends the value. It does not wait.
+    ///
+    /// # Errors
+    /// [`SendError`] with the value, if the receiver is gone or was closed.
+    ///
+    /// # Cost
+    /// No trap, O(1).
+    pub fn send(self, value: T) -> Result<(), SendError<T>> {
+        if self.shot.closed.get() {
+            return Err(SendError(value));
+        }
+        *self.shot.value.borrow_mut() = Some(value);
+        self.shot.come.wake();
+        spend();
+        Ok(())
+    }
+
+    /// Whether the receiver is gone, or was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shot.closed.get()
+    }
+
+    /// Waits until the receiver is gone, or was closed: then nobody needs the value any more.
+    ///
+    /// # Panics
+    /// If it has to wait outside a task.
+    ///
+    /// # Cancel safety
+    /// Safe: it changes nothing.
+    ///
+    /// # Cost
+    /// One trap, where the receiver is there.
+    #[track_caller]
+    pub fn closed(&self) -> ReceiverGone<'_> {
+        ReceiverGone { closed: &self.shot.closed, wait: Claim::new(&self.shot.gone) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.shot.sender_is_gone.set(true);
+        if self.shot.is_over() {
+            self.shot.come.wake_all();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sender").field(&self.shot).finish()
+    }
+}
+
+/// The future of [`Sender::closed`].
+#[derive(Debug)]
+#[must_use = "nothing is waited for until this is awaited"]
+pub struct ReceiverGone<'a> {
+    closed: &'a Cell<bool>,
+    wait: Claim<'a>,
+}
+
+impl Future for ReceiverGone<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let closed = self.closed;
+        self.wait.poll_over(cx, || closed.get())
+    }
+}
+
+type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Closed>>>>;
+
+/// Receives the one value: await it. See [`oneshot`].
+///
+/// [`recv`](Receiver::recv) does the same by reference, shows its caller's line in the task table,
+/// and does not allocate.
+///
+/// # Errors
+/// [`Closed`], if the sender went without sending.
+///
+/// # Cancel safety
+/// Safe, through `&mut receiver`: the value stays where it is.
+///
+/// # Cost
+/// One trap and one allocation where it has to wait.
+#[must_use = "dropping the receiver tells the sender that nobody needs the value"]
+pub struct Receiver<T> {
+    shot: Rc<Shot<T>>,
+    wait: Option<Wait<T>>,
+}
+
+impl<T> Receiver<T> {
+    /// Waits for the value, and takes it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let (sender, mut receiver) = trapline::channel::oneshot::<u32>();
+    /// drop(sender);
+    /// assert_eq!(receiver.recv().await, Err(trapline::channel::Closed));
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`Closed`], if the sender went without sending, or the value has been taken.
+    ///
+    /// # Panics
+    /// If it has to wait outside a task; if it is polled again after it was ready.
+    ///
+    /// # Cancel safety
+    /// Safe: the value stays where it is.
+    ///
+    /// # Cost
+    /// No trap where the value is there; else one.
+    ///
+    /// # Kin
+    /// tokio's `oneshot::Receiver`.
+    #[track_caller]
+    pub fn recv(&mut self) -> Recv<'_, T> {
+        self.wait = None;
+        Recv::new(&self.shot)
+    }
+
+    /// Takes the value, if it is there.
+    ///
+    /// # Errors
+    /// [`TryRecvError::Empty`]; [`TryRecvError::Closed`] if none will come.
+    ///
+    /// # Cost
+    /// No trap, O(1).
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        self.wait = None;
+        if self.shot.come.try_take()
+            && let Some(value) = self.shot.take()
+        {
+            spend();
+            return Ok(value);
+        }
+        Err(if self.shot.is_over() { TryRecvError::Closed } else { TryRecvError::Empty })
+    }
+
+    /// Tells the sender that no value is needed. One that was sent before may still be taken.
+    ///
+    /// # Cost
+    /// No trap; O(waiters).
+    pub fn close(&mut self) {
+        self.wait = None;
+        self.shot.close();
+    }
+}
+
+impl<T: 'static> Future for Receiver<T> {
+    type Output = Result<T, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let wait = this.wait.get_or_insert_with(|| {
+            let shot = Rc::clone(&this.shot);
+            Box::pin(async move { Recv::new(&shot).await })
+        });
+        let polled = ready!(wait.as_mut().poll(cx));
+        this.wait = None;
+        Poll::Ready(polled)
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.close();
+        let untaken = self.shot.take();
+        drop(untaken);
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Receiver").field(&self.shot).finish()
+    }
+}
+
+/// The future of [`Receiver::recv`].
+#[must_use = "nothing is received until this is awaited"]
+pub struct Recv<'a, T> {
+    /// `None` when it has been ready.
+    shot: Option<&'a Shot<T>>,
+    come: Claim<'a>,
+}
+
+impl<'a, T> Recv<'a, T> {
+    #[track_caller]
+    fn new(shot: &'a Shot<T>) -> Recv<'a, T> {
+        Recv { shot: Some(shot), come: Claim::new(&shot.come) }
+    }
+}
+
+impl<T> Future for Recv<'_, T> {
+    type Output = Result<T, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let shot = self.shot.expect("a recv was polled again after it was ready");
+        let comes = ready!(self.come.poll(cx, || shot.is_over()));
+        self.shot = None;
+        Poll::Ready(if comes { shot.take().ok_or(Closed) } else { Err(Closed) })
+    }
+}
+
+impl<T> fmt::Debug for Recv<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recv").field("oneshot", &self.shot).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! Sending a value.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use trapline_abi::Park;
+
+use crate::channel::core::Core;
+use crate::channel::error::SendError;
+use crate::pace::Claim;
+
+/// The future of [`Sender::send`](crate::channel::Sender::send).
+#[must_use = "nothing is sent until this is awaited"]
+pub struct Send<'a, T> {
+    core: &'a Core<T>,
+    /// The value, until it is in the channel.
+    value: Option<T>,
+    room: Claim<'a>,
+    /// At a rendezvous: the wait for the receiver.
+    taken: Option<Park<'a>>,
+    /// The value lies at a rendezvous, and the place there is ours.
+    offered: bool,
+}
+
+impl<T> Unpin for Send<'_, T> {}
+
+impl<'a, T> Send<'a, T> {
+    #[track_caller]
+    #[inline]
+    pub(crate) fn new(core: &'a Core<T>, value: T) -> Send<'a, T> {
+        #[expect(clippy::manual_map, reason = "a closure would hide the caller's line")]
+        let taken = match &core.taken {
+            Some(taken) => Some(taken.park()),
+            None => None,
+        };
+        let room = Claim::new(&core.room);
+        Send { core, value: Some(value), room, taken, offered: false }
+    }
+
+    /// Lays the value down for a receiver, and waits until one has taken it.
+    #[cold]
+    fn poll_rendezvous(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
+        let taken = self.taken.as_mut().expect("a rendezvous has a wait for the receiver");
+        if self.value.is_some() {
+            // From here on the place is given up when this is dropped, also if it cannot wait here.
+            self.offered = true;
+            let submitted = Pin::new(&mut *taken).poll(cx);
+            debug_assert!(submitted.is_pending(), "a trap suspends at its first poll");
+            self.value.take().into_iter().for_each(|value| self.core.put(value));
+            return Poll::Pending;
+        }
+        ready!(Pin::new(taken).poll(cx));
+        self.offered = false;
+        // Woken by the end of the channel, it may have its value back.
+        let back = if self.core.is_closed() { self.core.take_back() } else { None };
+        self.core.free_place();
+        Poll::Ready(back.map_or(Ok(()), |value| Err(SendError(value))))
+    }
+}
+
+impl<T> Future for Send<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.offered {
+            return this.poll_rendezvous(cx);
+        }
+        assert!(this.value.is_some(), "a send was polled again after it was ready");
+        let open = ready!(this.room.poll(cx, || this.core.is_closed()));
+        if open && this.taken.is_some() {
+            return this.poll_rendezvous(cx);
+        }
+        let value = this.value.take().expect("it was there above");
+        if !open {
+            return Poll::Ready(Err(SendError(value)));
+        }
+        this.core.put(value);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T> Drop for Send<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.offered {
+            self.leave_rendezvous();
+        }
+    }
+}
+
+impl<T> Send<'_, T> {
+    #[cold]
+    fn leave_rendezvous(&mut self) {
+        // The word that the value was taken, if it had come, stays in the queue: nobody else is there.
+        self.taken = None;
+        let told = self.core.taken.as_ref().is_some_and(trapline_abi::WaitQueue::try_take);
+        let back = if told { None } else { self.core.take_back() };
+        // Where a receiver has been promised the value, it frees the place.
+        if told || self.core.len() == 0 {
+            self.core.free_place();
+        }
+        drop(back);
+    }
+}
+
+impl<T> fmt::Debug for Send<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Send")
+            .field("channel", self.core)
+            .field("offered", &self.offered)
+            .finish_non_exhaustive()
+    }
+}
