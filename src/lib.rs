@@ -21,8 +21,9 @@
 
 pub use trapline_abi::{
     CallId, CallInfo, CallState, CancelCause, CancelReason, Cancelled, Ended, Errno, ExitStatus,
-    Instant, JoinError, JoinHandle, KernelFace, On, OwnCall, OwnTrap, Park, QueueId, Reply, Served,
-    Syscall, Target, TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue, own_call, random,
+    Holder, Instant, JoinError, JoinHandle, KernelFace, On, OwnCall, OwnTrap, Park, QueueId,
+    QueueInfo, Reply, Served, Syscall, Target, TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue,
+    Want, own_call, random,
 };
 pub use trapline_scheduler::{
     BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, Probe, RunError, RunReport,

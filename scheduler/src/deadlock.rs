@@ -1,12 +1,14 @@
 //! Who waits for whom, when nobody can run.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::panic::Location;
 
-use trapline_abi::{CallInfo, Syscall, TaskId, TaskInfo, TaskState};
+use trapline_abi::{CallId, CallInfo, Syscall, TaskId, TaskInfo, TaskState};
 
 use crate::kernel::Kernel;
+use crate::probe::Event;
 use crate::task::State;
 
 /// Every blocked task, what it waits for, and the cycle if there is one.
@@ -14,7 +16,8 @@ use crate::task::State;
 pub struct DeadlockReport {
     /// The blocked tasks, in the order in which they were spawned.
     pub blocked: Vec<BlockedTask>,
-    /// Tasks of which each waits for the exit of the next, and the last for the first.
+    /// Tasks of which each waits for the next, and the last for the first: for its exit, or for
+    /// something that it alone holds.
     pub cycle: Vec<TaskId>,
 }
 
@@ -40,12 +43,18 @@ impl BlockedTask {
         }
     }
 
-    /// The task whose exit it waits for, if that is all it waits for.
-    fn waits_for_exit_of(&self) -> Option<TaskId> {
+    /// The task that it waits for: to end, or to let go of a lock. If that is all it waits for.
+    fn waits_for_task(&self) -> Option<TaskId> {
         match self.waits_for.as_slice() {
-            [CallInfo { request: Syscall::Wait(task) | Syscall::Join(task), .. }] => Some(*task),
+            [call] => call.waits_for(),
             _ => None,
         }
+    }
+
+    /// The kind and the name of the thing that it waits for, if that is held by someone.
+    fn lock(&self) -> Option<(&str, Option<&str>)> {
+        let [CallInfo { queue: Some(queue), .. }] = self.waits_for.as_slice() else { return None };
+        Some((queue.kind?, queue.name.as_deref()))
     }
 }
 
@@ -55,6 +64,52 @@ impl Kernel {
             self.task_infos().into_iter().filter_map(BlockedTask::of).collect();
         let cycle = cycle_in(&blocked);
         DeadlockReport { blocked, cycle }
+    }
+
+    /// Tells the probe if the call that has just been blocked closes a cycle with a lock in it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell_lock_cycle(&mut self, task: TaskId, call: CallId) {
+        if let Some(report) = self.lock_cycle(task, call) {
+            self.tell(&Event::LockCycle { report: &report });
+        }
+    }
+
+    /// Follows whoever waits for whom, from `call` on, until it comes back to `task`.
+    fn lock_cycle(&self, task: TaskId, call: CallId) -> Option<DeadlockReport> {
+        let call = self.ring.info(call).filter(|call| call.task == Some(task))?;
+        let target = call.waits_for()?;
+        let mut reached_by = BTreeMap::from([(target, (task, call))]);
+        let mut to_visit = vec![target];
+        while let Some(at) = to_visit.pop().filter(|_| !reached_by.contains_key(&task)) {
+            for call in self.ring.blocked_calls_of(at) {
+                if let Some(next) = call.waits_for()
+                    && let Entry::Vacant(vacant) = reached_by.entry(next)
+                {
+                    vacant.insert((at, call));
+                    to_visit.push(next);
+                }
+            }
+        }
+        let (mut links, mut at) = (Vec::new(), task);
+        while let Some((before, call)) = reached_by.remove(&at) {
+            links.push((before, self.with_end_of_holder(call)));
+            at = before;
+        }
+        links.reverse();
+        // Those who wait for exits alone are no news until nobody can run.
+        let locked = links.iter().any(|(_, call)| matches!(call.request, Syscall::Park(_)));
+        locked.then(|| self.report_of(links))
+    }
+
+    fn report_of(&self, links: Vec<(TaskId, CallInfo)>) -> DeadlockReport {
+        let cycle = links.iter().map(|(task, _)| *task).collect();
+        let blocked = links.into_iter().filter_map(|(id, call)| {
+            let task = self.tasks.get(id)?;
+            let name = task.body.as_ref().and_then(|body| body.name()).map(str::to_owned);
+            Some(BlockedTask { task: id, name, site: task.site, waits_for: vec![call] })
+        });
+        DeadlockReport { blocked: blocked.collect(), cycle }
     }
 
     /// Whether the waker of a blocked task is held by anyone but the kernel.
@@ -78,10 +133,10 @@ impl Kernel {
     }
 }
 
-/// The first cycle among tasks that wait for one exit each.
+/// The first cycle among tasks that wait for one other task each.
 fn cycle_in(blocked: &[BlockedTask]) -> Vec<TaskId> {
     let next: BTreeMap<TaskId, TaskId> =
-        blocked.iter().filter_map(|task| Some((task.task, task.waits_for_exit_of()?))).collect();
+        blocked.iter().filter_map(|task| Some((task.task, task.waits_for_task()?))).collect();
     let mut seen: BTreeMap<TaskId, TaskId> = BTreeMap::new();
     for &start in next.keys() {
         let mut path = Vec::new();
@@ -121,6 +176,12 @@ impl fmt::Display for DeadlockReport {
             f.write_str("\n  in a cycle: ")?;
             for task in &self.cycle {
                 write!(f, "task {task} waits for ")?;
+                let blocked = self.blocked.iter().find(|blocked| blocked.task == *task);
+                match blocked.and_then(BlockedTask::lock) {
+                    Some((kind, Some(name))) => write!(f, "{kind} `{name}` of ")?,
+                    Some((kind, None)) => write!(f, "{kind} of ")?,
+                    None => {}
+                }
             }
             write!(f, "task {first}")?;
         }

@@ -334,6 +334,9 @@ impl Kernel {
     fn tell_trapped(&mut self, task: TaskId, fate: Fate) {
         let Submitted { id: call, request, site } = self.ring.trap_at_hand();
         self.tell(&Event::Trapped { task, call, request, site, fate });
+        if let Fate::Block(On::Queue(_) | On::Exit(_)) = fate {
+            self.tell_lock_cycle(task, call);
+        }
     }
 
     #[inline(always)]

@@ -102,6 +102,12 @@ pub enum Event<'a> {
         /// Who waits for what.
         report: &'a DeadlockReport,
     },
+    /// Tasks wait for one another, at least one of them for a lock, and this call has closed the
+    /// circle. A timeout, or a call that one of them waits for beside, may still break it.
+    LockCycle {
+        /// The tasks of the cycle, each with the one call by which it waits for the next.
+        report: &'a DeadlockReport,
+    },
     /// A library's word to whoever runs the program.
     Warning {
         /// What it says.
@@ -153,6 +159,7 @@ impl fmt::Display for Event<'_> {
             Event::Outside { answered } => write!(f, "outside: {answered}"),
             Event::Failed { task, text } => write!(f, "{task} failed, unseen: {text}"),
             Event::Stalled { report } => write!(f, "stalled: {report}"),
+            Event::LockCycle { report } => write!(f, "lock cycle: {report}"),
             Event::Warning { text, site } => write!(f, "warning: {text} at {site}"),
         }
     }

@@ -31,7 +31,7 @@ impl Kernel {
         let mut waits: BTreeMap<TaskId, Vec<CallInfo>> = BTreeMap::new();
         for call in self.ring.calls() {
             if let (Some(task), CallState::Blocked(_)) = (call.task, call.state) {
-                waits.entry(task).or_default().push(call);
+                waits.entry(task).or_default().push(self.with_end_of_holder(call));
             }
         }
         let mut tasks: Vec<TaskInfo> = self
@@ -41,6 +41,18 @@ impl Kernel {
             .collect();
         tasks.sort_by_key(|task| task.id);
         tasks
+    }
+
+    /// Notes of a call whether whoever holds what it waits for has ended.
+    pub(crate) fn with_end_of_holder(&self, mut call: CallInfo) -> CallInfo {
+        if let Some(holder) = call.queue.as_mut().and_then(|queue| queue.holder.as_mut()) {
+            holder.ended = holder.task.is_some_and(|task| !self.is_live(task));
+        }
+        call
+    }
+
+    pub(crate) fn is_live(&self, task: TaskId) -> bool {
+        self.tasks.get(task).is_some_and(Task::is_live)
     }
 
     fn info_of(&self, task: &Task, mut waits: Vec<CallInfo>) -> TaskInfo {

@@ -216,18 +216,34 @@ impl Shown<'_> {
     }
 
     fn call(
+        &self,
         f: &mut fmt::Formatter<'_>,
         request: Syscall,
         site: &Location<'_>,
         fate: Fate,
     ) -> fmt::Result {
-        write!(f, "{request} at {}:{}: ", site.file(), site.line())?;
+        self.request(f, request)?;
+        write!(f, " at {}:{}: ", site.file(), site.line())?;
         match fate {
             Fate::Answer(reply) => write!(f, "answered, {reply}"),
             Fate::Yield(reply) => write!(f, "answered, {reply}; to the back of the queue"),
             Fate::Block(on) => write!(f, "blocked until {}", Until(on)),
             Fate::Gone => f.write_str("it does not come back"),
         }
+    }
+}
+
+impl Shown<'_> {
+    /// What was asked; of one that parks on a thing of some kind, the thing.
+    fn request(&self, f: &mut fmt::Formatter<'_>, request: Syscall) -> fmt::Result {
+        if let Syscall::Park(want) = request
+            && let Some(queue) = self.scheduler.kernel.ring.queue_info(want.queue())
+            && let Some(kind) = queue.kind
+        {
+            write!(f, "for {kind}")?;
+            return queue.name.map_or(Ok(()), |name| write!(f, " `{name}`"));
+        }
+        write!(f, "{request}")
     }
 }
 
@@ -256,10 +272,10 @@ impl fmt::Display for Shown<'_> {
         match step.event() {
             StepEvent::Trapped { request, site, fate } => {
                 f.write_str("ran and asked ")?;
-                Shown::call(f, request, site, fate)?;
+                self.call(f, request, site, fate)?;
                 for (_, trap, fate) in self.scheduler.further_calls(step) {
                     f.write_str("; and ")?;
-                    Shown::call(f, trap.request, trap.site, *fate)?;
+                    self.call(f, trap.request, trap.site, *fate)?;
                 }
             }
             StepEvent::Waits => f.write_str("ran and waits on")?,

@@ -13,6 +13,7 @@ mod time;
 mod io;
 
 pub mod net;
+pub mod sync;
 
 pub mod channel;
 mod pace;

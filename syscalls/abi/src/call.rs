@@ -11,7 +11,7 @@ use crate::cancel::Cancelled;
 use crate::id::{CallId, SourceId, TaskId};
 use crate::task::NewTask;
 use crate::time::Instant;
-use crate::wait_queue::QueueId;
+use crate::wait_queue::Want;
 
 /// A system call: the request that a trap carries.
 ///
@@ -53,9 +53,9 @@ pub enum Syscall {
     ReadWait(Target),
     /// Wait until there is room to write.
     WriteWait(Target),
-    /// Wait for a token of a wait queue. Answered with [`Reply::Token`]; by a `wake_all` with
+    /// Wait for tokens of a wait queue. Answered with [`Reply::Token`]; by a `wake_all` with
     /// [`Reply::Done`].
-    Park(QueueId),
+    Park(Want),
     /// A call that the program defines; it lies beside.
     Own,
 }
@@ -100,7 +100,7 @@ impl Target {
 pub enum Reply {
     /// It is done; there is nothing more to say.
     Done,
-    /// Here is a token of the wait queue.
+    /// Here are the tokens of the wait queue.
     Token,
     /// This task.
     Task(TaskId),
@@ -223,7 +223,7 @@ impl fmt::Display for Syscall {
             Syscall::SleepUntil(deadline) => write!(f, "sleep_until({deadline})"),
             Syscall::ReadWait(target) => write!(f, "read_wait({target})"),
             Syscall::WriteWait(target) => write!(f, "write_wait({target})"),
-            Syscall::Park(queue) => write!(f, "park({queue})"),
+            Syscall::Park(want) => write!(f, "park({want})"),
             Syscall::Own => f.write_str("own_call()"),
         }
     }

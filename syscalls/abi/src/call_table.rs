@@ -12,6 +12,7 @@ use std::task::Waker;
 use smallvec::SmallVec;
 
 use crate::call::{Reply, Syscall};
+use crate::holder::QueueInfo;
 use crate::id::{CallId, MAX_TASKS, SourceId, TaskId};
 use crate::kernel_ring::Submitted;
 use crate::task::{Beside, TaskBody};
@@ -98,14 +99,54 @@ pub struct CallInfo {
     pub site: &'static Location<'static>,
     /// Where it is in its life.
     pub state: CallState,
+    /// What it waits for, if it is parked.
+    pub queue: Option<QueueInfo>,
+}
+
+impl CallInfo {
+    /// The task that it waits for: to end, or to let go of what that task alone holds.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<TaskId> {
+        match self.request {
+            Syscall::Wait(task) | Syscall::Join(task) => Some(task),
+            _ => self.queue.as_ref()?.holder.as_ref()?.sole_task(),
+        }
+    }
 }
 
 impl fmt::Display for CallInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.label {
+        if let (Syscall::Park(want), Some(queue)) = (self.request, &self.queue)
+            && let Some(kind) = queue.kind
+        {
+            return show_parked(f, (want.tokens(), kind), queue, self.site);
+        }
+        let name = self.queue.as_ref().and_then(|queue| queue.name.as_deref());
+        match name.or(self.label) {
             Some(label) => write!(f, "{} `{label}` at {}", self.request, self.site),
             None => write!(f, "{} at {}", self.request, self.site),
         }
+    }
+}
+
+/// What is waited for, and how many tokens of it; where; and who holds it.
+fn show_parked(
+    f: &mut fmt::Formatter<'_>,
+    (tokens, kind): (u32, &str),
+    queue: &QueueInfo,
+    site: &Location<'_>,
+) -> fmt::Result {
+    if tokens != 1 {
+        write!(f, "{tokens} of ")?;
+    }
+    f.write_str(kind)?;
+    if let Some(name) = &queue.name {
+        write!(f, " `{name}`")?;
+    }
+    write!(f, " at {site}")?;
+    match &queue.holder {
+        Some(holder) => write!(f, ", {holder}"),
+        None => Ok(()),
     }
 }
 
@@ -372,6 +413,12 @@ impl CallTable {
         }
     }
 
+    /// The first call of `list`.
+    #[inline]
+    pub(crate) fn front(&self, list: &ListHead) -> Option<&Call> {
+        self.slot(list.head)
+    }
+
     /// Takes the first call out of `list`.
     #[inline]
     pub(crate) fn pop_front(&mut self, list: &mut ListHead) -> Option<(CallId, &mut Call)> {
@@ -398,11 +445,22 @@ impl CallTable {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &Call)> {
-        let own = (0..).zip(&self.own);
-        let pool = (POOL..).zip(&self.pool);
-        own.chain(pool)
-            .filter_map(|(place, call)| Some((CallId { place, serial: call.serial? }, call)))
+        live((0..).zip(&self.own).chain((POOL..).zip(&self.pool)))
     }
+
+    /// The calls in the slot of `task` and in the pool.
+    pub(crate) fn slots_of(&self, task: TaskId) -> impl Iterator<Item = (CallId, &Call)> {
+        let place = task.place() as u32;
+        let own = self.own.get(task.place()).map(|call| (place, call));
+        live(own.into_iter().chain((POOL..).zip(&self.pool)))
+    }
+}
+
+/// Of these slots, those that are not free.
+fn live<'a>(
+    slots: impl Iterator<Item = (u32, &'a Call)>,
+) -> impl Iterator<Item = (CallId, &'a Call)> {
+    slots.filter_map(|(place, call)| Some((CallId { place, serial: call.serial? }, call)))
 }
 
 impl Call {

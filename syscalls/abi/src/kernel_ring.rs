@@ -1,6 +1,7 @@
 //! The kernel's side of the ring: claim it, enter it, take what tasks ask, answer.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr;
@@ -10,15 +11,17 @@ use std::task::Waker;
 use slab::Slab;
 
 use crate::call::{Post, Reply, Syscall};
-use crate::call_table::{Booking, Call, CallInfo, CallState, ListHead, On};
+use crate::call_table::{Booking, Call, CallInfo, CallState, CallTable, ListHead, On};
 use crate::cancel::Cancelled;
+use crate::holder::QueueInfo;
 use crate::id::{CallId, SourceId, TaskId};
 use crate::outcomes::{Outcome, Panic};
+use crate::queue_entry::QueueEntry;
 use crate::ring::{CURRENT, Ring};
 use crate::scopes::CancelRequest;
 use crate::source::SourceTable;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::QueueEntry;
+use crate::wait_queue::QueueId;
 
 thread_local! {
     /// The rings that wait for a next scheduler.
@@ -404,18 +407,56 @@ impl KernelRing {
     pub fn calls(&self) -> Vec<CallInfo> {
         let queues = self.ring.queues.borrow();
         let calls = self.ring.calls.table();
-        calls.iter().map(|(id, call)| info_of(&queues, id, call)).collect()
+        let life = self.ring.life();
+        calls.iter().map(|(id, call)| info_of(&queues, life, id, call)).collect()
     }
 
     /// A call in flight, as a snapshot shows it.
     #[must_use]
     pub fn info(&self, id: CallId) -> Option<CallInfo> {
         let queues = self.ring.queues.borrow();
-        self.ring.calls.table().get(id).map(|call| info_of(&queues, id, call))
+        let life = self.ring.life();
+        self.ring.calls.table().get(id).map(|call| info_of(&queues, life, id, call))
     }
 
-    /// Checks what the ring must keep by itself: that no queue has both a token and a waiter
-    /// (one-token), that each waiter is in the list its state names (no-orphan), and that the trap
+    /// What a task waits for in its own slot and in the pool: all its blocked calls, but for such as
+    /// were moved to it from another task.
+    #[must_use]
+    pub fn blocked_calls_of(&self, task: TaskId) -> Vec<CallInfo> {
+        let queues = self.ring.queues.borrow();
+        let calls = self.ring.calls.table();
+        let of_task = calls.slots_of(task).filter(|(_, call)| {
+            call.task == Some(task) && matches!(call.state, CallState::Blocked(_))
+        });
+        let life = self.ring.life();
+        of_task.map(|(id, call)| info_of(&queues, life, id, call)).collect()
+    }
+
+    /// What a queue is, if it is in use.
+    #[must_use]
+    pub fn queue_info(&self, queue: QueueId) -> Option<QueueInfo> {
+        let queues = self.ring.queues.borrow();
+        queues.get(queue.place()).map(|entry| entry.info(self.ring.life()))
+    }
+
+    /// The task that alone holds what a queue guards.
+    #[must_use]
+    #[inline]
+    pub fn sole_holder_of(&self, queue: QueueId) -> Option<TaskId> {
+        let queues = self.ring.queues.borrow();
+        queues.get(queue.place())?.holders().sole_task(self.ring.life())
+    }
+
+    /// Whether this is the first time that somebody asks, since the last one took it: so that what
+    /// is to be said of a holder is said once.
+    #[must_use]
+    pub fn is_first_word_of(&self, queue: QueueId) -> bool {
+        let queues = self.ring.queues.borrow();
+        queues.get(queue.place()).is_some_and(|entry| entry.holders().first_word())
+    }
+
+    /// Checks what the ring must keep by itself: that no queue keeps tokens from its first
+    /// waiter (one-token), that each waiter is in the list its state names (no-orphan), and that the trap
     /// register is empty.
     ///
     /// # Panics
@@ -424,9 +465,11 @@ impl KernelRing {
         assert!(self.ring.calls.all_served(), "no-orphan: a call was left unserved");
         self.ring.scopes.check();
         let calls = self.ring.calls.table();
+        let mut granted = granted_and_not_taken(&calls);
         for (place, queue) in self.ring.queues.borrow().iter() {
-            queue.check(place, &calls);
+            queue.check(place, &calls, granted.remove(&place).unwrap_or_default());
         }
+        assert!(granted.is_empty(), "one-token: tokens of a queue that is gone");
         for (_, call) in calls.iter() {
             assert!(
                 !matches!(call.state, CallState::Withdrawn(_) | CallState::Submitted),
@@ -481,14 +524,32 @@ impl Drop for KernelRing {
     }
 }
 
-fn info_of(queues: &Slab<QueueEntry>, id: CallId, call: &Call) -> CallInfo {
-    let label = match (&call.request, call.beside()) {
-        (Syscall::Park(queue), _) => queues.get(queue.place()).and_then(QueueEntry::label),
-        (Syscall::Own, Some(Beside::Own(own))) => Some(own.name()),
+fn info_of(queues: &Slab<QueueEntry>, life: u64, id: CallId, call: &Call) -> CallInfo {
+    let entry = match call.request {
+        Syscall::Park(want) => queues.get(want.queue().place()),
         _ => None,
     };
+    let label = match (&call.request, call.beside()) {
+        (Syscall::Own, Some(Beside::Own(own))) => Some(own.name()),
+        _ => entry.and_then(QueueEntry::label),
+    };
     let &Call { task, request, site, state, .. } = call;
-    CallInfo { id, task, request, label, site, state }
+    CallInfo { id, task, request, label, site, state, queue: entry.map(|entry| entry.info(life)) }
+}
+
+/// By the place of the queue: how many calls have been given tokens and not taken them, and how
+/// many tokens.
+fn granted_and_not_taken(calls: &CallTable) -> BTreeMap<usize, (usize, usize)> {
+    let mut granted: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    for (_, call) in calls.iter() {
+        if let (CallState::Answered(Reply::Token), Syscall::Park(want)) = (call.state, call.request)
+        {
+            let (count, tokens) = granted.entry(want.queue().place()).or_default();
+            *count += 1;
+            *tokens += want.tokens() as usize;
+        }
+    }
+    granted
 }
 
 /// Drops one after the other, so that a destructor that panics spoils no other.

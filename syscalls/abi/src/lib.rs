@@ -27,6 +27,9 @@ mod scopes;
 mod source;
 mod wait_queue;
 
+mod holder;
+mod queue_entry;
+
 mod join;
 mod outcomes;
 mod own_call;
@@ -34,6 +37,7 @@ mod own_call;
 pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
 pub use cancel::{CancelCause, CancelReason, Cancelled};
+pub use holder::{Holder, QueueInfo};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, KernelRing, Submitted};
@@ -45,4 +49,4 @@ pub use source::Readiness;
 pub use task::{Beside, ExitStatus, NewTask, TaskBody, TaskInfo, TaskOptions, TaskState};
 pub use time::Instant;
 pub use trap::Trap;
-pub use wait_queue::{Park, QueueId, WaitQueue};
+pub use wait_queue::{Park, Parking, QueueId, WaitQueue, Want, Woken};

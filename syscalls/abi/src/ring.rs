@@ -21,11 +21,11 @@ use crate::call_table::{CallState, On};
 use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
+use crate::queue_entry::QueueEntry;
 use crate::register::Calls;
 use crate::scopes::Scopes;
 use crate::source::SourceTable;
 use crate::task::Beside;
-use crate::wait_queue::QueueEntry;
 
 thread_local! {
     /// The ring of the scheduler that is at work on this thread.
@@ -289,14 +289,14 @@ impl Ring {
     pub(crate) fn withdraw(&self, id: CallId) {
         let mut calls = self.calls.table();
         let Some(call) = calls.get_mut(id) else { return };
-        let token_of = match (call.state, call.request) {
-            (CallState::Answered(Reply::Token), Syscall::Park(queue)) => Some(queue),
+        let site = call.site;
+        let tokens_of = match (call.state, call.request) {
+            (CallState::Answered(Reply::Token), Syscall::Park(want)) => Some(want),
             _ => None,
         };
         match call.state {
             CallState::Blocked(On::Queue(queue)) | CallState::Queued(queue) => {
-                let mut queues = self.queues.borrow_mut();
-                queues[queue.place()].leave(&mut calls, id);
+                self.leave_queue(queue, &mut calls, id);
             }
             CallState::Blocked(on) => {
                 call.state = CallState::Withdrawn(on);
@@ -310,13 +310,13 @@ impl Ring {
             CallState::Submitted | CallState::Answered(_) => {}
         }
         let parked_on = calls.get(id).and_then(|call| match call.request {
-            Syscall::Park(queue) => Some(queue),
+            Syscall::Park(want) => Some(want.queue()),
             _ => None,
         });
         let leftover = calls.free(id);
         drop(calls);
-        if let Some(queue) = token_of {
-            self.token_returned(queue);
+        if let Some(want) = tokens_of {
+            self.tokens_returned(want, site);
         }
         if let Some(queue) = parked_on {
             self.queue_maybe_idle(queue);

@@ -1,15 +1,15 @@
 //! Wait queues: the waiters of one thing, in order, and the tokens that nobody waits for.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::call::{Post, Reply, Syscall};
-use crate::call_table::{CallState, CallTable, ListHead, On};
-use crate::id::CallId;
+use crate::call::{Reply, Syscall};
+use crate::holder::Holders;
+use crate::queue_entry::QueueEntry;
 use crate::ring::Ring;
 use crate::trap::Trap;
 
@@ -18,6 +18,11 @@ use crate::trap::Trap;
 pub struct QueueId(u64);
 
 impl QueueId {
+    pub(crate) fn new(place: usize) -> QueueId {
+        QueueId(place as u64)
+    }
+
+    #[inline]
     pub(crate) fn place(self) -> usize {
         self.0 as usize
     }
@@ -29,67 +34,118 @@ impl fmt::Display for QueueId {
     }
 }
 
-/// What a queue is when it has been waited for: shared by the object and the ring it is bound to,
-/// so that the tokens outlive either.
-struct Home {
-    tokens: Cell<usize>,
-    label: Cell<Option<&'static str>>,
+/// So many tokens of a wait queue, in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Want {
+    /// The number of tokens, and below it the place of the queue.
+    word: u64,
+}
+
+impl Want {
+    #[inline]
+    fn new(tokens: u32, place: u32) -> Want {
+        Want { word: (tokens as u64) << 32 | place as u64 }
+    }
+
+    /// Of which queue.
+    #[must_use]
+    #[inline]
+    pub fn queue(self) -> QueueId {
+        QueueId(self.word & u64::from(u32::MAX))
+    }
+
+    /// How many.
+    #[must_use]
+    #[inline]
+    pub fn tokens(self) -> u32 {
+        (self.word >> 32) as u32
+    }
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tokens() {
+            1 => self.queue().fmt(f),
+            tokens => write!(f, "{}, {tokens} tokens", self.queue()),
+        }
+    }
+}
+
+/// What becomes of tokens, and whether who has them holds something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    /// Tokens that nobody waits for are kept.
+    Keeps,
+    /// The same, and whoever has some is said to hold the thing.
+    Held,
+    /// Tokens that nobody waits for are forgotten.
+    Forgets,
+}
+
+/// What a queue is called, and by which rule it goes.
+#[derive(Clone, Copy, Debug)]
+struct Sort {
+    label: Option<&'static str>,
+    kind: Option<&'static str>,
+    rule: Rule,
+}
+
+/// What object and ring share of a queue.
+pub(crate) struct Core {
+    /// The tokens that are free to be taken; none while somebody waits.
+    pub(crate) tokens: Cell<usize>,
+    pub(crate) holders: Holders,
+    sort: Sort,
+}
+
+impl Core {
+    #[inline]
+    pub(crate) fn rule(&self) -> Rule {
+        self.sort.rule
+    }
+
+    pub(crate) fn label(&self) -> Option<&'static str> {
+        self.sort.label
+    }
+
+    pub(crate) fn kind(&self) -> Option<&'static str> {
+        self.sort.kind
+    }
+
+    /// Keeps tokens that nobody waits for, or forgets them.
+    #[inline]
+    pub(crate) fn keep(&self, tokens: usize) {
+        if self.sort.rule != Rule::Forgets {
+            self.tokens.set(self.tokens.get().saturating_add(tokens));
+        }
+    }
+}
+
+/// What a queue is when it has been named or waited for: shared by the object and the ring it is
+/// bound to, so that the tokens outlive either.
+pub(crate) struct Home {
+    pub(crate) core: Core,
+    name: RefCell<Option<Rc<str>>>,
     /// The ring it is bound to, that ring's life, and its place there.
     bound: Cell<Option<(&'static Ring, u64, QueueId)>>,
 }
 
 impl Home {
     /// The ring and the place, if that ring still lives.
+    #[inline]
     fn binding(&self) -> Option<(&'static Ring, QueueId)> {
         self.bound
             .get()
             .filter(|(ring, life, _)| ring.life() == *life)
             .map(|(ring, _, id)| (ring, id))
     }
-}
 
-/// A wait queue in its ring.
-pub(crate) struct QueueEntry {
-    list: ListHead,
-    waiting: usize,
-    /// Tokens given to calls that have not been taken.
-    untaken: usize,
-    home: Rc<Home>,
-}
-
-impl QueueEntry {
-    pub(crate) fn leave(&mut self, calls: &mut CallTable, id: CallId) {
-        calls.unlink(&mut self.list, id);
-        self.waiting -= 1;
+    pub(crate) fn unbind(&self) {
+        self.bound.set(None);
     }
 
-    pub(crate) fn label(&self) -> Option<&'static str> {
-        self.home.label.get()
-    }
-
-    /// Takes back what was given to calls and not taken: their ring is about to be retired.
-    pub(crate) fn take_back_tokens(&self) {
-        self.home.tokens.set(self.home.tokens.get() + self.untaken);
-    }
-
-    fn is_idle(&self) -> bool {
-        self.waiting == 0 && self.untaken == 0
-    }
-
-    pub(crate) fn check(&self, place: usize, calls: &CallTable) {
-        let members = calls.members(&self.list);
-        let mut count = 0;
-        for id in members {
-            let state = calls.get(id).map(|call| call.state);
-            let here = QueueId(place as u64);
-            assert_eq!(state, Some(CallState::Blocked(On::Queue(here))), "no-orphan: in a queue");
-            count += 1;
-        }
-        assert_eq!(count, self.waiting, "no-orphan: a queue counts its waiters");
-        assert!(
-            self.waiting == 0 || self.home.tokens.get() == 0,
-            "one-token: a token is kept while somebody waits for it"
-        );
+    pub(crate) fn name(&self) -> Option<Rc<str>> {
+        self.name.borrow().clone()
     }
 }
 
@@ -100,6 +156,9 @@ impl QueueEntry {
 /// hand-over: a token that was given to a waiter cannot be taken by a late-comer. A waiter that is
 /// dropped, timed out or killed with a token it has not taken passes it on. So the number of
 /// tokens is the whole state of a semaphore, and 0 or 1 that of a lock.
+///
+/// A waiter may want several tokens. They gather for the first until it has what it wants; nobody
+/// passes it meanwhile, neither one who wants fewer nor a `try_take`.
 ///
 /// It may be made anywhere, also in `const` context, and binds to a scheduler when it is first
 /// waited for. While tasks of one scheduler wait, a `park` in another one panics.
@@ -118,9 +177,8 @@ impl QueueEntry {
 /// # Kin
 /// `futex(2)`, with the count kept in the queue.
 pub struct WaitQueue {
-    /// The tokens, until somebody has waited.
-    unbound_tokens: Cell<usize>,
-    label: Cell<Option<&'static str>>,
+    /// What it is, until it has been named or waited for.
+    unbound: Core,
     home: OnceCell<Rc<Home>>,
 }
 
@@ -128,51 +186,118 @@ impl WaitQueue {
     /// A queue with so many tokens, and nobody waiting.
     #[must_use]
     pub const fn new(tokens: usize) -> WaitQueue {
-        WaitQueue {
-            unbound_tokens: Cell::new(tokens),
-            label: Cell::new(None),
-            home: OnceCell::new(),
-        }
+        WaitQueue::sorted(Sort { label: None, kind: None, rule: Rule::Keeps }, tokens)
     }
 
     /// The same with a name, for the task table and reports.
     #[must_use]
     pub const fn labelled(label: &'static str, tokens: usize) -> WaitQueue {
-        WaitQueue {
-            unbound_tokens: Cell::new(tokens),
-            label: Cell::new(Some(label)),
-            home: OnceCell::new(),
-        }
+        WaitQueue::sorted(Sort { label: Some(label), kind: None, rule: Rule::Keeps }, tokens)
     }
 
-    fn count(&self) -> &Cell<usize> {
-        self.home.get().map_or(&self.unbound_tokens, |home| &home.tokens)
+    /// The queue of a thing of some `kind`, with so many tokens: the task table says that a task
+    /// "waits for" the kind, and the name, if the thing is given one.
+    #[must_use]
+    pub const fn of(kind: &'static str, tokens: usize) -> WaitQueue {
+        WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Keeps }, tokens)
     }
 
-    /// How many tokens are kept. Not zero means that nobody waits.
+    /// The same where whoever has a token holds the thing: the task table says who does.
+    ///
+    /// Those who park are noted when they are given their tokens; one who takes them without says so
+    /// by [`note_held`](WaitQueue::note_held), and either by
+    /// [`note_released`](WaitQueue::note_released) before giving them back.
+    #[must_use]
+    pub const fn lock(kind: &'static str, tokens: usize) -> WaitQueue {
+        WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Held }, tokens)
+    }
+
+    /// A queue that keeps no tokens: a `wake` with nobody waiting is nothing, and a waiter that is
+    /// dropped with its token passes it to the next, or to nobody.
+    #[must_use]
+    pub const fn signal(kind: &'static str) -> WaitQueue {
+        WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Forgets }, 0)
+    }
+
+    const fn sorted(sort: Sort, tokens: usize) -> WaitQueue {
+        let core = Core { tokens: Cell::new(tokens), holders: Holders::none(), sort };
+        WaitQueue { unbound: core, home: OnceCell::new() }
+    }
+
+    #[inline]
+    fn core(&self) -> &Core {
+        self.home.get().map_or(&self.unbound, |home| &home.core)
+    }
+
+    /// What object and ring share: from now on there is no other truth.
+    fn home(&self) -> &Rc<Home> {
+        self.home.get_or_init(|| {
+            let Core { tokens, holders, sort } = &self.unbound;
+            let (tokens, holders) = (tokens.clone(), holders.clone());
+            let core = Core { tokens, holders, sort: *sort };
+            Rc::new(Home { core, name: RefCell::new(None), bound: Cell::new(None) })
+        })
+    }
+
+    #[inline]
+    fn binding(&self) -> Option<(&'static Ring, QueueId)> {
+        self.home.get()?.binding()
+    }
+
+    /// Names the thing, for the task table and reports.
+    ///
+    /// # Cost
+    /// One allocation, beside the name's.
+    pub fn set_name(&self, name: impl Into<Rc<str>>) {
+        self.home().name.replace(Some(name.into()));
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> Option<Rc<str>> {
+        self.home.get()?.name()
+    }
+
+    /// How many tokens are free. Not zero means that nobody waits.
     #[must_use]
     #[inline]
     pub fn tokens(&self) -> usize {
-        self.count().get()
+        self.core().tokens.get()
     }
 
     /// How many calls wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let bound = self.home.get().and_then(|home| home.binding());
-        bound.map_or(0, |(ring, id)| ring.queues.borrow()[id.place()].waiting)
+        self.binding().map_or(0, |(ring, id)| ring.queues.borrow()[id.place()].waiting())
     }
 
-    /// Takes a token, if one is kept.
+    /// Takes a token, if one is free.
     ///
     /// # Cost
     /// No trap, no allocation.
     #[must_use]
     #[inline]
     pub fn try_take(&self) -> bool {
-        let count = self.count();
-        let Some(left) = count.get().checked_sub(1) else { return false };
-        count.set(left);
+        let tokens = &self.core().tokens;
+        let Some(left) = tokens.get().checked_sub(1) else { return false };
+        tokens.set(left);
+        true
+    }
+
+    /// Takes `n` tokens, if so many are free and nobody waits.
+    ///
+    /// # Cost
+    /// No trap, no allocation.
+    #[must_use]
+    #[inline]
+    pub fn try_take_many(&self, n: u32) -> bool {
+        let tokens = &self.core().tokens;
+        // While somebody waits none is free; of nothing that says nothing.
+        let Some(left) = tokens.get().checked_sub(n as usize) else { return false };
+        if n == 0 && self.waiting() > 0 {
+            return false;
+        }
+        tokens.set(left);
         true
     }
 
@@ -192,9 +317,26 @@ impl WaitQueue {
     /// `FUTEX_WAIT`; `sem_wait(3)`.
     #[track_caller]
     pub fn park(&self) -> Park<'_> {
-        // The request is completed when the queue is bound, at the first poll.
-        let trap = Trap::new(Syscall::Park(QueueId(u64::MAX)), Location::caller());
-        Park { queue: self, asked: QueueId(u64::MAX), trap }
+        self.park_many(1)
+    }
+
+    /// Waits for `n` tokens, and takes them together.
+    ///
+    /// # Panics
+    /// As [`park`](WaitQueue::park).
+    ///
+    /// # Cancel safety
+    /// Safe: dropping it gives up the place in the queue, and what has gathered is the next waiter's;
+    /// tokens it was given and has not taken go on as a [`wake_many`](WaitQueue::wake_many) does.
+    ///
+    /// # Cost
+    /// As [`park`](WaitQueue::park).
+    ///
+    /// # Kin
+    /// `semop(2)` with a number below -1.
+    #[track_caller]
+    pub fn park_many(&self, n: u32) -> Park<'_> {
+        Park { queue: self, parking: Parking::new(n, Location::caller()) }
     }
 
     /// Gives a token to the first waiter, or keeps it.
@@ -206,10 +348,23 @@ impl WaitQueue {
     ///
     /// # Kin
     /// `FUTEX_WAKE`; `sem_post(3)`.
+    #[inline]
     pub fn wake(&self) {
-        match self.home.get().and_then(|home| home.binding()) {
-            Some((ring, id)) => ring.give(id),
-            None => self.count().set(self.count().get() + 1),
+        self.wake_many(1);
+    }
+
+    /// Gives `n` tokens to those who wait, each as many as it wants, and keeps what is left.
+    ///
+    /// # Cost
+    /// No trap; O(waiters that have what they want).
+    ///
+    /// # Kin
+    /// `semop(2)`.
+    #[inline]
+    pub fn wake_many(&self, n: usize) {
+        match self.binding() {
+            Some((ring, id)) => ring.give(id, n),
+            None => self.core().keep(n),
         }
     }
 
@@ -222,24 +377,31 @@ impl WaitQueue {
     /// # Kin
     /// `FUTEX_WAKE` with `INT_MAX`.
     pub fn wake_all(&self) -> usize {
-        let Some((ring, id)) = self.home.get().and_then(|home| home.binding()) else { return 0 };
-        let mut woken = 0;
-        while ring.answer_first(id, Reply::Done) {
-            woken += 1;
-        }
-        ring.queue_maybe_idle(id);
-        woken
+        self.binding().map_or(0, |(ring, id)| ring.answer_all(id))
+    }
+
+    /// Notes that whoever runs now holds the thing, since `since`: for the task table.
+    ///
+    /// # Cost
+    /// A few stores.
+    #[inline]
+    pub fn note_held(&self, since: &'static Location<'static>) {
+        self.core().holders.enter(since);
+    }
+
+    /// Notes that one who held the thing since `since` does not any more. The tokens are given
+    /// back apart from this, and after it.
+    ///
+    /// # Cost
+    /// A few instructions.
+    #[inline]
+    pub fn note_released(&self, since: &'static Location<'static>) {
+        self.core().holders.leave(since);
     }
 
     /// Binds the queue to `ring`, if it is not.
     fn bind(&self, ring: &'static Ring) -> QueueId {
-        let home = self.home.get_or_init(|| {
-            Rc::new(Home {
-                tokens: Cell::new(self.unbound_tokens.take()),
-                label: self.label.clone(),
-                bound: Cell::new(None),
-            })
-        });
+        let home = self.home();
         if let Some((bound, id)) = home.binding() {
             if std::ptr::eq(bound, ring) {
                 return id;
@@ -251,10 +413,8 @@ impl WaitQueue {
             );
             bound.remove_queue(id);
         }
-        let entry =
-            QueueEntry { list: ListHead::new(), waiting: 0, untaken: 0, home: Rc::clone(home) };
-        let place = ring.queues.borrow_mut().insert(entry);
-        let id = QueueId(place as u64);
+        let place = ring.queues.borrow_mut().insert(QueueEntry::new(Rc::clone(home)));
+        let id = QueueId::new(place);
         home.bound.set(Some((ring, ring.life(), id)));
         id
     }
@@ -268,9 +428,11 @@ impl Default for WaitQueue {
 
 impl fmt::Debug for WaitQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Core { tokens, sort, .. } = self.core();
         f.debug_struct("WaitQueue")
-            .field("label", &self.label.get())
-            .field("tokens", &self.tokens())
+            .field("label", &sort.label.or(sort.kind))
+            .field("name", &self.name())
+            .field("tokens", &tokens.get())
             .field("waiting", &self.waiting())
             .finish()
     }
@@ -285,107 +447,78 @@ impl Drop for WaitQueue {
     }
 }
 
-/// The future of [`WaitQueue::park`].
+/// The future of [`WaitQueue::park`] and [`WaitQueue::park_many`].
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Park<'a> {
     queue: &'a WaitQueue,
-    /// Where the queue was when the call was submitted.
-    asked: QueueId,
-    trap: Trap,
+    parking: Parking,
 }
 
 impl Future for Park<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let queue = self.queue;
+        self.parking.poll(queue, cx).map(|_| ())
+    }
+}
+
+/// What woke one who was parked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Woken {
+    /// It was given the tokens it wanted.
+    Granted,
+    /// A [`wake_all`](WaitQueue::wake_all): it has no token.
+    WithAll,
+}
+
+/// A [`Park`] that does not borrow its queue, for futures that own what they wait for.
+#[derive(Debug)]
+pub struct Parking {
+    /// Where the queue was when the call was submitted.
+    asked: Want,
+    trap: Trap,
+}
+
+impl Parking {
+    /// A wait for `n` tokens, made at `site`.
+    #[inline]
+    pub fn new(n: u32, site: &'static Location<'static>) -> Parking {
+        // The request is completed when the queue is bound, at the first poll.
+        let asked = Want::new(n, u32::MAX);
+        Parking { asked, trap: Trap::new(Syscall::Park(asked), site) }
+    }
+
+    /// Polls for the tokens; the first time it takes its place in `queue`.
+    ///
+    /// # Panics
+    /// As [`WaitQueue::park`].
+    #[inline]
+    pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.trap.is_unborn() {
-            let ring = Ring::of_running_task();
-            self.asked = self.queue.bind(ring);
-            let asked = self.asked;
-            if let Some(call) = self.trap.submit_request(Syscall::Park(asked), cx) {
-                ring.enqueue(asked, call);
-            }
+            self.submit(queue, cx);
             return Poll::Pending;
         }
         let ring = self.trap.ring();
         let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
-        if let (Reply::Token, Some(ring)) = (reply, ring) {
-            ring.token_taken(self.asked);
-        }
-        Poll::Ready(())
-    }
-}
-
-/// Wait queues: what is done to them at the moment it is asked for.
-impl Ring {
-    /// A call arrives: it takes a token that is kept, or stands at the back.
-    fn enqueue(&self, queue: QueueId, call: CallId) {
-        let mut queues = self.queues.borrow_mut();
-        let mut calls = self.calls.table();
-        let entry = &mut queues[queue.place()];
-        let tokens = entry.home.tokens.get();
-        let state = if tokens > 0 {
-            entry.home.tokens.set(tokens - 1);
-            entry.untaken += 1;
-            CallState::Answered(Reply::Token)
-        } else {
-            entry.waiting += 1;
-            calls.push_back(&mut entry.list, call);
-            CallState::Queued(queue)
-        };
-        calls.get_mut(call).expect("a call that is submitted is in flight").state = state;
-    }
-
-    /// Gives a token to the first waiter, or keeps it (one-token).
-    fn give(&self, queue: QueueId) {
-        if self.answer_first(queue, Reply::Token) {
-            self.queues.borrow_mut()[queue.place()].untaken += 1;
-        } else {
-            let queues = self.queues.borrow();
-            let tokens = &queues[queue.place()].home.tokens;
-            tokens.set(tokens.get() + 1);
+        match (reply, ring) {
+            (Reply::Token, Some(ring)) => {
+                ring.tokens_taken(self.asked);
+                Poll::Ready(Woken::Granted)
+            }
+            _ => Poll::Ready(Woken::WithAll),
         }
     }
 
-    /// Answers the first waiter. A call that has not been served is told when it is
-    /// served; one that has been served needs the kernel, hence a post.
-    fn answer_first(&self, queue: QueueId, reply: Reply) -> bool {
-        let mut queues = self.queues.borrow_mut();
-        let mut calls = self.calls.table();
-        let entry = &mut queues[queue.place()];
-        let Some((id, call)) = calls.pop_front(&mut entry.list) else { return false };
-        entry.waiting -= 1;
-        let served = matches!(call.state, CallState::Blocked(_));
-        call.state = CallState::Answered(reply);
-        if served {
-            self.post(Post::Granted(id));
+    #[inline(never)]
+    fn submit(&mut self, queue: &WaitQueue, cx: &Context<'_>) {
+        let ring = Ring::of_running_task();
+        let place = u32::try_from(queue.bind(ring).place()).ok().filter(|place| *place < u32::MAX);
+        self.asked =
+            Want::new(self.asked.tokens(), place.expect("fewer than 2^32 queues are waited for"));
+        if let Some(call) = self.trap.submit_request(Syscall::Park(self.asked), cx) {
+            ring.enqueue(self.asked, call);
         }
-        true
-    }
-
-    fn token_taken(&self, queue: QueueId) {
-        self.queues.borrow_mut()[queue.place()].untaken -= 1;
-        self.queue_maybe_idle(queue);
-    }
-
-    /// A call that held a token is gone: the token goes on by the same rule.
-    pub(crate) fn token_returned(&self, queue: QueueId) {
-        self.queues.borrow_mut()[queue.place()].untaken -= 1;
-        self.give(queue);
-    }
-
-    /// Removes a queue that nobody is in and whose object is gone.
-    pub(crate) fn queue_maybe_idle(&self, queue: QueueId) {
-        let orphan = |entry: &QueueEntry| entry.is_idle() && Rc::strong_count(&entry.home) == 1;
-        let remove = self.queues.borrow().get(queue.place()).is_some_and(orphan);
-        if remove {
-            self.remove_queue(queue);
-        }
-    }
-
-    fn remove_queue(&self, queue: QueueId) {
-        let entry = self.queues.borrow_mut().remove(queue.place());
-        entry.home.bound.set(None);
     }
 }

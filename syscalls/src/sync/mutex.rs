@@ -1,0 +1,395 @@
+//! The mutex: one task at a time.
+
+use std::cell::{RefCell, RefMut};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use trapline_abi::WaitQueue;
+
+use crate::sync::acquire::TakeTokens;
+
+/// A value that one task at a time may use, also across its awaits.
+///
+/// What is not held across an await needs no lock: tasks of one scheduler do not run at the same
+/// time, and a `RefCell` will do.
+///
+/// First come, first served, by hand-over: whoever waits longest has the mutex when the guard is
+/// dropped. Never poisoned: a guard that is dropped by a panic or a kill releases.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::rc::Rc;
+/// use trapline::sync::Mutex;
+///
+/// let log = Rc::new(Mutex::new(Vec::new()).named("log"));
+/// let theirs = Rc::clone(&log);
+/// let child = trapline::spawn(async move {
+///     let mut log = theirs.lock().await;
+///     log.push("child");
+///     trapline::yield_now().await;
+///     log.push("child");
+/// })
+/// .await;
+/// trapline::yield_now().await;
+/// log.lock().await.push("parent");
+/// child.await.unwrap();
+/// assert_eq!(*log.lock().await, ["child", "child", "parent"]);
+/// # }).unwrap();
+/// ```
+///
+/// # Kin
+/// `pthread_mutex_t`; tokio's and curio's mutex, trio's `StrictFIFOLock`.
+pub struct Mutex<T> {
+    queue: WaitQueue,
+    /// `None` while an owned guard has it. That guard keeps the mutex alive and shared, so nobody
+    /// who has all of it can find it so.
+    value: RefCell<Option<T>>,
+}
+
+/// Why a value must be there.
+const OWNED: &str = "the value is with its mutex, or else with the guard that holds it";
+
+impl<T> Mutex<T> {
+    /// A mutex that nobody holds.
+    #[must_use]
+    pub const fn new(value: T) -> Mutex<T> {
+        Mutex { queue: WaitQueue::lock("mutex", 1), value: RefCell::new(Some(value)) }
+    }
+
+    /// Names it, for the task table and reports.
+    #[must_use]
+    pub fn named(self, name: impl Into<Rc<str>>) -> Mutex<T> {
+        self.queue.set_name(name);
+        self
+    }
+
+    /// Waits until it is free, and takes it.
+    ///
+    /// # Panics
+    /// If it has to wait outside a task, or while tasks of another scheduler wait for it.
+    ///
+    /// # Cancel safety
+    /// Safe: dropping it gives up the place in the queue; one that had been handed the mutex hands it
+    /// on.
+    ///
+    /// # Cost
+    /// A few instructions if it is free; else one trap. The first wait for it allocates.
+    ///
+    /// # Kin
+    /// `pthread_mutex_lock(3)`.
+    #[track_caller]
+    #[inline]
+    pub fn lock(&self) -> Lock<'_, T> {
+        Lock { mutex: self, take: TakeTokens::new(1, Location::caller()) }
+    }
+
+    /// Takes it if it is free; `None` if it is not, or somebody waits for it.
+    ///
+    /// # Cost
+    /// A few instructions.
+    ///
+    /// # Kin
+    /// `pthread_mutex_trylock(3)`.
+    #[track_caller]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.try_hold(Location::caller()).then(|| self.guard(Location::caller()))
+    }
+
+    /// The same as [`lock`](Mutex::lock), with a guard that keeps the mutex alive, for tasks
+    /// and structures that cannot borrow it.
+    ///
+    /// The value moves into the guard, and back: box it if it is large.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Mutex;
+    ///
+    /// let count = Rc::new(Mutex::new(1));
+    /// let mut guard = count.lock_owned().await;
+    /// let child = trapline::spawn(async move { *guard += 1 }).await;
+    /// assert_eq!(*count.lock().await, 2);
+    /// # child.await.unwrap();
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    /// As [`lock`](Mutex::lock).
+    ///
+    /// # Cancel safety
+    /// Safe, as [`lock`](Mutex::lock).
+    ///
+    /// # Cost
+    /// As [`lock`](Mutex::lock), and two moves of the value.
+    #[track_caller]
+    pub fn lock_owned(self: &Rc<Self>) -> LockOwned<T> {
+        LockOwned { mutex: Rc::clone(self), take: TakeTokens::new(1, Location::caller()) }
+    }
+
+    /// The same as [`try_lock`](Mutex::try_lock), with a guard that keeps the mutex alive.
+    #[track_caller]
+    pub fn try_lock_owned(self: &Rc<Self>) -> Option<OwnedMutexGuard<T>> {
+        let since = Location::caller();
+        self.try_hold(since).then(|| OwnedMutexGuard::new(Rc::clone(self), since))
+    }
+
+    /// The value of a mutex that is not shared: so nobody holds it.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it has the value, since nobody holds it")]
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut().as_mut().expect(OWNED)
+    }
+
+    /// The value.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it has the value, since nobody holds it")]
+    pub fn into_inner(self) -> T {
+        self.value.into_inner().expect(OWNED)
+    }
+
+    fn try_hold(&self, since: &'static Location<'static>) -> bool {
+        let taken = self.queue.try_take();
+        if taken {
+            self.queue.note_held(since);
+        }
+        taken
+    }
+
+    /// The guard of one who has the token.
+    #[inline]
+    fn guard(&self, since: &'static Location<'static>) -> MutexGuard<'_, T> {
+        let value = RefMut::map(self.value.borrow_mut(), |value| value.as_mut().expect(OWNED));
+        MutexGuard { value, mutex: self, held: Held { queue: &self.queue, since } }
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Mutex<T> {
+        Mutex::new(T::default())
+    }
+}
+
+impl<T> From<T> for Mutex<T> {
+    fn from(value: T) -> Mutex<T> {
+        Mutex::new(value)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Mutex");
+        // Held while it is shown: a value's `Debug` may do anything.
+        match self.try_lock() {
+            Some(guard) => shown.field("value", &*guard),
+            None => shown.field("value", &format_args!("<held>")),
+        };
+        shown.field("name", &self.queue.name()).finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Mutex::lock`].
+#[must_use = "a lock is not asked for until it is awaited"]
+pub struct Lock<'a, T> {
+    mutex: &'a Mutex<T>,
+    take: TakeTokens,
+}
+
+impl<T> fmt::Debug for Lock<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock").field("take", &self.take).finish_non_exhaustive()
+    }
+}
+
+impl<'a, T> Future for Lock<'a, T> {
+    type Output = MutexGuard<'a, T>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        let mutex = self.mutex;
+        ready!(self.take.poll(&mutex.queue, cx));
+        Poll::Ready(mutex.guard(self.take.site()))
+    }
+}
+
+/// The future of [`Mutex::lock_owned`].
+#[must_use = "a lock is not asked for until it is awaited"]
+pub struct LockOwned<T> {
+    mutex: Rc<Mutex<T>>,
+    take: TakeTokens,
+}
+
+impl<T> fmt::Debug for LockOwned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockOwned").field("take", &self.take).finish_non_exhaustive()
+    }
+}
+
+impl<T> Future for LockOwned<T> {
+    type Output = OwnedMutexGuard<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<OwnedMutexGuard<T>> {
+        let LockOwned { mutex, take } = &mut *self;
+        ready!(take.poll(&mutex.queue, cx));
+        Poll::Ready(OwnedMutexGuard::new(Rc::clone(mutex), take.site()))
+    }
+}
+
+/// What a guard gives back when it is dropped: behind the value, which is let go of first.
+#[derive(Debug)]
+struct Held<'a> {
+    queue: &'a WaitQueue,
+    since: &'static Location<'static>,
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.queue.note_released(self.since);
+        self.queue.wake();
+    }
+}
+
+/// The mutex is held while this lives.
+#[must_use = "a mutex is released as soon as its guard is dropped"]
+pub struct MutexGuard<'a, T> {
+    value: RefMut<'a, T>,
+    mutex: &'a Mutex<T>,
+    held: Held<'a>,
+}
+
+impl<'a, T> MutexGuard<'a, T> {
+    /// The mutex.
+    #[must_use]
+    pub fn mutex(this: &MutexGuard<'a, T>) -> &'a Mutex<T> {
+        this.mutex
+    }
+
+    /// Narrows the guard to a part of the value; the whole stays locked.
+    ///
+    /// ```
+    /// use trapline_syscalls::sync::{Mutex, MutexGuard};
+    ///
+    /// let pair = Mutex::new((1, 2));
+    /// let guard = pair.try_lock().unwrap();
+    /// *MutexGuard::map(guard, |pair| &mut pair.1) += 1;
+    /// assert_eq!(pair.into_inner(), (1, 3));
+    /// ```
+    pub fn map<U>(
+        this: MutexGuard<'a, T>,
+        part: impl FnOnce(&mut T) -> &mut U,
+    ) -> MappedMutexGuard<'a, U> {
+        let MutexGuard { value, held, .. } = this;
+        MappedMutexGuard { value: RefMut::map(value, part), _held: held }
+    }
+
+    /// Where it was taken.
+    pub(crate) fn since(&self) -> &'static Location<'static> {
+        self.held.since
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MutexGuard").field(&*self.value).finish()
+    }
+}
+
+/// A [`MutexGuard`] of a part of the value.
+#[must_use = "a mutex is released as soon as its guard is dropped"]
+pub struct MappedMutexGuard<'a, U: ?Sized> {
+    value: RefMut<'a, U>,
+    _held: Held<'a>,
+}
+
+impl<U: ?Sized> Deref for MappedMutexGuard<'_, U> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        &self.value
+    }
+}
+
+impl<U: ?Sized> DerefMut for MappedMutexGuard<'_, U> {
+    fn deref_mut(&mut self) -> &mut U {
+        &mut self.value
+    }
+}
+
+impl<U: ?Sized + fmt::Debug> fmt::Debug for MappedMutexGuard<'_, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MappedMutexGuard").field(&&*self.value).finish()
+    }
+}
+
+/// A guard that keeps the mutex alive, and has the value with it.
+#[must_use = "a mutex is released as soon as its guard is dropped"]
+pub struct OwnedMutexGuard<T> {
+    mutex: Rc<Mutex<T>>,
+    /// `None` when it is dropped, and no sooner.
+    value: Option<T>,
+    since: &'static Location<'static>,
+}
+
+impl<T> OwnedMutexGuard<T> {
+    /// The guard of one who has the token.
+    fn new(mutex: Rc<Mutex<T>>, since: &'static Location<'static>) -> OwnedMutexGuard<T> {
+        let value = mutex.value.take();
+        OwnedMutexGuard { mutex, value, since }
+    }
+
+    /// The mutex.
+    #[must_use]
+    pub fn mutex(this: &OwnedMutexGuard<T>) -> &Rc<Mutex<T>> {
+        &this.mutex
+    }
+}
+
+impl<T> Deref for OwnedMutexGuard<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect(OWNED)
+    }
+}
+
+impl<T> DerefMut for OwnedMutexGuard<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect(OWNED)
+    }
+}
+
+impl<T> Drop for OwnedMutexGuard<T> {
+    fn drop(&mut self) {
+        let none = self.mutex.value.replace(self.value.take());
+        debug_assert!(none.is_none(), "{OWNED}");
+        drop(Held { queue: &self.mutex.queue, since: self.since });
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for OwnedMutexGuard<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedMutexGuard").field(&**self).finish()
+    }
+}

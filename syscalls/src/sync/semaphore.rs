@@ -1,0 +1,373 @@
+//! The semaphore: so many at a time.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use thiserror::Error;
+use trapline_abi::{WaitQueue, Woken};
+
+use crate::sync::acquire::TakeTokens;
+
+/// So many permits, which tasks take and give back.
+///
+/// First come, first served: while somebody waits for many permits, they gather for it, and nobody
+/// who wants fewer passes.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::Semaphore;
+///
+/// let seats = Semaphore::new(3).named("seats");
+/// let pair = seats.acquire_many(2).await?;
+/// let single = seats.acquire().await?;
+/// assert!(seats.try_acquire().is_err());
+/// drop(pair);
+/// assert_eq!(seats.available(), 2);
+/// # drop(single);
+/// # Ok::<(), trapline::sync::Closed>(()) }).unwrap().unwrap();
+/// ```
+///
+/// # Kin
+/// `sem_t`; tokio's semaphore; curio's and trio's, which take one permit at a time.
+pub struct Semaphore {
+    queue: WaitQueue,
+    closed: Cell<bool>,
+}
+
+/// The semaphore was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("the semaphore was closed")]
+pub struct Closed;
+
+/// Why there is no permit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum TryAcquireError {
+    /// So many are not free, or somebody waits.
+    #[error("so many permits are not free")]
+    NoPermits,
+    /// The semaphore was closed.
+    #[error("the semaphore was closed")]
+    Closed,
+}
+
+impl Semaphore {
+    /// A semaphore with so many permits free.
+    #[must_use]
+    pub const fn new(permits: usize) -> Semaphore {
+        Semaphore { queue: WaitQueue::lock("semaphore", permits), closed: Cell::new(false) }
+    }
+
+    /// Names it, for the task table and reports.
+    #[must_use]
+    pub fn named(self, name: impl Into<Rc<str>>) -> Semaphore {
+        self.queue.set_name(name);
+        self
+    }
+
+    /// How many permits are free: none while somebody waits.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.queue.tokens()
+    }
+
+    /// Waits for a permit, and takes it.
+    ///
+    /// # Errors
+    /// [`Closed`] if the semaphore is closed, or is closed before the permit is there.
+    ///
+    /// # Panics
+    /// If it has to wait outside a task, or while tasks of another scheduler wait for it.
+    ///
+    /// # Cancel safety
+    /// Safe: dropping it gives up the place in the queue; permits it was given go to the next.
+    ///
+    /// # Cost
+    /// A few instructions if it is free; else one trap. The first wait allocates.
+    ///
+    /// # Kin
+    /// `sem_wait(3)`.
+    #[track_caller]
+    pub fn acquire(&self) -> Acquire<'_> {
+        self.acquire_many(1)
+    }
+
+    /// Waits for `n` permits, and takes them together.
+    ///
+    /// It has its turn however many there are who want fewer. For more permits than there will ever
+    /// be it waits for ever, and all behind it.
+    ///
+    /// # Errors
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Panics
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Cancel safety
+    /// Safe: dropping it gives up the place in the queue; permits that it was given, or that
+    /// had gathered for it, are the next one's.
+    ///
+    /// # Cost
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Kin
+    /// `semop(2)`.
+    #[track_caller]
+    pub fn acquire_many(&self, n: u32) -> Acquire<'_> {
+        Acquire { semaphore: self, take: TakePermits::new(n, Location::caller()) }
+    }
+
+    /// Takes a permit if one is free and nobody waits.
+    ///
+    /// # Errors
+    /// [`TryAcquireError`] says why not.
+    #[track_caller]
+    pub fn try_acquire(&self) -> Result<Permit<'_>, TryAcquireError> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `n` permits if so many are free and nobody waits.
+    ///
+    /// # Errors
+    /// [`TryAcquireError`] says why not.
+    #[track_caller]
+    pub fn try_acquire_many(&self, n: u32) -> Result<Permit<'_>, TryAcquireError> {
+        let since = Location::caller();
+        self.try_take(n, since)?;
+        Ok(Permit { semaphore: self, count: n, since })
+    }
+
+    /// The same as [`acquire`](Semaphore::acquire), with a permit that keeps the semaphore alive.
+    ///
+    /// # Errors
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Panics
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Cancel safety
+    /// Safe, as [`acquire`](Semaphore::acquire).
+    #[track_caller]
+    pub fn acquire_owned(self: &Rc<Self>) -> AcquireOwned {
+        self.acquire_many_owned(1)
+    }
+
+    /// The same as [`acquire_many`](Semaphore::acquire_many), with permits that keep the
+    /// semaphore alive.
+    ///
+    /// # Errors
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Panics
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Cancel safety
+    /// Safe, as [`acquire_many`](Semaphore::acquire_many).
+    #[track_caller]
+    pub fn acquire_many_owned(self: &Rc<Self>, n: u32) -> AcquireOwned {
+        let take = TakePermits::new(n, Location::caller());
+        AcquireOwned { semaphore: Rc::clone(self), take }
+    }
+
+    /// The same as [`try_acquire`](Semaphore::try_acquire), with a permit that keeps the semaphore
+    /// alive.
+    ///
+    /// # Errors
+    /// [`TryAcquireError`] says why not.
+    #[track_caller]
+    pub fn try_acquire_owned(self: &Rc<Self>) -> Result<OwnedPermit, TryAcquireError> {
+        self.try_acquire_many_owned(1)
+    }
+
+    /// The same as [`try_acquire_many`](Semaphore::try_acquire_many), with permits that keep the
+    /// semaphore alive.
+    ///
+    /// # Errors
+    /// [`TryAcquireError`] says why not.
+    #[track_caller]
+    pub fn try_acquire_many_owned(self: &Rc<Self>, n: u32) -> Result<OwnedPermit, TryAcquireError> {
+        let since = Location::caller();
+        self.try_take(n, since)?;
+        Ok(OwnedPermit { semaphore: Rc::clone(self), count: n, since })
+    }
+
+    /// Adds permits, which go to those who wait.
+    ///
+    /// # Cost
+    /// No trap; O(waiters that have what they want).
+    ///
+    /// # Kin
+    /// `sem_post(3)`.
+    pub fn add_permits(&self, n: usize) {
+        self.queue.wake_many(n);
+    }
+
+    /// Closes it: those who wait, and those who come, are told [`Closed`]. Permits that are out, or
+    /// have been given to one who has not gone on yet, stay good.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.queue.wake_all();
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    fn try_take(&self, n: u32, since: &'static Location<'static>) -> Result<(), TryAcquireError> {
+        if self.closed.get() {
+            return Err(TryAcquireError::Closed);
+        }
+        if !self.queue.try_take_many(n) {
+            return Err(TryAcquireError::NoPermits);
+        }
+        self.queue.note_held(since);
+        Ok(())
+    }
+
+    /// One who came in at `since` leaves, and gives back so many permits.
+    fn give_back(&self, n: u32, since: &'static Location<'static>) {
+        self.queue.note_released(since);
+        if n > 0 {
+            self.queue.wake_many(n as usize);
+        }
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("closed", &self.closed.get())
+            .field("queue", &self.queue)
+            .finish()
+    }
+}
+
+/// Permits on their way to a task.
+#[derive(Debug)]
+struct TakePermits {
+    count: u32,
+    take: TakeTokens,
+}
+
+impl TakePermits {
+    fn new(count: u32, site: &'static Location<'static>) -> TakePermits {
+        TakePermits { count, take: TakeTokens::new(count, site) }
+    }
+
+    fn poll(&mut self, semaphore: &Semaphore, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        // One who stands in the queue is told by its reply.
+        if semaphore.closed.get() && self.take.is_trying() {
+            return Poll::Ready(Err(Closed));
+        }
+        Poll::Ready(match ready!(self.take.poll(&semaphore.queue, cx)) {
+            Woken::Granted => Ok(()),
+            Woken::WithAll => Err(Closed),
+        })
+    }
+}
+
+/// The future of [`Semaphore::acquire`] and [`Semaphore::acquire_many`].
+#[derive(Debug)]
+#[must_use = "a permit is not asked for until it is awaited"]
+pub struct Acquire<'a> {
+    semaphore: &'a Semaphore,
+    take: TakePermits,
+}
+
+impl<'a> Future for Acquire<'a> {
+    type Output = Result<Permit<'a>, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let semaphore = self.semaphore;
+        let taken = ready!(self.take.poll(semaphore, cx));
+        let (count, since) = (self.take.count, self.take.take.site());
+        Poll::Ready(taken.map(|()| Permit { semaphore, count, since }))
+    }
+}
+
+/// The future of [`Semaphore::acquire_owned`] and [`Semaphore::acquire_many_owned`].
+#[derive(Debug)]
+#[must_use = "a permit is not asked for until it is awaited"]
+pub struct AcquireOwned {
+    semaphore: Rc<Semaphore>,
+    take: TakePermits,
+}
+
+impl Future for AcquireOwned {
+    type Output = Result<OwnedPermit, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let AcquireOwned { semaphore, take } = &mut *self;
+        let taken = ready!(take.poll(semaphore, cx));
+        let (count, since) = (take.count, take.take.site());
+        Poll::Ready(taken.map(|()| OwnedPermit { semaphore: Rc::clone(semaphore), count, since }))
+    }
+}
+
+/// Permits of a [`Semaphore`], given back when this is dropped.
+#[derive(Debug)]
+#[must_use = "a permit is given back as soon as it is dropped"]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    count: u32,
+    since: &'static Location<'static>,
+}
+
+impl Permit<'_> {
+    /// How many permits it stands for.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Does not give them back: the semaphore has so many fewer from now on.
+    pub fn forget(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.semaphore.give_back(self.count, self.since);
+    }
+}
+
+/// Permits that keep their [`Semaphore`] alive, given back when this is dropped.
+#[derive(Debug)]
+#[must_use = "a permit is given back as soon as it is dropped"]
+pub struct OwnedPermit {
+    semaphore: Rc<Semaphore>,
+    count: u32,
+    since: &'static Location<'static>,
+}
+
+impl OwnedPermit {
+    /// How many permits it stands for.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The semaphore.
+    #[must_use]
+    pub fn semaphore(&self) -> &Rc<Semaphore> {
+        &self.semaphore
+    }
+
+    /// Does not give them back: the semaphore has so many fewer from now on.
+    pub fn forget(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for OwnedPermit {
+    fn drop(&mut self) {
+        self.semaphore.give_back(self.count, self.since);
+    }
+}
