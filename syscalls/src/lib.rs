@@ -18,6 +18,8 @@ pub mod sync;
 pub mod channel;
 mod pace;
 
+pub mod pattern;
+
 pub use cancel::{
     Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
     post_cancel, shield,

@@ -339,6 +339,13 @@ impl WaitQueue {
         Park { queue: self, parking: Parking::new(n, Location::caller()) }
     }
 
+    /// The same as [`park`](WaitQueue::park) for a caller at `site`: for what is built on the queue, and
+    /// parks within a poll.
+    #[doc(hidden)]
+    pub fn park_at(&self, site: &'static Location<'static>) -> Park<'_> {
+        Park { queue: self, parking: Parking::new(1, site) }
+    }
+
     /// Gives a token to the first waiter, or keeps it.
     ///
     /// Acts at once, from anywhere on the scheduler's thread; the waiter runs when its turn comes.
