@@ -169,7 +169,10 @@ impl RateLimiter {
         let last = last.map_or(now, |(_, last)| last);
         let nanos = (now - last).as_nanos();
         let level = self.level.get().saturating_add(nanos * u128::from(self.count));
-        self.level.set(level.min(self.capacity()));
+        // Who waits comes at a whole nanosecond, by when a part of the next token is there. It is kept
+        // although the bucket is full, or the rate would fall short of what it should be.
+        let parts_of_next = u128::from(self.count).min(self.parts) - 1;
+        self.level.set(level.min(self.capacity() + parts_of_next));
         self.as_of.set(Some((life, last.max(now))));
     }
 
