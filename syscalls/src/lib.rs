@@ -12,7 +12,10 @@ mod time;
 
 mod io;
 
+mod local;
+
 pub mod net;
+
 pub mod sync;
 
 pub mod channel;
@@ -25,6 +28,7 @@ pub use cancel::{
     post_cancel, shield,
 };
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
+pub use local::{NoScope, Scope, TaskLocal, TaskLocalCell};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,

@@ -21,9 +21,22 @@
 pub(crate) mod acquire;
 
 mod mutex;
+mod rlock;
+mod rwlock;
 mod semaphore;
 
+mod barrier;
+mod condvar;
+mod event;
+mod once_cell;
+
+pub use barrier::{Barrier, BarrierPass, BarrierWait};
+pub use condvar::{Condvar, CondvarWait, WaitWhile};
+pub use event::{Event, EventWait};
 pub use mutex::{Lock, LockOwned, MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
+pub use once_cell::{GetOrInit, GetOrTryInit, OnceCell, SetError};
+pub use rlock::{RLock, RLockGuard, RLockLock};
+pub use rwlock::{Read, RwLock, RwLockReadGuard, RwLockWriteGuard, Write};
 pub use semaphore::{
     Acquire, AcquireOwned, Closed, OwnedPermit, Permit, Semaphore, TryAcquireError,
 };

@@ -16,7 +16,7 @@ use crate::holder::QueueInfo;
 use crate::id::{CallId, MAX_TASKS, SourceId, TaskId};
 use crate::kernel_ring::Submitted;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::QueueId;
+use crate::wait_queue::{QueueId, WaitQueue};
 
 const NONE: u32 = u32::MAX;
 
@@ -136,8 +136,10 @@ fn show_parked(
     queue: &QueueInfo,
     site: &Location<'_>,
 ) -> fmt::Result {
-    if tokens != 1 {
-        write!(f, "{tokens} of ")?;
+    match tokens {
+        1 => {}
+        WaitQueue::ALL => f.write_str("all of ")?,
+        _ => write!(f, "{tokens} of ")?,
     }
     f.write_str(kind)?;
     if let Some(name) = &queue.name {

@@ -67,8 +67,11 @@ impl Holders {
 
     /// So many have left, nobody knows where they had come in.
     pub(crate) fn leave_unseen(&self, count: usize) {
-        self.count.set(self.count.get().saturating_sub(u32::try_from(count).unwrap_or(u32::MAX)));
-        self.since.set(None);
+        if count > 0 {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.count.set(self.count.get().saturating_sub(count));
+            self.since.set(None);
+        }
     }
 
     /// Whether this is the first time that somebody asks, since the last one came.

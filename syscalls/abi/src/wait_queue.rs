@@ -66,6 +66,7 @@ impl fmt::Display for Want {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.tokens() {
             1 => self.queue().fmt(f),
+            WaitQueue::ALL => write!(f, "{}, all tokens", self.queue()),
             tokens => write!(f, "{}, {tokens} tokens", self.queue()),
         }
     }
@@ -183,6 +184,10 @@ pub struct WaitQueue {
 }
 
 impl WaitQueue {
+    /// So many tokens a lock has that many may share, or one have alone: who wants that many is said
+    /// to want all.
+    pub const ALL: u32 = 1 << 29;
+
     /// A queue with so many tokens, and nobody waiting.
     #[must_use]
     pub const fn new(tokens: usize) -> WaitQueue {

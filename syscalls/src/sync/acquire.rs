@@ -37,8 +37,19 @@ impl TakeTokens {
         TakeTokens { wanted, phase: Phase::Tries, rest: Rest { state: RestState::Rested, site } }
     }
 
+    #[inline]
     pub(crate) fn site(&self) -> &'static Location<'static> {
         self.rest.site
+    }
+
+    /// Gives way where no tokens are needed after all, as it would before it took some.
+    pub(crate) fn rest(&mut self) -> &mut Rest {
+        &mut self.rest
+    }
+
+    /// Gives up its place in the queue, or the tokens it was given there.
+    pub(crate) fn give_up(&mut self) {
+        self.phase = Phase::Done;
     }
 
     /// Whether it has not been polled to its end, and its place in the queue has not been taken.
@@ -81,10 +92,94 @@ impl TakeTokens {
     }
 }
 
+/// Tokens that go back when this is dropped: in a guard it stands behind the value, which is let
+/// go of first.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    queue: &'a WaitQueue,
+    tokens: u32,
+    since: &'static Location<'static>,
+}
+
+impl<'a> Held<'a> {
+    /// Of one who has so many tokens, and was noted as a holder.
+    #[inline]
+    pub(crate) fn new(
+        queue: &'a WaitQueue,
+        tokens: u32,
+        since: &'static Location<'static>,
+    ) -> Held<'a> {
+        Held { queue, tokens, since }
+    }
+
+    /// Gives back all tokens but one.
+    pub(crate) fn keep_one(&mut self) {
+        let back = std::mem::replace(&mut self.tokens, 1) - 1;
+        self.queue.wake_many(back as usize);
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.queue.note_released(self.since);
+        self.queue.wake_many(self.tokens as usize);
+    }
+}
+
 #[cold]
 #[inline(never)]
 pub(crate) fn polled_after_ready() -> ! {
     panic!("a wait was polled again after it was ready")
+}
+
+/// Goes on at once, or else waits to be woken with all who wait; no tokens.
+#[derive(Debug)]
+pub(crate) struct ParkOnce {
+    phase: Phase,
+    rest: Rest,
+}
+
+/// How one went on that need not have waited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Went {
+    AtOnce,
+    Woken,
+}
+
+impl ParkOnce {
+    #[inline]
+    pub(crate) fn new(site: &'static Location<'static>) -> ParkOnce {
+        ParkOnce { phase: Phase::Tries, rest: Rest::new(site) }
+    }
+
+    /// Ready if `may_go`, which is asked only before it waits, or else once it was woken.
+    ///
+    /// # Panics
+    /// As [`TakeTokens::poll`].
+    pub(crate) fn poll(
+        &mut self,
+        queue: &WaitQueue,
+        cx: &mut Context<'_>,
+        may_go: impl Fn() -> bool,
+    ) -> Poll<Went> {
+        if let Phase::Tries = self.phase {
+            if may_go() {
+                ready!(self.rest.poll(cx));
+            }
+            ready!(self.rest.poll_begun(cx));
+            if may_go() {
+                self.rest.count();
+                self.phase = Phase::Done;
+                return Poll::Ready(Went::AtOnce);
+            }
+            self.phase = Phase::Parked(Parking::new(1, self.rest.site));
+        }
+        let Phase::Parked(parking) = &mut self.phase else { polled_after_ready() };
+        ready!(parking.poll(queue, cx));
+        self.phase = Phase::Done;
+        Poll::Ready(Went::Woken)
+    }
 }
 
 /// Gives way to the others, once, before something is tried that need not wait, if the quantum is
@@ -106,10 +201,6 @@ impl Rest {
     #[inline]
     pub(crate) fn new(site: &'static Location<'static>) -> Rest {
         Rest { state: RestState::Fresh, site }
-    }
-
-    pub(crate) fn site(&self) -> &'static Location<'static> {
-        self.site
     }
 
     /// Ready when something may be tried. Outside a task that is always.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use trapline_abi::WaitQueue;
 
-use crate::sync::acquire::TakeTokens;
+use crate::sync::acquire::{Held, TakeTokens};
 
 /// A value that one task at a time may use, also across its awaits.
 ///
@@ -97,7 +97,8 @@ impl<T> Mutex<T> {
     /// `pthread_mutex_trylock(3)`.
     #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.try_hold(Location::caller()).then(|| self.guard(Location::caller()))
+        let since = Location::caller();
+        self.try_hold(since).then(|| self.guard(since))
     }
 
     /// The same as [`lock`](Mutex::lock), with a guard that keeps the mutex alive, for tasks
@@ -161,11 +162,15 @@ impl<T> Mutex<T> {
         taken
     }
 
+    pub(crate) fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
     /// The guard of one who has the token.
     #[inline]
-    fn guard(&self, since: &'static Location<'static>) -> MutexGuard<'_, T> {
+    pub(crate) fn guard(&self, since: &'static Location<'static>) -> MutexGuard<'_, T> {
         let value = RefMut::map(self.value.borrow_mut(), |value| value.as_mut().expect(OWNED));
-        MutexGuard { value, mutex: self, held: Held { queue: &self.queue, since } }
+        MutexGuard { value, mutex: self, _held: Held::new(&self.queue, 1, since) }
     }
 }
 
@@ -240,27 +245,12 @@ impl<T> Future for LockOwned<T> {
     }
 }
 
-/// What a guard gives back when it is dropped: behind the value, which is let go of first.
-#[derive(Debug)]
-struct Held<'a> {
-    queue: &'a WaitQueue,
-    since: &'static Location<'static>,
-}
-
-impl Drop for Held<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.queue.note_released(self.since);
-        self.queue.wake();
-    }
-}
-
 /// The mutex is held while this lives.
 #[must_use = "a mutex is released as soon as its guard is dropped"]
 pub struct MutexGuard<'a, T> {
     value: RefMut<'a, T>,
     mutex: &'a Mutex<T>,
-    held: Held<'a>,
+    _held: Held<'a>,
 }
 
 impl<'a, T> MutexGuard<'a, T> {
@@ -284,13 +274,8 @@ impl<'a, T> MutexGuard<'a, T> {
         this: MutexGuard<'a, T>,
         part: impl FnOnce(&mut T) -> &mut U,
     ) -> MappedMutexGuard<'a, U> {
-        let MutexGuard { value, held, .. } = this;
-        MappedMutexGuard { value: RefMut::map(value, part), _held: held }
-    }
-
-    /// Where it was taken.
-    pub(crate) fn since(&self) -> &'static Location<'static> {
-        self.held.since
+        let MutexGuard { value, _held, .. } = this;
+        MappedMutexGuard { value: RefMut::map(value, part), _held }
     }
 }
 
@@ -384,7 +369,7 @@ impl<T> Drop for OwnedMutexGuard<T> {
     fn drop(&mut self) {
         let none = self.mutex.value.replace(self.value.take());
         debug_assert!(none.is_none(), "{OWNED}");
-        drop(Held { queue: &self.mutex.queue, since: self.since });
+        drop(Held::new(&self.mutex.queue, 1, self.since));
     }
 }
 

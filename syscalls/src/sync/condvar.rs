@@ -1,0 +1,255 @@
+//! The condition variable: wait, with a mutex let go of, until somebody says that something changed.
+
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use trapline_abi::{Parking, WaitQueue, Woken};
+
+use crate::sync::acquire::{TakeTokens, polled_after_ready};
+use crate::sync::mutex::{Mutex, MutexGuard};
+
+/// Where tasks wait for a change of what a [`Mutex`] guards.
+///
+/// Waiters are woken in the order in which they came. A notification with nobody waiting is nothing.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::rc::Rc;
+/// use trapline::sync::{Condvar, Mutex};
+///
+/// let shared = Rc::new((Mutex::new(Vec::new()), Condvar::new().named("news")));
+/// let theirs = Rc::clone(&shared);
+/// let reader = trapline::spawn(async move {
+///     let (letters, news) = &*theirs;
+///     let guard = letters.lock().await;
+///     let mut letters = news.wait_while(guard, |letters| letters.is_empty()).await;
+///     letters.pop()
+/// })
+/// .await;
+/// trapline::yield_now().await;
+/// let (letters, news) = &*shared;
+/// letters.lock().await.push("a letter");
+/// news.notify_one();
+/// assert_eq!(reader.await.unwrap(), Some("a letter"));
+/// # }).unwrap();
+/// ```
+///
+/// # Kin
+/// `pthread_cond_t`; curio's and trio's `Condition`.
+pub struct Condvar {
+    queue: WaitQueue,
+}
+
+impl Condvar {
+    /// A condition that nobody waits for.
+    #[must_use]
+    pub const fn new() -> Condvar {
+        Condvar { queue: WaitQueue::signal("condition") }
+    }
+
+    /// Names it, for the task table and reports.
+    #[must_use]
+    pub fn named(self, name: impl Into<Rc<str>>) -> Condvar {
+        self.queue.set_name(name);
+        self
+    }
+
+    /// Lets go of the mutex, waits to be notified, and takes the mutex again.
+    ///
+    /// The place in the queue is taken before the mutex is let go of, so no notification is missed in
+    /// between. When the mutex is had again, others may have had it before: test again what was waited
+    /// for, or use [`wait_while`](Condvar::wait_while).
+    ///
+    /// # Panics
+    /// If it is polled outside a task, or while tasks of another scheduler wait for the condition.
+    ///
+    /// # Cancel safety
+    /// Safe for the others: a wait that is dropped passes on the notification it had, also while it
+    /// waited for the mutex. The guard is gone with it, whenever that is: whoever needs
+    /// the mutex then locks it anew.
+    ///
+    /// # Cost
+    /// One trap, and one more if the mutex is not free then. The first wait allocates.
+    ///
+    /// # Kin
+    /// `pthread_cond_wait(3)`.
+    #[track_caller]
+    pub fn wait<'a, T>(&'a self, guard: MutexGuard<'a, T>) -> CondvarWait<'a, T> {
+        CondvarWait::new(self, guard, Location::caller())
+    }
+
+    /// Waits, as often as it takes, until `condition` is false. It is asked with the mutex held, the
+    /// first time at once.
+    ///
+    /// # Panics
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Cancel safety
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Cost
+    /// None if the condition is false at once; else as [`wait`](Condvar::wait), each time.
+    #[track_caller]
+    pub fn wait_while<'a, T, F: FnMut(&mut T) -> bool>(
+        &'a self,
+        guard: MutexGuard<'a, T>,
+        condition: F,
+    ) -> WaitWhile<'a, T, F> {
+        let site = Location::caller();
+        WaitWhile { condvar: self, state: While::Tests(Some(guard)), condition, site }
+    }
+
+    /// Wakes the one who has waited longest, if anybody waits.
+    ///
+    /// # Cost
+    /// No trap, O(1).
+    ///
+    /// # Kin
+    /// `pthread_cond_signal(3)`.
+    pub fn notify_one(&self) {
+        self.queue.wake();
+    }
+
+    /// Wakes all who wait now, in the order in which they came.
+    ///
+    /// # Cost
+    /// No trap; O(waiters).
+    ///
+    /// # Kin
+    /// `pthread_cond_broadcast(3)`.
+    pub fn notify_all(&self) {
+        self.queue.wake_all();
+    }
+}
+
+impl Default for Condvar {
+    fn default() -> Condvar {
+        Condvar::new()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").field("queue", &self.queue).finish()
+    }
+}
+
+/// The future of [`Condvar::wait`].
+#[must_use = "it does not wait until it is awaited"]
+pub struct CondvarWait<'a, T> {
+    condvar: &'a Condvar,
+    mutex: &'a Mutex<T>,
+    site: &'static Location<'static>,
+    phase: Phase<'a, T>,
+}
+
+enum Phase<'a, T> {
+    /// Not yet polled.
+    Holds(#[expect(dead_code, reason = "kept until the place is taken")] MutexGuard<'a, T>),
+    Parked(Parking),
+    /// Woken so, and waits for the mutex.
+    Locks(TakeTokens, Woken),
+    Done,
+}
+
+impl<'a, T> CondvarWait<'a, T> {
+    fn new(
+        condvar: &'a Condvar,
+        guard: MutexGuard<'a, T>,
+        site: &'static Location<'static>,
+    ) -> CondvarWait<'a, T> {
+        let mutex = MutexGuard::mutex(&guard);
+        CondvarWait { condvar, mutex, site, phase: Phase::Holds(guard) }
+    }
+}
+
+impl<'a, T> Future for CondvarWait<'a, T> {
+    type Output = MutexGuard<'a, T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        let CondvarWait { condvar, mutex, site, phase } = &mut *self;
+        if let Phase::Holds(_) = phase {
+            let mut parking = Parking::new(1, site);
+            let parked = parking.poll(&condvar.queue, cx);
+            debug_assert!(parked.is_pending(), "a trap suspends at its first poll");
+            // The guard goes when the place in the queue has been taken.
+            *phase = Phase::Parked(parking);
+            return Poll::Pending;
+        }
+        if let Phase::Parked(parking) = phase {
+            let woken = ready!(parking.poll(&condvar.queue, cx));
+            *phase = Phase::Locks(TakeTokens::rested(1, site), woken);
+        }
+        let Phase::Locks(take, _) = phase else { polled_after_ready() };
+        ready!(take.poll(mutex.queue(), cx));
+        *phase = Phase::Done;
+        Poll::Ready(mutex.guard(site))
+    }
+}
+
+impl<T> Drop for CondvarWait<'_, T> {
+    fn drop(&mut self) {
+        // It was woken for something that it will not see to.
+        if let Phase::Locks(_, Woken::Granted) = self.phase {
+            self.condvar.notify_one();
+        }
+    }
+}
+
+impl<T> fmt::Debug for CondvarWait<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match self.phase {
+            Phase::Holds(_) => "holds the mutex",
+            Phase::Parked(_) => "waits",
+            Phase::Locks(..) => "waits for the mutex",
+            Phase::Done => "done",
+        };
+        f.debug_struct("CondvarWait").field("phase", &phase).finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Condvar::wait_while`].
+#[must_use = "it does not wait until it is awaited"]
+pub struct WaitWhile<'a, T, F> {
+    condvar: &'a Condvar,
+    state: While<'a, T>,
+    condition: F,
+    site: &'static Location<'static>,
+}
+
+enum While<'a, T> {
+    Tests(Option<MutexGuard<'a, T>>),
+    Waits(CondvarWait<'a, T>),
+}
+
+// The condition is called, never pinned.
+impl<T, F> Unpin for WaitWhile<'_, T, F> {}
+
+impl<'a, T, F: FnMut(&mut T) -> bool> Future for WaitWhile<'a, T, F> {
+    type Output = MutexGuard<'a, T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        let WaitWhile { condvar, state, condition, site } = &mut *self;
+        loop {
+            let mut guard = match state {
+                While::Tests(guard) => guard.take().unwrap_or_else(|| polled_after_ready()),
+                While::Waits(wait) => ready!(Pin::new(wait).poll(cx)),
+            };
+            if !condition(&mut guard) {
+                *state = While::Tests(None);
+                return Poll::Ready(guard);
+            }
+            *state = While::Waits(CondvarWait::new(condvar, guard, site));
+        }
+    }
+}
+
+impl<T, F> fmt::Debug for WaitWhile<'_, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitWhile").finish_non_exhaustive()
+    }
+}

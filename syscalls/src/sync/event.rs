@@ -1,0 +1,117 @@
+//! The event: something has happened, for all who ask.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use trapline_abi::WaitQueue;
+
+use crate::sync::acquire::ParkOnce;
+
+/// A flag that tasks wait for.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::rc::Rc;
+/// use trapline::sync::Event;
+///
+/// let ready = Rc::new(Event::new().named("ready"));
+/// let theirs = Rc::clone(&ready);
+/// let child = trapline::spawn(async move { theirs.wait().await }).await;
+/// ready.set();
+/// child.await.unwrap();
+/// ready.wait().await;
+/// # }).unwrap();
+/// ```
+///
+/// # Kin
+/// `eventfd(2)`; curio's, trio's and Python's `Event`.
+pub struct Event {
+    queue: WaitQueue,
+    set: Cell<bool>,
+}
+
+impl Event {
+    /// An event that has not happened.
+    #[must_use]
+    pub const fn new() -> Event {
+        Event { queue: WaitQueue::signal("event"), set: Cell::new(false) }
+    }
+
+    /// Names it, for the task table and reports.
+    #[must_use]
+    pub fn named(self, name: impl Into<Rc<str>>) -> Event {
+        self.queue.set_name(name);
+        self
+    }
+
+    /// It has happened: wakes all who wait, in the order in which they came, also if it is cleared
+    /// before they run.
+    ///
+    /// # Cost
+    /// No trap; O(waiters).
+    pub fn set(&self) {
+        self.set.set(true);
+        self.queue.wake_all();
+    }
+
+    /// It has not happened: who comes from now on waits.
+    pub fn clear(&self) {
+        self.set.set(false);
+    }
+
+    /// Whether it has happened.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.set.get()
+    }
+
+    /// Waits until it has happened. Goes on at once if it has.
+    ///
+    /// # Panics
+    /// If it has to wait outside a task, or while tasks of another scheduler wait for it.
+    ///
+    /// # Cancel safety
+    /// Safe: it changes nothing.
+    ///
+    /// # Cost
+    /// A few instructions if the event is set; else one trap. The first wait allocates.
+    #[track_caller]
+    pub fn wait(&self) -> EventWait<'_> {
+        EventWait { event: self, park: ParkOnce::new(Location::caller()) }
+    }
+}
+
+impl Default for Event {
+    fn default() -> Event {
+        Event::new()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("set", &self.set.get()).field("queue", &self.queue).finish()
+    }
+}
+
+/// The future of [`Event::wait`].
+#[derive(Debug)]
+#[must_use = "it does not wait until it is awaited"]
+pub struct EventWait<'a> {
+    event: &'a Event,
+    park: ParkOnce,
+}
+
+impl Future for EventWait<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let event = self.event;
+        ready!(self.park.poll(&event.queue, cx, || event.is_set()));
+        Poll::Ready(())
+    }
+}
