@@ -1074,6 +1074,22 @@ fn oneshot_then_the_value_arrives_before_or_after_the_wait() {
 }
 
 #[test]
+fn oneshot_that_nobody_sends_then_a_deadlock_that_names_the_line_of_the_await() {
+    let mut scheduler = scheduler();
+    let (sender, receiver) = oneshot::<u32>();
+    let line = line!() + 1;
+    let task = scheduler.spawn(async move { receiver.await.unwrap() });
+    let error = scheduler.run().unwrap_err();
+    let RunError::Deadlock(report) = error else { panic!("{error}") };
+    let text = report.to_string();
+    let expected = format!("`the value of a oneshot` at tests/channels.rs:{line}:");
+    assert!(text.contains(&expected), "{text}");
+    sender.send(1).unwrap();
+    assert_eq!(scheduler.block_on(task).unwrap().unwrap(), 1);
+    run_clean(&mut scheduler);
+}
+
+#[test]
 fn oneshot_sender_gone_then_the_receiver_is_told() {
     under_each_quantum(|| async {
         let (sender, receiver) = oneshot::<u32>();

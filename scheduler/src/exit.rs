@@ -55,6 +55,9 @@ impl Kernel {
         }
         self.population -= 1;
         self.live -= usize::from(!daemon);
+        if let Some(estate) = self.ring.take_estate(id) {
+            self.guard(Some(id), move || drop(estate));
+        }
         let keeps_output = has_handle && how == How::Returned;
         if !keeps_output && let Some(body) = body.take() {
             self.guard(Some(id), move || drop(body));
@@ -295,6 +298,8 @@ impl Kernel {
         for place in 0..self.tasks.places() {
             let Some(task) = self.tasks.at(place) else { continue };
             let (id, body) = (task.id, task.body.take());
+            let estate = self.ring.take_estate(id);
+            self.guard(Some(id), move || drop(estate));
             self.guard(Some(id), move || drop(body));
         }
     }

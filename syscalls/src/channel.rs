@@ -4,8 +4,13 @@
 //! |---|---|---|---|
 //! | [`channel()`], [`unbounded`], [`rendezvous`] | many | many | each value goes to one of them |
 //! | [`oneshot()`] | one | one | one value |
+//! | [`broadcast()`] | many | many | each value goes to all of them |
+//! | [`watch()`] | many | many | the latest value |
+//! | [`remote()`] | many, in any thread | many, in any thread | each value goes to one of them |
 //!
-//! Nothing here is for other threads but what `remote` makes.
+//! A [`Queue`] has no ends, three orders, and tells when all that was put in has been done.
+//!
+//! All but the last are for the tasks of one thread.
 //!
 //! ```
 //! # let mut scheduler = trapline_scheduler::Scheduler::new();
@@ -27,7 +32,12 @@
 mod receiver;
 mod sender;
 
+pub mod broadcast;
 pub mod oneshot;
+pub mod remote;
+pub mod watch;
+
+mod queue;
 
 mod reserve;
 mod send;
@@ -38,14 +48,21 @@ mod stream;
 mod error;
 
 mod core;
-mod queues;
+pub(crate) mod queues;
 
 use std::rc::Rc;
 
 use crate::channel::core::Core;
 
 #[doc(inline)]
+pub use broadcast::{Lag, broadcast, broadcast_with};
+#[doc(inline)]
 pub use oneshot::oneshot;
+pub use queue::{Get, Join, NothingToDo, Put, Queue};
+#[doc(inline)]
+pub use remote::remote;
+#[doc(inline)]
+pub use watch::watch;
 
 pub use error::{Closed, SendError, TryRecvError, TrySendError};
 pub use receiver::{Receiver, Recv};

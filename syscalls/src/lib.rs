@@ -19,6 +19,9 @@ pub mod net;
 pub mod sync;
 
 pub mod channel;
+mod mailbox;
+
+mod line;
 mod pace;
 
 pub mod pattern;
@@ -29,6 +32,7 @@ pub use cancel::{
 };
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
 pub use local::{NoScope, Scope, TaskLocal, TaskLocalCell};
+pub use mailbox::{Receive, SendTo, receive, send, try_receive};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,

@@ -15,6 +15,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    #[track_caller]
+    #[inline]
+    pub(crate) fn new() -> Pace {
+        Pace::at(Location::caller())
+    }
+
+    /// The same for whoever stands at `site`.
     #[inline]
     pub(crate) fn at(site: &'static Location<'static>) -> Pace {
         Pace { rest: Trap::new(Syscall::Yield, site) }
@@ -101,6 +108,11 @@ impl<'a> Claim<'a> {
         }
         ready!(Pin::new(&mut self.park).poll(cx));
         Poll::Ready(!is_over())
+    }
+
+    /// Whether it had to wait.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.parked
     }
 
     /// Waits until `is_over`, however many tokens there are. Whoever brings it about wakes all.

@@ -7,7 +7,7 @@ use trapline_abi::{
     Beside, CallId, CallState, Instant, KernelFace, On, Reply, TaskId, TaskInfo, Verdict,
 };
 
-use crate::kernel::{End, Fate, Kernel};
+use crate::kernel::{End, Fate, Found, Kernel};
 
 /// Runs the handler. One that panics ends the task that called it.
 #[inline(never)]
@@ -59,6 +59,10 @@ impl KernelFace for Face<'_> {
 
     fn tasks(&self) -> Vec<TaskInfo> {
         self.kernel.task_infos()
+    }
+
+    fn is_alive(&mut self, task: TaskId) -> bool {
+        matches!(self.kernel.find(task), Found::Live)
     }
 
     fn now(&mut self) -> Instant {

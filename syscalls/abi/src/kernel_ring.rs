@@ -518,6 +518,7 @@ impl Drop for KernelRing {
             drop_each(wakers);
             drop_each(outcomes.into_all());
             drop_each(queues);
+            drop_each(ring.estates.take_all());
             ring.has_posts.set(false);
         }
         let _ = RETIRED.try_with(|retired| retired.borrow_mut().push(ring));

@@ -30,6 +30,7 @@ mod wait_queue;
 mod holder;
 mod queue_entry;
 
+mod estate;
 mod join;
 mod outcomes;
 mod own_call;
@@ -38,6 +39,7 @@ pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
 pub use cancel::{CancelCause, CancelReason, Cancelled};
 pub use holder::{Holder, QueueInfo};
+pub use estate::Estate;
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, KernelRing, Submitted};

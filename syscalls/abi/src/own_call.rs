@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use crate::call::Syscall;
 use crate::id::{CallId, TaskId};
 use crate::ring::Ring;
-use crate::task::{Beside, TaskInfo};
+use crate::task::{Beside, TaskInfo, TaskState};
 use crate::time::Instant;
 use crate::trap::Trap;
 
@@ -70,6 +70,12 @@ pub trait KernelFace {
 
     /// The task table, in the order of spawning.
     fn tasks(&self) -> Vec<TaskInfo>;
+
+    /// Whether a task lives. This looks through the task table; a kernel may do better.
+    fn is_alive(&mut self, task: TaskId) -> bool {
+        let lives = |info: &TaskInfo| !matches!(info.state, TaskState::Ended(_));
+        self.tasks().iter().any(|info| info.id == task && lives(info))
+    }
 
     /// The time on the scheduler's clock.
     fn now(&mut self) -> Instant;

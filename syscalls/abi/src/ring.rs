@@ -18,6 +18,7 @@ use slab::Slab;
 
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{CallState, On};
+use crate::estate::Estates;
 use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
@@ -52,6 +53,7 @@ pub struct Ring {
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
     pub(crate) scopes: Scopes,
+    pub(crate) estates: Estates,
 }
 
 impl fmt::Debug for Ring {
@@ -100,6 +102,7 @@ impl Ring {
             sources: RefCell::default(),
             outcomes: RefCell::default(),
             scopes: Scopes::default(),
+            estates: Estates::default(),
         }
     }
 

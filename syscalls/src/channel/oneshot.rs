@@ -10,6 +10,7 @@ use trapline_abi::WaitQueue;
 
 use crate::channel::error::{Closed, SendError, TryRecvError};
 use crate::channel::queues;
+use crate::line::{Line, Pool};
 use crate::pace::{Claim, spend};
 
 /// A channel for one value. The sender never waits.
@@ -24,25 +25,29 @@ use crate::pace::{Claim, spend};
 /// ```
 ///
 /// # Cost
-/// One allocation.
+/// One allocation. What its receiver waits in is used again by later ones.
 ///
 /// # Kin
 /// tokio's `oneshot`; a future in the sense of curio's `UniversalEvent` with a value.
 pub fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
     let shot = Rc::new(Shot {
         value: RefCell::new(None),
-        come: queues::queue("the value of a oneshot", 0),
+        come: Line::draw(&IDLE, "the value of a oneshot"),
         gone: queues::queue("the receiver of a oneshot to be gone", 0),
         sender_is_gone: Cell::new(false),
         closed: Cell::new(false),
     });
-    (Sender { shot: Rc::clone(&shot) }, Receiver { shot, wait: None })
+    (Sender { shot: Rc::clone(&shot) }, Receiver { wait: None, shot })
+}
+
+thread_local! {
+    static IDLE: Pool = const { RefCell::new(Vec::new()) };
 }
 
 struct Shot<T> {
     value: RefCell<Option<T>>,
     /// A token for the value.
-    come: WaitQueue,
+    come: Line,
     gone: WaitQueue,
     sender_is_gone: Cell<bool>,
     /// By the receiver, which may be gone.
@@ -94,7 +99,7 @@ impl<T> Sender<T> {
             return Err(SendError(value));
         }
         *self.shot.value.borrow_mut() = Some(value);
-        self.shot.come.wake();
+        self.shot.come.queue.wake();
         spend();
         Ok(())
     }
@@ -125,7 +130,7 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.shot.sender_is_gone.set(true);
         if self.shot.is_over() {
-            self.shot.come.wake_all();
+            self.shot.come.queue.wake_all();
         }
     }
 }
@@ -153,12 +158,10 @@ impl Future for ReceiverGone<'_> {
     }
 }
 
-type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Closed>>>>;
-
 /// Receives the one value: await it. See [`oneshot`].
 ///
-/// [`recv`](Receiver::recv) does the same by reference, shows its caller's line in the task table,
-/// and does not allocate.
+/// [`recv`](Receiver::recv) does the same by reference, at the line it is called at. Here the line that
+/// is shown for the wait is that of the `.await`; of whoever polls it, inside a combinator.
 ///
 /// # Errors
 /// [`Closed`], if the sender went without sending.
@@ -167,11 +170,12 @@ type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Closed>>>>;
 /// Safe, through `&mut receiver`: the value stays where it is.
 ///
 /// # Cost
-/// One trap and one allocation where it has to wait.
+/// No trap where the value is there; else one.
 #[must_use = "dropping the receiver tells the sender that nobody needs the value"]
 pub struct Receiver<T> {
+    /// Dropped before the rest, whose queue it waits in.
+    wait: Option<Claim<'static>>,
     shot: Rc<Shot<T>>,
-    wait: Option<Wait<T>>,
 }
 
 impl<T> Receiver<T> {
@@ -215,7 +219,7 @@ impl<T> Receiver<T> {
     /// No trap, O(1).
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         self.wait = None;
-        if self.shot.come.try_take()
+        if self.shot.come.queue.try_take()
             && let Some(value) = self.shot.take()
         {
             spend();
@@ -234,18 +238,20 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T: 'static> Future for Receiver<T> {
+impl<T> Future for Receiver<T> {
     type Output = Result<T, Closed>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let wait = this.wait.get_or_insert_with(|| {
-            let shot = Rc::clone(&this.shot);
-            Box::pin(async move { Recv::new(&shot).await })
-        });
-        let polled = ready!(wait.as_mut().poll(cx));
+        if this.wait.is_none() {
+            // Not `get_or_insert_with`: its closure would hide the caller's line.
+            this.wait = Some(Claim::new(this.shot.come.queue));
+        }
+        let wait = this.wait.as_mut().expect("it was put there above");
+        let comes = ready!(wait.poll(cx, || this.shot.is_over()));
         this.wait = None;
-        Poll::Ready(polled)
+        Poll::Ready(if comes { this.shot.take().ok_or(Closed) } else { Err(Closed) })
     }
 }
 
@@ -274,7 +280,7 @@ pub struct Recv<'a, T> {
 impl<'a, T> Recv<'a, T> {
     #[track_caller]
     fn new(shot: &'a Shot<T>) -> Recv<'a, T> {
-        Recv { shot: Some(shot), come: Claim::new(&shot.come) }
+        Recv { shot: Some(shot), come: Claim::new(shot.come.queue) }
     }
 }
 

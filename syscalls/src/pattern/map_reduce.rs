@@ -83,6 +83,7 @@ where
         }),
         waits: None,
         rest: Rest::new(site),
+        site,
         is_over: false,
     }
 }
@@ -142,6 +143,7 @@ pub struct MapReduce<S, Map, Reduce, T> {
     results: Rc<Results<T>>,
     waits: Option<Parking>,
     rest: Rest,
+    site: &'static Location<'static>,
     is_over: bool,
 }
 
@@ -178,7 +180,7 @@ where
                     None => value,
                     Some(total) => (this.reduce)(total, value),
                 });
-                next_rest(this.rest);
+                next_rest(this.rest, this.site);
                 continue;
             }
             if *this.pending < *this.limit
@@ -188,8 +190,8 @@ where
                     Poll::Ready(Some(item)) => {
                         let work = (this.map)(item);
                         *this.pending += 1;
-                        this.crew.start(this.results.start(work, this.rest.site()), false);
-                        next_rest(this.rest);
+                        this.crew.start(this.results.start(work, this.site), false);
+                        next_rest(this.rest, this.site);
                         continue;
                     }
                     Poll::Ready(None) => this.source.set(None),
@@ -203,7 +205,7 @@ where
                 *this.is_over = true;
                 return Poll::Ready(this.total.take());
             }
-            let site = this.rest.site();
+            let site = *this.site;
             let parking = this.waits.get_or_insert_with(|| Parking::new(1, site));
             ready!(parking.poll(&this.results.arrived, cx));
             *this.waits = None;
@@ -214,9 +216,9 @@ where
 }
 
 /// What was done counts to the quantum; the next thing may have to rest first.
-fn next_rest(rest: &mut Rest) {
+fn next_rest(rest: &mut Rest, site: &'static Location<'static>) {
     rest.count();
-    *rest = Rest::new(rest.site());
+    *rest = Rest::new(site);
 }
 
 impl<T: 'static> Results<T> {

@@ -1,0 +1,161 @@
+//! The sending end of a broadcast.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use crate::channel::broadcast::Receiver;
+use crate::channel::broadcast::hub::Hub;
+use crate::channel::error::{SendError, TrySendError};
+use crate::pace::{Claim, spend};
+
+/// Sends values to all receivers. See [`broadcast`](crate::channel::broadcast()).
+///
+/// When the last clone is gone, receivers take what is there, and then see the end.
+pub struct Sender<T> {
+    hub: Rc<Hub<T>>,
+}
+
+impl<T> Sender<T> {
+    pub(crate) fn new(hub: Rc<Hub<T>>) -> Sender<T> {
+        Sender { hub }
+    }
+
+    /// Sends a value to all receivers, and says how many there are. It waits only under
+    /// [`Lag::Wait`](crate::channel::Lag::Wait), for the slowest.
+    ///
+    /// # Errors
+    /// [`SendError`] with the value, if there is no receiver or the channel is closed.
+    ///
+    /// # Panics
+    /// If it has to wait outside a task; if it is polled again after it was ready.
+    ///
+    /// # Cancel safety
+    /// Lossy: the value goes with the future, and has not been sent.
+    ///
+    /// # Cost
+    /// No trap where it need not wait; O(receivers that wait), one allocation.
+    #[track_caller]
+    pub fn send(&self, value: T) -> Send<'_, T> {
+        Send { hub: &self.hub, value: Some(value), room: Claim::new(&self.hub.room) }
+    }
+
+    /// Sends a value to all receivers, if that can be done at once.
+    ///
+    /// # Errors
+    /// [`TrySendError`] with the value.
+    ///
+    /// # Cost
+    /// No trap; O(receivers that wait), one allocation.
+    pub fn try_send(&self, value: T) -> Result<usize, TrySendError<T>> {
+        if self.hub.is_deaf() {
+            return Err(TrySendError::Closed(value));
+        }
+        if !self.hub.room.try_take() {
+            return Err(TrySendError::Full(value));
+        }
+        spend();
+        Ok(self.hub.put(value))
+    }
+
+    /// A receiver of all that is sent from now on.
+    pub fn subscribe(&self) -> Receiver<T> {
+        let next = self.hub.end();
+        self.hub.add_receiver_at(next);
+        Receiver::new(Rc::clone(&self.hub), next)
+    }
+
+    /// Closes the channel: receivers take what is there, and then see the end. Says whether it was
+    /// open.
+    pub fn close(&self) -> bool {
+        self.hub.close()
+    }
+
+    /// Whether the channel has been closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.hub.closed.get()
+    }
+
+    /// How many receivers there are.
+    #[must_use]
+    pub fn receivers(&self) -> usize {
+        self.hub.receivers.get()
+    }
+
+    /// How many values are kept for those who have not taken them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hub.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many values are kept at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.hub.capacity
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        self.hub.senders.set(self.hub.senders.get() + 1);
+        Sender { hub: Rc::clone(&self.hub) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.hub.senders.set(self.hub.senders.get() - 1);
+        if self.hub.senders.get() == 0 {
+            self.hub.close();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sender").field(&self.hub).finish()
+    }
+}
+
+/// The future of [`Sender::send`].
+#[must_use = "nothing is sent until this is awaited"]
+pub struct Send<'a, T> {
+    hub: &'a Hub<T>,
+    value: Option<T>,
+    room: Claim<'a>,
+}
+
+impl<T> Unpin for Send<'_, T> {}
+
+impl<T> Future for Send<'_, T> {
+    type Output = Result<usize, SendError<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let hub = self.hub;
+        assert!(self.value.is_some(), "a send was polled again after it was ready");
+        let heard = ready!(self.room.poll(cx, || hub.is_deaf()));
+        let value = self.value.take().expect("it was there above");
+        if heard {
+            return Poll::Ready(Ok(hub.put(value)));
+        }
+        // Receivers may come again, so the room it was given goes on.
+        if self.room.has_waited() && !hub.closed.get() {
+            hub.room.wake();
+        }
+        Poll::Ready(Err(SendError(value)))
+    }
+}
+
+impl<T> fmt::Debug for Send<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Send").field("channel", self.hub).finish_non_exhaustive()
+    }
+}

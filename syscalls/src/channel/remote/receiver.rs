@@ -1,0 +1,157 @@
+//! The receiving end of a remote channel.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use futures::Stream;
+
+use crate::channel::error::TryRecvError;
+use crate::channel::remote::block::block;
+use crate::channel::remote::core::{Core, Shared, Ticket};
+use crate::pace::{Pace, spend};
+
+/// Receives values, in a task or a thread. See [`remote`](crate::channel::remote()).
+///
+/// It is a [`Stream`], too. A stream that was polled and had nothing stands in line until it is
+/// polled again or dropped.
+pub struct Receiver<T> {
+    pub(super) shared: Arc<Shared<T>>,
+    /// The stream's place in the line.
+    pub(super) line: Ticket,
+}
+
+impl<T> Receiver<T> {
+    /// Waits, in a task, for a value, and takes it. `None` is the end: the channel is closed, and
+    /// empty.
+    ///
+    /// # Panics
+    /// If it is polled again after it was ready.
+    ///
+    /// # Cancel safety
+    /// Safe: a future that is dropped has taken nothing.
+    ///
+    /// # Cost
+    /// No trap; a lock. Where it waits, a clone of the task's waker.
+    #[track_caller]
+    pub fn recv(&self) -> Recv<'_, T> {
+        Recv { shared: Some(&self.shared), pace: Pace::new(), ticket: Ticket::default() }
+    }
+
+    /// Receives in a thread, and blocks the thread until there is a value.
+    ///
+    /// # Panics
+    /// In a task, and in what a task drops: it would stop every task of the thread.
+    #[must_use]
+    pub fn recv_blocking(&self) -> Option<T> {
+        block(self.recv())
+    }
+
+    /// Takes a value, if one is there that nobody who waits was given. It never blocks.
+    ///
+    /// # Errors
+    /// [`TryRecvError::Empty`]; [`TryRecvError::Closed`] at the end.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        let mut core = self.shared.lock();
+        if core.items.try_take() {
+            let (value, woken) = core.take();
+            drop(core);
+            spend();
+            woken.into_iter().for_each(Waker::wake);
+            return Ok(value);
+        }
+        Err(if core.is_over() { TryRecvError::Closed } else { TryRecvError::Empty })
+    }
+
+    /// Closes the channel: nothing goes in any more. Says whether it was open.
+    pub fn close(&self) -> bool {
+        self.shared.close()
+    }
+
+    /// Whether nothing goes in any more: somebody closed it, or no sender is left.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().is_closed()
+    }
+
+    /// How many values are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.lock().len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Receiver<T> {
+        self.shared.lock().receivers += 1;
+        Receiver { shared: Arc::clone(&self.shared), line: Ticket::default() }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.shared.leave(&mut self.line, |core| &mut core.items);
+        self.shared.remove_receiver();
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Receiver").field(&self.shared).finish()
+    }
+}
+
+impl<T> Stream for Receiver<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = &mut *self;
+        this.shared.poll_recv(&mut this.line, cx)
+    }
+}
+
+/// The future of [`Receiver::recv`].
+#[must_use = "nothing is received until this is awaited"]
+pub struct Recv<'a, T> {
+    /// `None` when it has been ready.
+    shared: Option<&'a Shared<T>>,
+    pace: Pace,
+    ticket: Ticket,
+}
+
+impl<T> Future for Recv<'_, T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = &mut *self;
+        let shared = this.shared.expect("a recv was polled again after it was ready");
+        if !this.ticket.is_drawn() {
+            ready!(this.pace.poll(cx));
+        }
+        let received = ready!(shared.poll_recv(&mut this.ticket, cx));
+        this.pace.count();
+        this.shared = None;
+        Poll::Ready(received)
+    }
+}
+
+impl<T> Drop for Recv<'_, T> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared {
+            shared.leave(&mut self.ticket, |core: &mut Core<T>| &mut core.items);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Recv<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recv").field("channel", &self.shared).finish_non_exhaustive()
+    }
+}
