@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 16;
 
 /// Serves a client. Reading and writing go on side by side, in one task, so that to kill it is to be rid
 /// of both.
-pub async fn converse(hall: Rc<Hall>, stream: TcpStream, _peer: SocketAddr, idle: Duration) {
+pub(crate) async fn converse(hall: Rc<Hall>, stream: TcpStream, _peer: SocketAddr, idle: Duration) {
     let _a_matter_of_speed = stream.set_nodelay(true);
     let me = trapline::get_tid().await;
     let (seat, inbox) = hall.enter(me);

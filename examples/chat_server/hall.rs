@@ -14,11 +14,11 @@ const WAITING: usize = 64;
 const LOBBY: &str = "lobby";
 
 /// A line on its way to many.
-pub type Message = Rc<str>;
+pub(crate) type Message = Rc<str>;
 
 /// All who are there.
 #[derive(Default)]
-pub struct Hall {
+pub(crate) struct Hall {
     guests: RefCell<BTreeMap<u64, Guest>>,
     next: Cell<u64>,
     lines: Cell<u64>,
@@ -32,14 +32,14 @@ struct Guest {
 }
 
 /// Somebody's place in the hall. They have left when it is dropped, whatever the reason.
-pub struct Seat {
+pub(crate) struct Seat {
     hall: Rc<Hall>,
     number: u64,
 }
 
 impl Hall {
     /// Takes somebody in, and says where what they are told can be read.
-    pub fn enter(self: &Rc<Hall>, task: TaskId) -> (Seat, Receiver<Message>) {
+    pub(crate) fn enter(self: &Rc<Hall>, task: TaskId) -> (Seat, Receiver<Message>) {
         let number = self.next.get() + 1;
         self.next.set(number);
         let (outbox, inbox) = channel(WAITING);
@@ -55,12 +55,12 @@ impl Hall {
     }
 
     /// How many lines were passed on.
-    pub fn lines(&self) -> u64 {
+    pub(crate) fn lines(&self) -> u64 {
         self.lines.get()
     }
 
     /// Tells everybody.
-    pub fn tell_all(&self, line: &str) {
+    pub(crate) fn tell_all(&self, line: &str) {
         self.tell(line, |_, _| true);
     }
 
@@ -87,7 +87,7 @@ impl Hall {
 }
 
 impl Seat {
-    pub fn nick(&self) -> String {
+    pub(crate) fn nick(&self) -> String {
         self.hall.guests.borrow().get(&self.number).map_or_else(String::new, |me| me.nick.clone())
     }
 
@@ -96,18 +96,18 @@ impl Seat {
     }
 
     /// Tells the one who sits here.
-    pub fn hear(&self, line: &str) {
+    pub(crate) fn hear(&self, line: &str) {
         self.hall.tell(line, |number, _| number == self.number);
     }
 
     /// Says something to the others in the room.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         self.hall.lines.set(self.hall.lines.get() + 1);
         self.hall.tell_room(&self.room(), self.number, &format!("<{}> {text}", self.nick()));
     }
 
     /// Says something to one person.
-    pub fn whisper(&self, to: &str, text: &str) {
+    pub(crate) fn whisper(&self, to: &str, text: &str) {
         let Some(to) = self.hall.find(to) else {
             return self.hear(&format!("? nobody is called {to}"));
         };
@@ -117,7 +117,7 @@ impl Seat {
     }
 
     /// Takes another name.
-    pub fn rename(&self, nick: &str) {
+    pub(crate) fn rename(&self, nick: &str) {
         if self.hall.find(nick).is_some() {
             return self.hear(&format!("? somebody is called {nick} already"));
         }
@@ -131,7 +131,7 @@ impl Seat {
     }
 
     /// Goes to another room.
-    pub fn join(&self, room: &str) {
+    pub(crate) fn join(&self, room: &str) {
         let (nick, before) = (self.nick(), self.room());
         if before == room {
             return self.hear(&format!("? this is {room}"));
@@ -145,7 +145,7 @@ impl Seat {
     }
 
     /// Who is in the room, in the order in which they came to the hall.
-    pub fn who(&self) {
+    pub(crate) fn who(&self) {
         let room = self.room();
         let guests = self.hall.guests.borrow();
         let here = guests.values().filter(|guest| guest.room == room);

@@ -5,10 +5,10 @@ use std::io;
 use trapline::net::TcpStream;
 
 /// What a line may have, without its end.
-pub const LONGEST: usize = 512;
+pub(crate) const LONGEST: usize = 512;
 
 /// Cuts what a stream gives into lines, and holds no more of one than it may have.
-pub struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     stream: &'a TcpStream,
     buffer: Vec<u8>,
     /// The rest of a line that is too long is passed over.
@@ -16,7 +16,7 @@ pub struct Lines<'a> {
 }
 
 /// What was read.
-pub enum Line {
+pub(crate) enum Line {
     /// A line, without its end and without control characters.
     Text(String),
     /// One that was too long.
@@ -26,12 +26,12 @@ pub enum Line {
 }
 
 impl<'a> Lines<'a> {
-    pub fn new(stream: &'a TcpStream) -> Lines<'a> {
+    pub(crate) fn new(stream: &'a TcpStream) -> Lines<'a> {
         Lines { stream, buffer: Vec::new(), skips: false }
     }
 
     /// The next line. What follows the last end of a line is none.
-    pub async fn next(&mut self) -> io::Result<Line> {
+    pub(crate) async fn next(&mut self) -> io::Result<Line> {
         loop {
             if let Some(line) = self.take_line() {
                 return Ok(line);
