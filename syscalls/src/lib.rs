@@ -8,11 +8,6 @@ mod task;
 
 mod cancel;
 
-mod group;
-mod scoped;
-mod shutdown;
-mod supervise;
-
 mod time;
 
 mod race;
@@ -22,13 +17,28 @@ mod expansion;
 
 mod io;
 
-pub mod generator;
-mod local;
 mod threads;
 
 pub mod net;
 
+mod line;
+mod pace;
+
 pub mod sync;
+
+mod local;
+
+pub mod channel;
+mod mailbox;
+
+mod group;
+mod scoped;
+mod shutdown;
+mod supervise;
+
+pub mod pattern;
+
+pub mod generator;
 
 pub use cancel::{
     Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
@@ -39,14 +49,9 @@ pub use group::{
     GroupSpawn, JoinGroup, NeverReady, NextEnded, Ready, Start, TaskGroup, group_scope,
 };
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
-pub use race::{Race, RaceAll, race, race_all};
-pub mod channel;
-mod mailbox;
-
-mod line;
-mod pace;
 pub use local::{LocalScope, NoScope, TaskLocal, TaskLocalCell};
 pub use mailbox::{Receive, SendTo, receive, send, try_receive};
+pub use race::{Race, RaceAll, race, race_all};
 pub use scoped::{Scope, ScopeRun, ScopedChild, scope};
 pub use shutdown::{Part, RunShutdown, Shutdown, ShutdownReport, ShutdownWait};
 pub use supervise::{

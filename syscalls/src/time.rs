@@ -113,7 +113,7 @@ pub(crate) fn timeout_at<F: Future>(
     Timeout { future: Some(future), sleep: sleep_at(duration, site) }
 }
 
-fn saturating_nanos(duration: Duration) -> u64 {
+pub(crate) fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
