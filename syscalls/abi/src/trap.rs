@@ -133,12 +133,23 @@ impl Trap {
         }
     }
 
-    /// Submits a wait for so many tokens of a queue, which takes its place there at once, in place of
-    /// the request it was made with: where the queue is, is known only at the first poll.
+    /// A wait for so many tokens of a queue, which takes its place there at once.
     #[inline]
-    pub(crate) fn submit_park(&mut self, ring: &'static Ring, want: Want, cx: &Context<'_>) {
-        if let Phase::Unborn(_, site) = self.phase {
-            self.phase = Phase::InFlight(ring, ring.park(want, site, cx));
+    pub(crate) fn parked(
+        ring: &'static Ring,
+        want: Want,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Trap {
+        Trap { phase: Phase::InFlight(ring, ring.park(want, site, cx)) }
+    }
+
+    /// Where it was made, if it has not been polled.
+    #[inline]
+    pub(crate) fn unborn_site(&self) -> Option<&'static Location<'static>> {
+        match self.phase {
+            Phase::Unborn(_, site) => Some(site),
+            Phase::InFlight(..) | Phase::Taken => None,
         }
     }
 
