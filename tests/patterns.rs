@@ -463,7 +463,7 @@ fn job_panics_then_its_submitter_has_the_payload_and_the_worker_goes_on() {
         let pool = WorkerPool::new(1, 4);
         for round in 0..3 {
             let error = pool.submit(async move { panic!("round {round}") }).await;
-            let error: JobError = error.map(|()| ()).unwrap_err();
+            let error: JobError = error.unwrap_err();
             assert_eq!(error.to_string(), format!("the job panicked: round {round}"));
             let JobError::Panicked(payload) = error else { panic!("it is a panic") };
             assert_eq!(text_of(&*payload), format!("round {round}"));
