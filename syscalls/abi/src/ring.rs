@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::ptr;
 use std::task::{Context, Poll, Waker};
@@ -21,7 +22,7 @@ use crate::call_table::{CallState, On};
 use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
-use crate::register::{Calls, YieldId};
+use crate::register::Calls;
 use crate::source::SourceTable;
 use crate::task::Beside;
 use crate::wait_queue::QueueEntry;
@@ -194,7 +195,7 @@ impl Ring {
     pub(crate) fn submit_yield(
         site: &'static Location<'static>,
         cx: &Context<'_>,
-    ) -> Option<(&'static Ring, YieldId)> {
+    ) -> Option<(&'static Ring, CallId)> {
         let ring = Ring::of_waker(cx)?;
         Some((ring, ring.calls.submit_yield(site)?))
     }
@@ -244,22 +245,22 @@ impl Ring {
 
     /// Whether a yield is known to have been answered. False says no more than that one has to look.
     #[inline(always)]
-    pub(crate) fn has_passed(&self, id: YieldId) -> bool {
-        self.calls.has_passed(id)
+    pub(crate) fn has_passed(&self, serial: NonZeroU64) -> bool {
+        self.calls.has_passed(serial)
     }
 
     /// Polls a yield that was submitted through the register.
-    pub(crate) fn poll_yield(&'static self, id: YieldId, cx: &Context<'_>) -> Poll<Reply> {
-        if self.calls.is_nowhere(id.call()) {
+    pub(crate) fn poll_yield(&'static self, id: CallId, cx: &Context<'_>) -> Poll<Reply> {
+        if self.calls.is_nowhere(id) {
             return Poll::Ready(Reply::Done);
         }
-        self.poll_call_slowly(id.call(), cx)
+        self.poll_call_slowly(id, cx)
     }
 
     /// The future of a yield is gone.
-    pub(crate) fn withdraw_yield(&self, id: YieldId) {
-        if !self.calls.is_nowhere(id.call()) {
-            self.withdraw(id.call());
+    pub(crate) fn withdraw_yield(&self, id: CallId) {
+        if !self.calls.is_nowhere(id) {
+            self.withdraw(id);
         }
     }
 
