@@ -7,7 +7,7 @@ use std::panic::Location;
 use trapline_abi::{CallInfo, Syscall, TaskId, TaskInfo, TaskState};
 
 use crate::kernel::Kernel;
-use crate::task::State;
+use crate::task::{State, Task};
 
 /// Every blocked task, what it waits for, and the cycle if there is one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,9 +63,9 @@ impl Kernel {
     /// once more after it, for a thread that woke and let go in between.
     pub(crate) fn wakers_are_held_elsewhere(&mut self) -> bool {
         let held = |place: usize, kernel: &mut Kernel| {
-            kernel.tasks.at(place).is_some_and(|task| {
-                matches!(task.state, State::Blocked) && task.waker.is_held_elsewhere()
-            })
+            let blocked = |task: &&mut Task| matches!(task.state, State::Blocked);
+            let blocked = kernel.tasks.at(place).filter(blocked).map(|task| task.id);
+            blocked.is_some_and(|id| kernel.tasks.record(id).waker.is_held_elsewhere())
         };
         if held(self.held_hint, self) {
             return true;

@@ -58,8 +58,8 @@ impl Kernel {
     /// Empties the inbox, and answers the timers that are due.
     fn collect(&mut self) -> usize {
         for id in self.inbox.take() {
-            if let Some(task) = self.tasks.get(id) {
-                task.waker.taken_from_inbox();
+            if self.tasks.get(id).is_some() {
+                self.tasks.record(id).waker.taken_from_inbox();
             }
             self.make_ready(id);
         }

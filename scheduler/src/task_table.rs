@@ -3,6 +3,9 @@
 //! A task that is born is written into its place field by field, and one that ends is not moved out:
 //! a task copied whole so soon after it was written is waited for. A place keeps its waker for the
 //! next task there.
+//!
+//! What the loop seldom needs lies in a table of its own, so that a crowd that takes turns has a third
+//! less to go through.
 
 use std::panic::Location;
 use std::pin::Pin;
@@ -10,7 +13,7 @@ use std::sync::Arc;
 
 use trapline_abi::{ListHead, MAX_TASKS, TaskBody, TaskId};
 
-use crate::task::{State, Task};
+use crate::task::{Record, State, Task};
 use crate::waker::{Inbox, TaskWaker};
 
 /// So many places are kept when no task is left.
@@ -19,6 +22,8 @@ const MANY_PLACES: usize = 1024;
 #[derive(Default)]
 pub(crate) struct TaskTable {
     places: Vec<Task>,
+    /// The rest of what is known of the tasks, at the same places.
+    records: Vec<Record>,
     /// The places whose tasks are gone; the last one freed is used first.
     free: Vec<u32>,
 }
@@ -72,6 +77,18 @@ impl TaskTable {
         task
     }
 
+    /// The rest of what is known of a task that is known to be in the table.
+    #[inline]
+    pub(crate) fn record(&self, id: TaskId) -> &Record {
+        &self.records[id.place()]
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(crate) fn record_mut(&mut self, id: TaskId) -> &mut Record {
+        &mut self.records[id.place()]
+    }
+
     /// The tasks, in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
         self.places.iter().filter(|task| !task.is_gone())
@@ -91,12 +108,13 @@ impl TaskTable {
             None => self.make_place(sequence, birth.site, inbox),
         };
         let id = TaskId::new(sequence, place);
-        let task = &mut self.places[place];
+        let (task, record) = (&mut self.places[place], &mut self.records[place]);
         // One that somebody else still holds would wake the new task (stale-id).
-        if task.waker.is_held_elsewhere() {
-            task.waker = TaskWaker::new(id, inbox);
+        if record.waker.is_held_elsewhere() {
+            record.waker = TaskWaker::new(id, inbox);
+            task.waker = record.waker.waker();
         } else {
-            task.waker.retarget(id);
+            record.waker.retarget(id);
         }
         task.id = id;
         task.body = body;
@@ -104,8 +122,8 @@ impl TaskTable {
         task.daemon = birth.daemon;
         task.has_handle = birth.has_handle;
         task.dispatches = 0;
-        task.parent = birth.parent;
-        task.site = birth.site;
+        record.parent = birth.parent;
+        record.site = birth.site;
         id
     }
 
@@ -120,18 +138,17 @@ impl TaskTable {
     ) -> usize {
         let place = self.places.len();
         let id = TaskId::new(sequence, place);
+        let waker = TaskWaker::new(id, inbox);
         self.places.push(Task {
             id,
             body: None,
-            waker: TaskWaker::new(id, inbox),
+            waker: waker.waker(),
             state: State::Gone,
             daemon: false,
             has_handle: false,
             dispatches: 0,
-            parent: None,
-            site,
-            waiters: ListHead::new(),
         });
+        self.records.push(Record { waker, parent: None, site, waiters: ListHead::new() });
         place
     }
 
