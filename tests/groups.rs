@@ -712,6 +712,32 @@ fn daemon_then_the_group_does_not_wait_for_it_and_ends_it() {
 }
 
 #[test]
+fn daemon_posted_when_the_others_have_ended_then_it_is_ended_as_it_is_born() {
+    let mut scheduler = scheduler();
+    let trace = Trace::default();
+    scheduler
+        .block_on(async {
+            let group = Words::new();
+            group.spawn(lasting(trace.clone(), "late")).daemon().post();
+            assert_eq!(group.join_all().await.unwrap(), [""; 0]);
+            let group = Words::new();
+            let (handle, lines) = (group.handle(), trace.clone());
+            let recurring = async move {
+                let _guard =
+                    OnDrop(move || handle.spawn(lasting(lines.clone(), "heir")).daemon().post());
+                never().await
+            };
+            group.spawn(recurring).daemon().await;
+            yield_now().await;
+            assert_eq!(group.join_all().await.unwrap(), [""; 0]);
+        })
+        .unwrap();
+    // They were never started.
+    assert_eq!(trace.take(), [""; 0]);
+    run_clean(&mut scheduler);
+}
+
+#[test]
 fn group_has_ended_then_spawning_into_it_panics_and_the_child_is_dropped() {
     let mut scheduler = scheduler();
     let trace = Trace::default();
