@@ -228,6 +228,34 @@ fn pending_call_moved_between_children_body_and_tasks_then_it_answers_where_it_i
 }
 
 #[test]
+fn pending_scope_moved_to_another_task_and_under_other_wakers_then_it_goes_on_there() {
+    let mut scheduler = scheduler();
+    scheduler
+        .block_on(async {
+            let mut moved = Box::pin(scope(async |s: Scope<'static>| {
+                for seconds in [1, 2, 3] {
+                    s.spawn(sleep(SECOND * seconds));
+                }
+                s.spawn(sleep(SECOND * 4)).await
+            }));
+            for _ in 0..5 {
+                assert!(poll_once(&mut moved).await.is_pending());
+                yield_now().await;
+            }
+            let task = spawn(async move {
+                assert!(timeout(SECOND, &mut moved).await.is_err());
+                let mut many = FuturesUnordered::new();
+                many.push(moved);
+                many.next().await.unwrap();
+            });
+            task.await.await.unwrap();
+            assert_eq!(now().await.as_nanos(), 4 * SECOND.as_nanos() as u64);
+        })
+        .unwrap();
+    run_clean(&mut scheduler);
+}
+
+#[test]
 fn scope_dropped_or_its_task_killed_then_body_and_children_are_dropped() {
     let mut scheduler = scheduler();
     let trace = Trace::default();

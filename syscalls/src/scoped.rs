@@ -227,7 +227,9 @@ impl<F: Future> Future for ScopeRun<'_, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let inner = Rc::clone(&self.inner);
         assert!(!inner.closed.get(), "a scope was polled after its end");
-        inner.ready.polled_in(cx);
+        if inner.ready.polled_in(cx) {
+            inner.push_all();
+        }
         inner.take_foreign();
         // Whoever comes while these are polled has its turn when the others of the task had theirs.
         let polling = InPoll::new(&inner.polling);
@@ -303,6 +305,12 @@ impl Drop for InPoll<'_> {
 }
 
 impl Inner<'_> {
+    /// All are to be polled, wherever their calls are booked now.
+    fn push_all(&self) {
+        let children = self.children.borrow();
+        children.iter().for_each(|(place, _)| self.ready.push(place));
+    }
+
     /// Polls a child, which is out of the table meanwhile: it may spawn others.
     fn poll_child(&self, place: usize) {
         let taken = self.children.borrow_mut().get_mut(place).and_then(Option::take);
