@@ -5,12 +5,16 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 
 use pin_project::{pin_project, pinned_drop};
 use slab::Slab;
 use trapline_abi::{ParkOn, ReadyList, WaitQueue};
+
+mod waker;
+
+use self::waker::{ChildWaker, Foreign};
 
 /// The body's place among the children.
 const BODY: usize = 0;
@@ -159,54 +163,6 @@ struct Child<'env> {
     future: Pin<Box<dyn Future<Output = ()> + 'env>>,
     waker: Arc<ChildWaker>,
     held: bool,
-}
-
-/// Who was woken by others than the ring, from any thread.
-#[derive(Default)]
-struct Foreign {
-    state: Mutex<Woken>,
-}
-
-#[derive(Default)]
-struct Woken {
-    children: Vec<usize>,
-    /// The waker that the scope is polled under; there only while others hold one of a child, so that
-    /// a deadlock is told from a pause.
-    waker: Option<Waker>,
-}
-
-impl Foreign {
-    fn state(&self) -> std::sync::MutexGuard<'_, Woken> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct ChildWaker {
-    place: usize,
-    foreign: Arc<Foreign>,
-}
-
-impl ChildWaker {
-    fn new(place: usize, foreign: &Arc<Foreign>) -> Arc<ChildWaker> {
-        Arc::new(ChildWaker { place, foreign: Arc::clone(foreign) })
-    }
-}
-
-impl Wake for ChildWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let waker = {
-            let mut state = self.foreign.state();
-            state.children.push(self.place);
-            state.waker.clone()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
 }
 
 /// The future of [`scope`].
