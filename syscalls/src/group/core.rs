@@ -226,7 +226,6 @@ impl<T, E> Core<T, E> {
     /// panicked, with this text.
     #[inline]
     pub(super) fn ended(&self, key: Key, result: Option<Result<T, E>>, panic: Option<Rc<str>>) {
-        let ring = Ring::current();
         let mut state = self.state.borrow_mut();
         let told_to = state.closed || state.cancelled.is_some();
         let (retiring, fails_fast) = (state.retiring, state.policy.fails_fast);
@@ -242,7 +241,7 @@ impl<T, E> Core<T, E> {
         if result.is_some() {
             // Let go in its own turn, so that the kernel keeps nothing when it ends.
             handle = child.handle.take();
-            child.task = child.task.or_else(|| ring.and_then(Ring::running));
+            child.task = child.task.or_else(|| Ring::current().and_then(Ring::running));
             child.result = result;
         }
         let told = child.result.is_some() || child.handle.is_some();
