@@ -110,10 +110,16 @@ async fn run(args: &Args, hall: Rc<Hall>) -> io::Result<Option<Served>> {
 
     let (idle, grace) = (args.idle_timeout, args.grace);
     let (told, twice) = trapline::channel::oneshot();
+    let first_signal = {
+        let signals = Rc::clone(&signals);
+        trapline::spawn(async move { signals.next().await }).name("signals").await
+    };
+    // It shall hear signals before the first client may take the last descriptor.
+    trapline::yield_now().await;
     let stop = {
-        let (hall, signals) = (Rc::clone(&hall), Rc::clone(&signals));
+        let hall = Rc::clone(&hall);
         async move {
-            let _either_way = signals.next().await;
+            let _either_way = first_signal.await;
             hall.tell_all(&format!("* the server ends in {grace:?}; /quit, and goodbye"));
             let _nobody_waits = told.send(());
         }
