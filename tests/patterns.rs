@@ -652,6 +652,41 @@ fn pool_of_the_main_program_then_it_works_under_one_scheduler_after_another() {
     pool.abort();
 }
 
+/// The one task that is stuck in a pattern: the report names all, at once, and where each waits.
+#[track_caller]
+fn assert_deadlock<T>(root: impl Future<Output = T>, tasks: usize) {
+    let mut scheduler = scheduler();
+    let error = scheduler.block_on(root).map(|_| ()).unwrap_err();
+    let RunError::Deadlock(report) = &error else { panic!("{error}") };
+    assert_eq!(report.blocked.len(), tasks, "{error}");
+    for blocked in &report.blocked {
+        assert!(!blocked.waits_for.is_empty(), "{error}");
+        for call in &blocked.waits_for {
+            assert_eq!(call.site.file(), file!(), "a line of the program's own: {error}");
+        }
+    }
+}
+
+#[test]
+fn pattern_is_stuck_then_a_deadlock_is_reported_at_once_with_the_lines_of_the_program() {
+    thread_local! {
+        static NEVER: &'static trapline::WaitQueue =
+            Box::leak(Box::new(trapline::WaitQueue::new(0)));
+    }
+    let never = || NEVER.with(|never| *never).park();
+    assert_deadlock(map_reduce(stream::iter(0..9), 2, move |_| never(), |(), ()| ()), 3);
+    // A source that goes on, held up; a stage that is stuck; a stage behind it; and who takes.
+    let line = pipeline(stream::iter(0..)).stage(1, move |_: i32| never()).stage(1, async |()| ());
+    assert_deadlock(line.collect(), 4);
+    let pool = WorkerPool::new(1, 1);
+    assert_deadlock(pool.submit(async move { never().await }), 2);
+    let attempt = move || async move {
+        never().await;
+        Ok::<(), ()>(())
+    };
+    assert_deadlock(retry(Backoff::constant(SECOND), attempt), 1);
+}
+
 #[test]
 fn job_waits_for_ever_then_a_deadlock_is_reported_at_once() {
     let mut scheduler = scheduler();
