@@ -44,7 +44,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use trapline::Scheduler;
 use trapline::net::TcpListener;
-use trapline::pattern::{Served, serve};
+use trapline::pattern::{ServeReport, serve};
 
 use crate::hall::Hall;
 
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves until it is told to stop, and all have left or the time is up. `None` if it did not wait.
-async fn run(args: &Args, hall: Rc<Hall>) -> io::Result<Option<Served>> {
+async fn run(args: &Args, hall: Rc<Hall>) -> io::Result<Option<ServeReport>> {
     let listener = TcpListener::bind(args.addr).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {}: {error}", args.addr))
     })?;
@@ -110,10 +110,16 @@ async fn run(args: &Args, hall: Rc<Hall>) -> io::Result<Option<Served>> {
 
     let (idle, grace) = (args.idle_timeout, args.grace);
     let (told, twice) = trapline::channel::oneshot();
+    let first_signal = {
+        let signals = Rc::clone(&signals);
+        trapline::spawn(async move { signals.next().await }).name("signals").await
+    };
+    // It shall hear signals before the first client may take the last descriptor.
+    trapline::yield_now().await;
     let stop = {
-        let (hall, signals) = (Rc::clone(&hall), Rc::clone(&signals));
+        let hall = Rc::clone(&hall);
         async move {
-            let _either_way = signals.next().await;
+            let _either_way = first_signal.await;
             hall.tell_all(&format!("* the server ends in {grace:?}; /quit, and goodbye"));
             let _nobody_waits = told.send(());
         }

@@ -85,7 +85,7 @@ where
 
 /// What came of [`serve`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Served {
+pub struct ServeReport {
     /// How many connections were accepted.
     pub connections: u64,
     /// How many of these were killed when the grace was over.
@@ -126,7 +126,7 @@ impl Serve {
 }
 
 impl Future for Serve {
-    type Output = io::Result<Served>;
+    type Output = io::Result<ServeReport>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -134,8 +134,7 @@ impl Future for Serve {
             && stop.as_mut().poll(cx).is_ready()
         {
             this.stop = None;
-            // The listener goes with the phase.
-            this.phase = Phase::Done;
+            // The listener goes with the old phase.
             let (crew, grace, site) = (Rc::clone(&this.crew), this.grace, this.site);
             this.phase = Phase::Drains(Box::pin(drain(crew, grace, site)));
         }
@@ -147,7 +146,7 @@ impl Future for Serve {
         this.stop = None;
         this.phase = Phase::Done;
         this.crew.kill();
-        Poll::Ready(ended.map(|killed| Served { connections: this.accepted.get(), killed }))
+        Poll::Ready(ended.map(|killed| ServeReport { connections: this.accepted.get(), killed }))
     }
 }
 
