@@ -15,8 +15,9 @@ use crate::call::{Reply, Syscall};
 use crate::holder::QueueInfo;
 use crate::id::{CallId, MAX_TASKS, SourceId, TaskId};
 use crate::kernel_ring::Submitted;
+use crate::queue_entry::Line;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::{QueueId, WaitQueue};
+use crate::wait_queue::{QueueId, WaitQueue, Want};
 
 const NONE: u32 = u32::MAX;
 
@@ -338,6 +339,22 @@ impl CallTable {
         call.extra = Some(Box::new(Extra { waker: Some(waker), beside: Beside::Nothing }));
     }
 
+    /// Fills the slot of `caller`, which is free, with a park that stands at the back of its queue.
+    #[inline(always)]
+    pub(crate) fn block_parked(
+        &mut self,
+        line: &Line,
+        (serial, caller): (NonZeroU64, TaskId),
+        want: Want,
+        site: &'static Location<'static>,
+    ) {
+        let place = caller.place() as u32;
+        let slot = self.own_slot(place).expect("a call in the register has a slot of its own");
+        slot.fill(serial, caller, Syscall::Park(want), site);
+        slot.state = CallState::Blocked(On::Queue(want.queue()));
+        line.stand(self, CallId { serial, place });
+    }
+
     #[inline]
     fn slot(&self, place: u32) -> Option<&Call> {
         match place.checked_sub(POOL) {
@@ -428,8 +445,11 @@ impl CallTable {
     }
 
     pub(crate) fn unlink(&mut self, list: &mut ListHead, id: CallId) {
+        let place = self.place_of(id);
         let call = self.get_mut(id).expect("only a live call waits (no-orphan)");
-        let (prev, next) = (call.prev, call.next);
+        // The first may still name one that stood before it, see `pop_front`.
+        let prev = if list.head == place { NONE } else { call.prev };
+        let next = call.next;
         match self.slot_mut(prev) {
             Some(before) => before.next = next,
             None => list.head = next,
@@ -446,17 +466,16 @@ impl CallTable {
         self.slot(list.head)
     }
 
-    /// Takes the first call out of `list`.
+    /// Takes the first call out of `list`. Its successor is not looked at: of a long line, it may
+    /// have been long out of the cache.
     #[inline]
     pub(crate) fn pop_front(&mut self, list: &mut ListHead) -> Option<(CallId, &mut Call)> {
         let place = list.head;
-        let next = self.slot(place)?.next;
-        list.head = next;
-        match self.slot_mut(next) {
-            Some(after) => after.prev = NONE,
-            None => list.tail = NONE,
-        }
         let call = self.slot_mut(place)?;
+        list.head = call.next;
+        if call.next == NONE {
+            list.tail = NONE;
+        }
         Some((CallId { place, serial: call.serial_in_list() }, call))
     }
 

@@ -7,20 +7,18 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
-use slab::Slab;
-
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{Booking, Call, CallInfo, CallState, CallTable, ListHead, On};
 use crate::cancel::Cancelled;
 use crate::holder::QueueInfo;
 use crate::id::{CallId, SourceId, TaskId};
 use crate::outcomes::{Outcome, Panic};
-use crate::queue_entry::QueueEntry;
+use crate::queue_entry::Queues;
 use crate::ring::{CURRENT, Ring};
 use crate::scopes::CancelRequest;
 use crate::source::SourceTable;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::QueueId;
+use crate::wait_queue::{Home, QueueId, Rule, Want};
 
 thread_local! {
     /// The rings that wait for a next scheduler.
@@ -42,6 +40,20 @@ pub struct Submitted {
     pub request: Syscall,
     /// Where in the source.
     pub site: &'static Location<'static>,
+}
+
+/// What became of a call that parks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Parked {
+    /// It stands in line, and is blocked.
+    Blocked {
+        /// The task that alone holds what it waits for, if that is known.
+        holder: Option<TaskId>,
+    },
+    /// It was given its tokens before it was served.
+    Answered(Reply),
+    /// Its future was dropped before it was served.
+    Gone,
 }
 
 /// The kernel's side of a ring. Dropping it retires the ring for the thread's next scheduler.
@@ -198,11 +210,40 @@ impl KernelRing {
         Some(Booking { task: call.task, waker: call.take_waker() })
     }
 
-    /// Whom to resume for a call that its wait queue has answered.
-    pub fn booking(&self, id: CallId) -> Option<Booking> {
-        let mut calls = self.ring.calls.table();
+    /// Serves a park, the call at hand: blocks it, unless it has been given what it wanted.
+    #[inline(always)]
+    pub fn park(&self, id: CallId, want: Want) -> Parked {
+        let life = self.ring.life();
+        let holder = |home: &Home| match home.core.rule() {
+            Rule::Held => home.core.holders.sole_task(life),
+            Rule::Keeps | Rule::Forgets => None,
+        };
+        match self.ring.calls.park_taken(want, holder) {
+            Some(holder) => Parked::Blocked { holder },
+            None => self.park_in_table(id, want.queue()),
+        }
+    }
+
+    #[inline(never)]
+    fn park_in_table(&self, id: CallId, queue: QueueId) -> Parked {
+        match self.state(id) {
+            Some(CallState::Answered(reply)) => Parked::Answered(reply),
+            Some(_) => {
+                self.block(id, On::Queue(queue));
+                Parked::Blocked { holder: self.sole_holder_of(queue) }
+            }
+            None => Parked::Gone,
+        }
+    }
+
+    /// What a call was answered by its wait queue, and whom to resume for it; `None` if it is gone.
+    #[inline]
+    pub fn granted(&self, id: CallId) -> Option<(Reply, Booking)> {
+        // One that was answered is in the table; what is in the register may stay there.
+        let mut calls = self.ring.calls.behind_register();
         let call = calls.get_mut(id)?;
-        Some(Booking { task: call.task, waker: call.take_waker() })
+        let CallState::Answered(reply) = call.state else { return None };
+        Some((reply, Booking { task: call.task, waker: call.take_waker() }))
     }
 
     /// Notes what a call is blocked on.
@@ -414,7 +455,7 @@ impl KernelRing {
     /// The calls in flight, in the order of their places.
     #[must_use]
     pub fn calls(&self) -> Vec<CallInfo> {
-        let queues = self.ring.queues.borrow();
+        let queues = self.ring.calls.queues.borrow();
         let calls = self.ring.calls.table();
         let life = self.ring.life();
         calls.iter().map(|(id, call)| info_of(&queues, life, id, call)).collect()
@@ -423,7 +464,7 @@ impl KernelRing {
     /// A call in flight, as a snapshot shows it.
     #[must_use]
     pub fn info(&self, id: CallId) -> Option<CallInfo> {
-        let queues = self.ring.queues.borrow();
+        let queues = self.ring.calls.queues.borrow();
         let life = self.ring.life();
         self.ring.calls.table().get(id).map(|call| info_of(&queues, life, id, call))
     }
@@ -432,7 +473,7 @@ impl KernelRing {
     /// were moved to it from another task.
     #[must_use]
     pub fn blocked_calls_of(&self, task: TaskId) -> Vec<CallInfo> {
-        let queues = self.ring.queues.borrow();
+        let queues = self.ring.calls.queues.borrow();
         let calls = self.ring.calls.table();
         let of_task = calls.slots_of(task).filter(|(_, call)| {
             call.task == Some(task) && matches!(call.state, CallState::Blocked(_))
@@ -444,24 +485,24 @@ impl KernelRing {
     /// What a queue is, if it is in use.
     #[must_use]
     pub fn queue_info(&self, queue: QueueId) -> Option<QueueInfo> {
-        let queues = self.ring.queues.borrow();
-        queues.get(queue.place()).map(|entry| entry.info(self.ring.life()))
+        let queues = self.ring.calls.queues.borrow();
+        queues.get(queue.place()).map(|home| home.info(self.ring.life()))
     }
 
     /// The task that alone holds what a queue guards.
     #[must_use]
     #[inline]
     pub fn sole_holder_of(&self, queue: QueueId) -> Option<TaskId> {
-        let queues = self.ring.queues.borrow();
-        queues.get(queue.place())?.holders().sole_task(self.ring.life())
+        let queues = self.ring.calls.queues.borrow();
+        queues.get(queue.place())?.core.holders.sole_task(self.ring.life())
     }
 
     /// Whether this is the first time that somebody asks, since the last one took it: so that what
     /// is to be said of a holder is said once.
     #[must_use]
     pub fn is_first_word_of(&self, queue: QueueId) -> bool {
-        let queues = self.ring.queues.borrow();
-        queues.get(queue.place()).is_some_and(|entry| entry.holders().first_word())
+        let queues = self.ring.calls.queues.borrow();
+        queues.get(queue.place()).is_some_and(|home| home.core.holders.first_word())
     }
 
     /// Checks what the ring must keep by itself: that no queue keeps tokens from its first
@@ -475,7 +516,7 @@ impl KernelRing {
         self.ring.scopes.check();
         let calls = self.ring.calls.table();
         let mut granted = granted_and_not_taken(&calls);
-        for (place, queue) in self.ring.queues.borrow().iter() {
+        for (place, queue) in self.ring.calls.queues.borrow().iter() {
             queue.check(place, &calls, granted.remove(&place).unwrap_or_default());
         }
         assert!(granted.is_empty(), "one-token: tokens of a queue that is gone");
@@ -519,7 +560,7 @@ impl Drop for KernelRing {
             let (own, pool, bodies) = ring.calls.clear().into_parts();
             let posts = ring.posts.take();
             let wakers = ring.scopes.clear();
-            let (outcomes, queues) = (ring.outcomes.take(), ring.queues.take());
+            let (outcomes, queues) = (ring.outcomes.take(), ring.calls.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
             queues.iter().for_each(|(_, queue)| queue.take_back_tokens());
             drop_each(own);
@@ -536,17 +577,17 @@ impl Drop for KernelRing {
     }
 }
 
-fn info_of(queues: &Slab<QueueEntry>, life: u64, id: CallId, call: &Call) -> CallInfo {
-    let entry = match call.request {
+fn info_of(queues: &Queues, life: u64, id: CallId, call: &Call) -> CallInfo {
+    let home = match call.request {
         Syscall::Park(want) => queues.get(want.queue().place()),
         _ => None,
     };
     let label = match (&call.request, call.beside()) {
         (Syscall::Own, Some(Beside::Own(own))) => Some(own.name()),
-        _ => entry.and_then(QueueEntry::label),
+        _ => home.and_then(|home| home.core.label()),
     };
     let &Call { task, request, site, state, .. } = call;
-    CallInfo { id, task, request, label, site, state, queue: entry.map(|entry| entry.info(life)) }
+    CallInfo { id, task, request, label, site, state, queue: home.map(|home| home.info(life)) }
 }
 
 /// By the place of the queue: how many calls have been given tokens and not taken them, and how

@@ -15,15 +15,12 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use slab::Slab;
-
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{CallState, On};
 use crate::estate::Estates;
 use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
-use crate::queue_entry::QueueEntry;
 use crate::register::{Calls, YieldId};
 use crate::remote::Door;
 use crate::scopes::Scopes;
@@ -71,7 +68,6 @@ pub struct Ring {
     pub(crate) has_posts: Cell<bool>,
     pub(crate) posts: RefCell<Posts>,
     pub(crate) calls: Calls,
-    pub(crate) queues: RefCell<Slab<QueueEntry>>,
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
     pub(crate) scopes: Scopes,
@@ -131,7 +127,6 @@ impl Ring {
             has_posts: Cell::new(false),
             posts: RefCell::default(),
             calls: Calls::new(number),
-            queues: RefCell::default(),
             sources: RefCell::default(),
             outcomes: RefCell::default(),
             scopes: Scopes::default(),
@@ -271,6 +266,12 @@ impl Ring {
     #[inline(always)]
     fn of_waker(cx: &Context<'_>) -> Option<&'static Ring> {
         current().filter(|ring| ptr::eq(cx.waker().data(), ring.waker_data.get()))
+    }
+
+    /// Whether this is the current ring, and the running task is polled under its own waker.
+    #[inline(always)]
+    pub(crate) fn is_polled_under(&'static self, cx: &Context<'_>) -> bool {
+        Ring::of_waker(cx).is_some_and(|ring| ptr::eq(ring, self))
     }
 
     /// Writes the call into the trap register, or into the call table.

@@ -132,15 +132,6 @@ impl Trap {
         }
     }
 
-    /// Submits `request` in place of the one it was made with: for what is known only at the first
-    /// poll. Gives the call's id.
-    pub(crate) fn submit_request(&mut self, request: Syscall, cx: &Context<'_>) -> Option<CallId> {
-        let Phase::Unborn(_, site) = self.phase else { return None };
-        let (ring, id) = Ring::submit(request, site, cx);
-        self.phase = Phase::InFlight(ring, id);
-        Some(id)
-    }
-
     #[cold]
     #[inline(never)]
     pub(crate) fn polled_after_ready() -> ! {

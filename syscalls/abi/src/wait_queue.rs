@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 
 use crate::call::{Reply, Syscall};
 use crate::holder::Holders;
-use crate::queue_entry::QueueEntry;
+use crate::id::CallId;
+use crate::queue_entry::Line;
 use crate::ring::Ring;
 use crate::trap::Trap;
 
@@ -126,6 +127,7 @@ impl Core {
 /// bound to, so that the tokens outlive either.
 pub(crate) struct Home {
     pub(crate) core: Core,
+    pub(crate) line: Line,
     name: RefCell<Option<Rc<str>>>,
     /// The ring it is bound to, that ring's life, and its place there.
     bound: Cell<Option<(&'static Ring, u64, QueueId)>>,
@@ -139,6 +141,15 @@ impl Home {
             .get()
             .filter(|(ring, life, _)| ring.life() == *life)
             .map(|(ring, _, id)| (ring, id))
+    }
+
+    /// Gives `n` tokens to those who wait, or keeps them.
+    #[inline]
+    pub(crate) fn take_in(&self, n: usize) {
+        match self.binding() {
+            Some((ring, _)) if self.line.waiting() > 0 => ring.give(self, n),
+            _ => self.core.keep(n),
+        }
     }
 
     pub(crate) fn unbind(&self) {
@@ -240,13 +251,9 @@ impl WaitQueue {
             let Core { tokens, holders, sort } = &self.unbound;
             let (tokens, holders) = (tokens.clone(), holders.clone());
             let core = Core { tokens, holders, sort: *sort };
-            Rc::new(Home { core, name: RefCell::new(None), bound: Cell::new(None) })
+            let (line, name, bound) = (Line::default(), RefCell::new(None), Cell::new(None));
+            Rc::new(Home { core, line, name, bound })
         })
-    }
-
-    #[inline]
-    fn binding(&self) -> Option<(&'static Ring, QueueId)> {
-        self.home.get()?.binding()
     }
 
     /// Names the thing, for the task table and reports.
@@ -278,7 +285,10 @@ impl WaitQueue {
     /// How many calls wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.binding().map_or(0, |(ring, id)| ring.queues.borrow()[id.place()].waiting())
+        self.home
+            .get()
+            .filter(|home| home.binding().is_some())
+            .map_or(0, |home| home.line.waiting())
     }
 
     /// Takes a token, if one is free.
@@ -378,9 +388,9 @@ impl WaitQueue {
     /// `semop(2)`.
     #[inline]
     pub fn wake_many(&self, n: usize) {
-        match self.binding() {
-            Some((ring, id)) => ring.give(id, n),
-            None => self.core().keep(n),
+        match self.home.get() {
+            Some(home) => home.take_in(n),
+            None => self.unbound.keep(n),
         }
     }
 
@@ -393,7 +403,8 @@ impl WaitQueue {
     /// # Kin
     /// `FUTEX_WAKE` with `INT_MAX`.
     pub fn wake_all(&self) -> usize {
-        self.binding().map_or(0, |(ring, id)| ring.answer_all(id))
+        let Some(home) = self.home.get() else { return 0 };
+        home.binding().map_or(0, |(ring, _)| ring.answer_all(home))
     }
 
     /// Notes that whoever runs now holds the thing, since `since`: for the task table.
@@ -416,23 +427,22 @@ impl WaitQueue {
     }
 
     /// Binds the queue to `ring`, if it is not.
-    fn bind(&self, ring: &'static Ring) -> QueueId {
+    fn bind(&self, ring: &'static Ring) -> (&Home, QueueId) {
         let home = self.home();
         if let Some((bound, id)) = home.binding() {
             if std::ptr::eq(bound, ring) {
-                return id;
+                return (home, id);
             }
-            let idle = bound.queues.borrow()[id.place()].is_idle();
             assert!(
-                idle,
+                home.line.is_idle(),
                 "a wait queue was used under another scheduler while tasks of the first wait on it"
             );
             bound.remove_queue(id);
         }
-        let place = ring.queues.borrow_mut().insert(QueueEntry::new(Rc::clone(home)));
+        let place = ring.calls.queues.borrow_mut().insert(Rc::clone(home));
         let id = QueueId::new(place);
         home.bound.set(Some((ring, ring.life(), id)));
-        id
+        (home, id)
     }
 }
 
@@ -492,49 +502,100 @@ pub enum Woken {
 /// A [`Park`] that does not borrow its queue, for futures that own what they wait for.
 #[derive(Debug)]
 pub struct Parking {
-    /// Where the queue was when the call was submitted.
-    asked: Want,
-    trap: Trap,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// So many tokens are wanted.
+    Unborn(u32, &'static Location<'static>),
+    InFlight(&'static Ring, CallId, Want),
+    Taken,
 }
 
 impl Parking {
     /// A wait for `n` tokens, made at `site`.
     #[inline]
     pub fn new(n: u32, site: &'static Location<'static>) -> Parking {
-        // The request is completed when the queue is bound, at the first poll.
-        let asked = Want::new(n, u32::MAX);
-        Parking { asked, trap: Trap::new(Syscall::Park(asked), site) }
+        Parking { phase: Phase::Unborn(n, site) }
     }
 
-    /// Polls for the tokens; the first time it takes its place in `queue`.
+    /// Polls for the tokens; the first time it takes its place in `queue`, which is the same each time.
     ///
     /// # Panics
     /// As [`WaitQueue::park`].
     #[inline]
     pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
-        if self.trap.is_unborn() {
-            self.submit(queue, cx);
-            return Poll::Pending;
-        }
-        let ring = self.trap.ring();
-        let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
-        match (reply, ring) {
-            (Reply::Token, Some(ring)) => {
-                ring.tokens_taken(self.asked);
+        match self.phase {
+            Phase::Unborn(n, site) => {
+                self.submit(queue, n, site, cx);
+                Poll::Pending
+            }
+            Phase::InFlight(ring, id, want) => {
+                let Poll::Ready(reply) = ring.poll_call(id, cx) else { return Poll::Pending };
+                self.phase = Phase::Taken;
+                if reply != Reply::Token {
+                    return Poll::Ready(Woken::WithAll);
+                }
+                // Nobody removes the queue: whoever polls has it.
+                if let Some(home) = queue.home.get() {
+                    home.line.note_taken(want);
+                }
                 Poll::Ready(Woken::Granted)
             }
-            _ => Poll::Ready(Woken::WithAll),
+            Phase::Taken => Trap::polled_after_ready(),
         }
     }
 
+    /// Submits through the trap register, where that will do.
+    #[inline]
+    fn submit(
+        &mut self,
+        queue: &WaitQueue,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) {
+        if let Some(home) = queue.home.get()
+            && let Some((ring, queue)) = home.binding()
+            && home.core.tokens.get() == 0
+            && n > 0
+            && ring.is_polled_under(cx)
+            && let Ok(place) = u32::try_from(queue.place())
+        {
+            let want = Want::new(n, place);
+            if let Some(id) = ring.calls.submit_park(want, site) {
+                home.line.count_in();
+                self.phase = Phase::InFlight(ring, id, want);
+                return;
+            }
+        }
+        self.submit_slowly(queue, n, site, cx);
+    }
+
+    #[cold]
     #[inline(never)]
-    fn submit(&mut self, queue: &WaitQueue, cx: &Context<'_>) {
-        let ring = Ring::of_running_task();
-        let place = u32::try_from(queue.bind(ring).place()).ok().filter(|place| *place < u32::MAX);
-        self.asked =
-            Want::new(self.asked.tokens(), place.expect("fewer than 2^32 queues are waited for"));
-        if let Some(call) = self.trap.submit_request(Syscall::Park(self.asked), cx) {
-            ring.enqueue(self.asked, call);
+    fn submit_slowly(
+        &mut self,
+        queue: &WaitQueue,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) {
+        let (home, id) = queue.bind(Ring::of_running_task());
+        let place = u32::try_from(id.place()).ok().filter(|place| *place < u32::MAX);
+        let want = Want::new(n, place.expect("fewer than 2^32 queues are waited for"));
+        let (ring, call) = Ring::submit(Syscall::Park(want), site, cx);
+        self.phase = Phase::InFlight(ring, call, want);
+        ring.enqueue(home, want, call);
+    }
+}
+
+impl Drop for Parking {
+    #[inline]
+    fn drop(&mut self) {
+        if let Phase::InFlight(ring, id, _) = self.phase {
+            ring.withdraw(id);
         }
     }
 }
