@@ -22,6 +22,7 @@ use crate::scheduler::{Ask, Root};
 use crate::slow::Stopwatch;
 use crate::sources::{Answers, Sources};
 use crate::step::Step;
+use crate::sys::wait_queue;
 use crate::syscall_table;
 use crate::task::{Exit, How, Sequence, State};
 use crate::task_table::TaskTable;
@@ -395,10 +396,20 @@ impl Kernel {
     }
 
     /// Serves what was posted, in order, until nothing is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn serve_posts(&mut self) {
+        if self.ring.has_posts() {
+            self.serve_all_posts();
+        }
+    }
+
+    #[inline(never)]
+    fn serve_all_posts(&mut self) {
         while self.ring.has_posts() {
-            self.serve_next_post();
+            match self.ring.next_granted() {
+                Some(call) => wait_queue::granted(self, call),
+                None => self.serve_next_post(),
+            }
         }
     }
 
@@ -413,6 +424,7 @@ impl Kernel {
 /// Waking.
 impl Kernel {
     /// Makes a blocked task ready; notes it of one that runs (one-place).
+    #[inline]
     pub(crate) fn make_ready(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;

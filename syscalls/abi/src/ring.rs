@@ -64,9 +64,7 @@ pub struct Ring {
     pub(crate) budget: Cell<u32>,
     /// The state of the scheduler's random numbers.
     pub(crate) random: Cell<u64>,
-    /// Whether anything has been posted.
-    pub(crate) has_posts: Cell<bool>,
-    pub(crate) posts: RefCell<Posts>,
+    pub(crate) posts: Posts,
     pub(crate) calls: Calls,
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
@@ -124,8 +122,7 @@ impl Ring {
             waker_data: Cell::new(ptr::null()),
             budget: Cell::new(0),
             random: Cell::new(0),
-            has_posts: Cell::new(false),
-            posts: RefCell::default(),
+            posts: Posts::default(),
             calls: Calls::new(number),
             sources: RefCell::default(),
             outcomes: RefCell::default(),
@@ -205,8 +202,7 @@ impl Ring {
     /// Posts a request that needs no answer.
     #[inline]
     pub fn post(&self, post: Post) {
-        self.posts.borrow_mut().push(post);
-        self.has_posts.set(true);
+        self.posts.push(post);
     }
 
     /// Takes one unit of the running task's quantum, for an operation that succeeded without a

@@ -509,7 +509,7 @@ pub struct Parking {
 enum Phase {
     /// So many tokens are wanted.
     Unborn(u32, &'static Location<'static>),
-    InFlight(&'static Ring, CallId, Want),
+    InFlight(&'static Ring, CallId),
     Taken,
 }
 
@@ -531,7 +531,7 @@ impl Parking {
                 self.submit(queue, n, site, cx);
                 Poll::Pending
             }
-            Phase::InFlight(ring, id, want) => {
+            Phase::InFlight(ring, id) => {
                 let Poll::Ready(reply) = ring.poll_call(id, cx) else { return Poll::Pending };
                 self.phase = Phase::Taken;
                 if reply != Reply::Token {
@@ -539,7 +539,7 @@ impl Parking {
                 }
                 // Nobody removes the queue: whoever polls has it.
                 if let Some(home) = queue.home.get() {
-                    home.line.note_taken(want);
+                    home.line.note_taken();
                 }
                 Poll::Ready(Woken::Granted)
             }
@@ -566,7 +566,7 @@ impl Parking {
             let want = Want::new(n, place);
             if let Some(id) = ring.calls.submit_park(want, site) {
                 home.line.count_in();
-                self.phase = Phase::InFlight(ring, id, want);
+                self.phase = Phase::InFlight(ring, id);
                 return;
             }
         }
@@ -586,7 +586,7 @@ impl Parking {
         let place = u32::try_from(id.place()).ok().filter(|place| *place < u32::MAX);
         let want = Want::new(n, place.expect("fewer than 2^32 queues are waited for"));
         let (ring, call) = Ring::submit(Syscall::Park(want), site, cx);
-        self.phase = Phase::InFlight(ring, call, want);
+        self.phase = Phase::InFlight(ring, call);
         ring.enqueue(home, want, call);
     }
 }
@@ -594,7 +594,7 @@ impl Parking {
 impl Drop for Parking {
     #[inline]
     fn drop(&mut self) {
-        if let Phase::InFlight(ring, id, _) = self.phase {
+        if let Phase::InFlight(ring, id) = self.phase {
             ring.withdraw(id);
         }
     }
