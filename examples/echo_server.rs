@@ -34,7 +34,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use trapline::net::{TcpListener, TcpStream};
-use trapline::{Scheduler, WaitQueue};
+use trapline::{CancelReason, Scheduler, Shutdown, WaitQueue};
 
 /// How long open connections are given to finish.
 const GRACE: Duration = Duration::from_secs(5);
@@ -99,15 +99,29 @@ async fn serve(args: &Args) -> io::Result<Rc<Server>> {
     say(&format!("listening on {}", listener.local_addr()?));
 
     let server = Rc::new(Server::new(args));
-    let accepting = accept(Rc::clone(&server), listener);
-    let acceptor = trapline::spawn(accepting).name("acceptor").daemon().await;
+    let shutdown = Shutdown::new();
+    start(&shutdown, "connections", see_out(Rc::clone(&server))).await;
+    start(&shutdown, "acceptor", accept(Rc::clone(&server), listener)).await;
     signals.next().await?;
 
-    // This closes the listener, so that newcomers are refused rather than left waiting.
-    let _ended_now_or_before = trapline::kill(acceptor.id()).await;
-    let finishing = trapline::timeout(GRACE, server.emptied());
-    select(pin!(finishing), pin!(signals.next())).await;
+    // In reverse: the acceptor goes first, which closes the listener, so that newcomers are refused
+    // rather than left waiting; then those who are here may finish.
+    shutdown.trigger(CancelReason::shutdown("a signal"));
+    select(shutdown.run(), pin!(signals.next())).await;
     Ok(server)
+}
+
+/// Starts a part of the server. A daemon: at the end of the program, nobody waits for it.
+async fn start(shutdown: &Shutdown, name: &'static str, part: impl Future<Output = ()> + 'static) {
+    let task = trapline::spawn(part).name(name).daemon().await;
+    shutdown.add(name, task.id(), GRACE);
+    task.detach();
+}
+
+/// Once it is asked to end, waits until the last connection has.
+async fn see_out(server: Rc<Server>) {
+    trapline::cancelled().await;
+    server.emptied().await;
 }
 
 /// Starts a task for every connection that comes.

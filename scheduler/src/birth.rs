@@ -36,10 +36,14 @@ impl Kernel {
     }
 
     pub(crate) fn spawn_posted(&mut self, task: NewTask) {
-        let NewTask { body, daemon, parent, site } = task;
-        if let Err(body) = self.spawn(Some(body), (daemon, false), parent, site) {
-            self.guard(None, move || drop(body));
-            self.warn("there is no place for one more task; a posted one was dropped", site);
+        let NewTask { body, daemon, parent, site, herald } = task;
+        match (self.spawn(Some(body), (daemon, herald.is_some()), parent, site), herald) {
+            (Ok(id), Some(herald)) => self.guard(None, move || herald.born(id)),
+            (Ok(_), None) => {}
+            (Err(body), herald) => {
+                self.guard(None, move || drop((body, herald)));
+                self.warn("there is no place for one more task; a posted one was dropped", site);
+            }
         }
     }
 

@@ -17,27 +17,46 @@ mod expansion;
 
 mod io;
 
-pub mod generator;
-mod local;
 mod threads;
 
 pub mod net;
 
+mod line;
+mod pace;
+
 pub mod sync;
+
+mod local;
+
+pub mod channel;
+mod mailbox;
+
+mod group;
+mod scoped;
+mod shutdown;
+mod supervise;
+
+pub mod pattern;
+
+pub mod generator;
 
 pub use cancel::{
     Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
     post_cancel, shield,
 };
+pub use group::{
+    ChildError, CloseGroup, FirstEnded, FirstOk, Giving, GroupError, GroupHandle, GroupRun,
+    GroupSpawn, JoinGroup, NeverReady, NextEnded, Ready, Start, TaskGroup, group_scope,
+};
 pub use io::{ReadWait, WriteWait, read_wait, write_wait};
-pub use race::{Race, RaceAll, race, race_all};
-pub mod channel;
-mod mailbox;
-
-mod line;
-mod pace;
-pub use local::{NoScope, Scope, TaskLocal, TaskLocalCell};
+pub use local::{LocalScope, NoScope, TaskLocal, TaskLocalCell};
 pub use mailbox::{Receive, SendTo, receive, send, try_receive};
+pub use race::{Race, RaceAll, race, race_all};
+pub use scoped::{Scope, ScopeRun, ScopedChild, scope};
+pub use shutdown::{Part, RunShutdown, Shutdown, ShutdownReport, ShutdownWait};
+pub use supervise::{
+    Backoff, GaveUp, Policy, Restart, RunSupervisor, Supervise, Supervisor, supervise,
+};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,

@@ -107,8 +107,8 @@ impl<T: 'static> TaskLocal<T> {
     ///
     /// # Cost
     /// One allocation, and a few instructions each time it is polled.
-    pub fn scope<F: Future>(&'static self, value: T, future: F) -> Scope<T, F> {
-        Scope { local: self, value: Some(Rc::new(value)), future: Some(future) }
+    pub fn scope<F: Future>(&'static self, value: T, future: F) -> LocalScope<T, F> {
+        LocalScope { local: self, value: Some(Rc::new(value)), future: Some(future) }
     }
 
     /// Lets `read` have the value of the innermost scope.
@@ -168,7 +168,7 @@ impl<T: 'static> fmt::Debug for TaskLocal<T> {
 /// The future of [`TaskLocal::scope`].
 #[pin_project(PinnedDrop)]
 #[must_use = "a future does nothing until it is awaited"]
-pub struct Scope<T: 'static, F> {
+pub struct LocalScope<T: 'static, F> {
     local: &'static TaskLocal<T>,
     /// `None` while it is in the cell.
     value: Option<Rc<T>>,
@@ -196,7 +196,7 @@ impl<T> Drop for Entered<'_, T> {
     }
 }
 
-impl<T: 'static, F: Future> Future for Scope<T, F> {
+impl<T: 'static, F: Future> Future for LocalScope<T, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -207,7 +207,7 @@ impl<T: 'static, F: Future> Future for Scope<T, F> {
 }
 
 #[pinned_drop]
-impl<T: 'static, F> PinnedDrop for Scope<T, F> {
+impl<T: 'static, F> PinnedDrop for LocalScope<T, F> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         let _entered = Entered::new(this.local, this.value);
@@ -215,8 +215,8 @@ impl<T: 'static, F> PinnedDrop for Scope<T, F> {
     }
 }
 
-impl<T: 'static, F> fmt::Debug for Scope<T, F> {
+impl<T: 'static, F> fmt::Debug for LocalScope<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("local", self.local).finish_non_exhaustive()
+        f.debug_struct("LocalScope").field("local", self.local).finish_non_exhaustive()
     }
 }

@@ -18,7 +18,13 @@ impl Pace {
     #[track_caller]
     #[inline]
     pub(crate) fn new() -> Pace {
-        Pace { rest: Trap::new(Syscall::Yield, Location::caller()) }
+        Pace::at(Location::caller())
+    }
+
+    /// The same for whoever stands at `site`.
+    #[inline]
+    pub(crate) fn at(site: &'static Location<'static>) -> Pace {
+        Pace { rest: Trap::new(Syscall::Yield, site) }
     }
 
     #[inline]
@@ -78,7 +84,13 @@ impl<'a> Claim<'a> {
     #[track_caller]
     #[inline]
     pub(crate) fn new(queue: &'a WaitQueue) -> Claim<'a> {
-        Claim { queue, pace: Pace::new(), park: queue.park(), parked: false }
+        Claim::at(queue, Location::caller())
+    }
+
+    /// The same for whoever stands at `site`.
+    #[inline]
+    pub(crate) fn at(queue: &'a WaitQueue, site: &'static Location<'static>) -> Claim<'a> {
+        Claim { queue, pace: Pace::at(site), park: queue.park_at(site), parked: false }
     }
 
     /// Gives a token, or false if there will be none: `is_over` says so. Where it becomes so while

@@ -18,7 +18,7 @@
 //! An operation that need not wait counts to the quantum; when that is spent, it lets the
 //! others go first, before it tries anything.
 
-mod acquire;
+pub(crate) mod acquire;
 
 mod mutex;
 mod rlock;

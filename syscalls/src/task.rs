@@ -285,7 +285,7 @@ where
     let ring = Ring::at_work().expect("a task is spawned by a task, or by `Scheduler::spawn`");
     let daemon = options.is_daemon();
     let body: Pin<Box<dyn TaskBody>> = options.body(future);
-    ring.post(Post::Spawn(NewTask { body, daemon, parent: ring.running(), site }));
+    ring.post(Post::Spawn(NewTask { body, daemon, parent: ring.running(), site, herald: None }));
 }
 
 /// No task has ever had this id.
@@ -323,6 +323,11 @@ pub struct NoSuchTask;
 #[track_caller]
 pub fn wait(target: TaskId) -> Wait {
     Wait { trap: Trap::new(Syscall::Wait(target), Location::caller()) }
+}
+
+/// As [`wait`], made at `site`.
+pub(crate) fn wait_at(target: TaskId, site: &'static Location<'static>) -> Wait {
+    Wait { trap: Trap::new(Syscall::Wait(target), site) }
 }
 
 /// The future of [`wait`].

@@ -94,7 +94,26 @@ trap_future! {
     }
 }
 
-fn saturating_nanos(duration: Duration) -> u64 {
+/// As [`sleep`], made at `site`.
+pub(crate) fn sleep_at(duration: Duration, site: &'static Location<'static>) -> Sleep {
+    Sleep { trap: Trap::new(Syscall::Sleep { nanos: saturating_nanos(duration) }, site) }
+}
+
+/// As [`now`], made at `site`.
+pub(crate) fn now_at(site: &'static Location<'static>) -> Now {
+    Now { trap: Trap::new(Syscall::Now, site) }
+}
+
+/// As [`timeout`], made at `site`.
+pub(crate) fn timeout_at<F: Future>(
+    duration: Duration,
+    future: F,
+    site: &'static Location<'static>,
+) -> Timeout<F> {
+    Timeout { future: Some(future), sleep: sleep_at(duration, site) }
+}
+
+pub(crate) fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -67,9 +67,15 @@ impl<T: 'static> JoinHandle<T> {
     /// Lossy: the handle goes with the future, so dropping it detaches the task. Await `&mut
     /// handle` to keep it.
     #[track_caller]
-    pub fn join(mut self) -> JoinHandle<T> {
+    pub fn join(self) -> JoinHandle<T> {
+        self.join_at(Location::caller())
+    }
+
+    /// The same at the line `site`: for the library.
+    #[doc(hidden)]
+    pub fn join_at(mut self, site: &'static Location<'static>) -> JoinHandle<T> {
         if self.trap.is_none() {
-            self.trap = Some(Trap::new(Syscall::Join(self.task), Location::caller()));
+            self.trap = Some(Trap::new(Syscall::Join(self.task), site));
         }
         self
     }

@@ -176,7 +176,19 @@ impl KernelRing {
     #[inline]
     pub fn answer(&self, id: CallId, reply: Reply) -> Option<Booking> {
         let mut calls = self.ring.calls.table();
-        calls.get_mut(id)?.answer(reply)
+        let booking = calls.get_mut(id)?.answer(reply);
+        if self.ring.scoped.has_any() {
+            drop(calls);
+            return self.redirect(id, booking);
+        }
+        booking
+    }
+
+    /// An answer may be for a child within the task: see [`crate::scoped`].
+    #[cold]
+    #[inline(never)]
+    fn redirect(&self, id: CallId, booking: Option<Booking>) -> Option<Booking> {
+        booking.map(|booking| self.ring.scoped.redirect(id, booking))
     }
 
     /// The call that [`next_trap`](KernelRing::next_trap) took last, once more.
@@ -205,10 +217,13 @@ impl KernelRing {
         if matches!(call.state, CallState::Submitted) {
             call.state = CallState::Answered(reply);
         }
-        if call.task == Some(caller) && call.waker().is_none() {
+        let booking = Booking { task: call.task, waker: call.take_waker() };
+        drop(calls);
+        let booking = self.ring.scoped.redirect(id, booking);
+        if booking.task == Some(caller) && booking.waker.is_none() {
             return None;
         }
-        Some(Booking { task: call.task, waker: call.take_waker() })
+        Some(booking)
     }
 
     /// Serves a park, the call at hand: blocks it, unless it has been given what it wanted.
@@ -241,6 +256,9 @@ impl KernelRing {
     /// polled under its own waker. `None` says no more than that one has to look.
     #[inline(always)]
     pub fn granted_plainly(&self, id: CallId) -> Option<TaskId> {
+        if self.ring.scoped.has_any() {
+            return None;
+        }
         self.ring.calls.behind_register().own_slot(id.place)?.resumes_plainly(id.serial)
     }
 
@@ -251,7 +269,9 @@ impl KernelRing {
         let mut calls = self.ring.calls.behind_register();
         let call = calls.get_mut(id)?;
         let CallState::Answered(reply) = call.state else { return None };
-        Some((reply, Booking { task: call.task, waker: call.take_waker() }))
+        let booking = Booking { task: call.task, waker: call.take_waker() };
+        drop(calls);
+        Some((reply, self.ring.scoped.redirect(id, booking)))
     }
 
     /// Notes what a call is blocked on.
@@ -349,7 +369,12 @@ impl KernelRing {
         let mut calls = self.ring.calls.table();
         let (id, call) = calls.pop_front(list)?;
         let reply = reply_to(call.request);
-        Some((id, reply, call.answer(reply)))
+        let booking = call.answer(reply);
+        if self.ring.scoped.has_any() {
+            drop(calls);
+            return Some((id, reply, self.redirect(id, booking)));
+        }
+        Some((id, reply, booking))
     }
 
     /// The waiters in a list, first to last.
@@ -569,6 +594,7 @@ impl Drop for KernelRing {
             let (own, pool, bodies) = table.into_parts();
             let posts = ring.posts.take();
             let wakers = ring.scopes.clear();
+            let scoped = ring.scoped.clear();
             let (outcomes, queues) = (ring.outcomes.take(), ring.calls.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
             for (place, queue) in &queues {
@@ -579,6 +605,7 @@ impl Drop for KernelRing {
             drop_each(bodies);
             drop_each(posts);
             drop_each(wakers);
+            drop_each([scoped]);
             drop_each(outcomes.into_all());
             drop_each(queues);
             drop_each(ring.estates.take_all());

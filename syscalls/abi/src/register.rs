@@ -48,21 +48,6 @@ enum Phase {
     Listed,
 }
 
-/// Names a yield that was submitted through the register.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct YieldId {
-    serial: NonZeroU64,
-    caller: TaskId,
-}
-
-impl YieldId {
-    /// The same as any call's: where it is if it had to enter the table.
-    #[inline(always)]
-    pub(crate) fn call(self) -> CallId {
-        CallId { serial: self.serial, place: self.caller.place() as u32 }
-    }
-}
-
 /// The calls in flight: the register, and behind it the table.
 pub(crate) struct Calls {
     phase: Cell<Phase>,
@@ -137,12 +122,12 @@ impl Calls {
 
     /// Writes a yield into the register, if it is the first call of its turn.
     #[inline(always)]
-    pub(crate) fn submit_yield(&self, site: &'static Location<'static>) -> Option<YieldId> {
+    pub(crate) fn submit_yield(&self, site: &'static Location<'static>) -> Option<CallId> {
         if self.phase.get() != Phase::Empty {
             return None;
         }
         let serial = self.fill(Phase::FreshYield, Syscall::Yield, site);
-        Some(YieldId { serial, caller: self.caller.get() })
+        Some(CallId { serial, place: self.caller.get().place() as u32 })
     }
 
     /// Writes a park into the register, if it is the first call of its turn and its task has no other
@@ -187,8 +172,8 @@ impl Calls {
 
     /// Whether a yield is known to have been answered. False says no more than that one has to look.
     #[inline(always)]
-    pub(crate) fn has_passed(&self, id: YieldId) -> bool {
-        self.phase.get() == Phase::Empty && id.serial.get() > self.last_entered.get()
+    pub(crate) fn has_passed(&self, serial: NonZeroU64) -> bool {
+        self.phase.get() == Phase::Empty && serial.get() > self.last_entered.get()
     }
 
     /// Whether a yield has been answered, and nothing of it is in the table.
@@ -207,8 +192,18 @@ impl Calls {
         {
             return id;
         }
-        let mut table = self.table();
-        let id = self.enter(&mut table, self.next_serial(), caller, request, site);
+        self.submit_to_table(&mut self.table(), request, site)
+    }
+
+    /// Writes a call into the table, behind those of this turn: one that is looked at there at once.
+    #[inline]
+    pub(crate) fn submit_to_table(
+        &self,
+        table: &mut CallTable,
+        request: Syscall,
+        site: &'static Location<'static>,
+    ) -> CallId {
+        let id = self.enter(table, self.next_serial(), self.caller.get(), request, site);
         table.list(id);
         self.phase.set(Phase::Listed);
         id
@@ -360,7 +355,7 @@ impl Calls {
 
     #[inline(always)]
     fn id_in_register(&self) -> CallId {
-        YieldId { serial: self.last_serial.get(), caller: self.caller.get() }.call()
+        CallId { serial: self.last_serial.get(), place: self.caller.get().place() as u32 }
     }
 
     #[inline]

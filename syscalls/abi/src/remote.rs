@@ -128,7 +128,7 @@ fn post_spawn(
 ) {
     let daemon = options.is_daemon();
     let body: Pin<Box<dyn TaskBody>> = options.wrap(body);
-    post(Post::Spawn(NewTask { body, daemon, parent: None, site }));
+    post(Post::Spawn(NewTask { body, daemon, parent: None, site, herald: None }));
 }
 
 /// What the library needs of a scheduler to have work done by threads.

@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::ptr;
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use crate::estate::Estates;
 use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
-use crate::register::{Calls, YieldId};
+use crate::register::Calls;
 use crate::remote::Door;
+use crate::scoped::Scoped;
 use crate::scopes::Scopes;
 use crate::source::SourceTable;
 use crate::task::Beside;
@@ -75,6 +77,7 @@ pub struct Ring {
     pub(crate) owed: Cell<usize>,
     pub(crate) threads: WaitQueue,
     pub(crate) estates: Estates,
+    pub(crate) scoped: Scoped,
 }
 
 impl fmt::Debug for Ring {
@@ -131,6 +134,7 @@ impl Ring {
             owed: Cell::new(0),
             threads: WaitQueue::labelled("unblock", 0),
             estates: Estates::default(),
+            scoped: Scoped::default(),
         }
     }
 
@@ -253,7 +257,7 @@ impl Ring {
     pub(crate) fn submit_yield(
         site: &'static Location<'static>,
         cx: &Context<'_>,
-    ) -> Option<(&'static Ring, YieldId)> {
+    ) -> Option<(&'static Ring, CallId)> {
         let ring = Ring::of_waker(cx)?;
         Some((ring, ring.calls.submit_yield(site)?))
     }
@@ -277,14 +281,26 @@ impl Ring {
         cx: &Context<'_>,
     ) -> (&'static Ring, CallId) {
         let ring = Ring::of_running_task();
-        // Cloned before there is a call: it is foreign code, and may panic.
-        let own = ptr::eq(cx.waker().data(), ring.waker_data.get());
-        let waker = if own { None } else { Some(cx.waker().clone()) };
+        let waker = ring.foreign_waker(cx);
         let id = ring.calls.submit(request, site);
+        if ring.scoped.is_polled_under(cx.waker()) {
+            // Out of the register, whose calls are answered to the task alone.
+            drop(ring.calls.table());
+            ring.scoped.book(id);
+        }
         if let Some(waker) = waker {
             ring.calls.table().book_elsewhere(id, waker);
         }
         (ring, id)
+    }
+
+    /// The waker that the running task polls under, if that is neither its own nor that of a child
+    /// within it.
+    // Cloned before there is a call: it is foreign code, and may panic.
+    #[inline]
+    pub(crate) fn foreign_waker(&self, cx: &Context<'_>) -> Option<Waker> {
+        let own = ptr::eq(cx.waker().data(), self.waker_data.get());
+        (!own && !self.scoped.is_polled_under(cx.waker())).then(|| cx.waker().clone())
     }
 
     /// Lays something bulky beside a request that was just submitted.
@@ -309,22 +325,22 @@ impl Ring {
 
     /// Whether a yield is known to have been answered. False says no more than that one has to look.
     #[inline(always)]
-    pub(crate) fn has_passed(&self, id: YieldId) -> bool {
-        self.calls.has_passed(id)
+    pub(crate) fn has_passed(&self, serial: NonZeroU64) -> bool {
+        self.calls.has_passed(serial)
     }
 
     /// Polls a yield that was submitted through the register.
-    pub(crate) fn poll_yield(&'static self, id: YieldId, cx: &Context<'_>) -> Poll<Reply> {
-        if self.calls.is_nowhere(id.call()) {
+    pub(crate) fn poll_yield(&'static self, id: CallId, cx: &Context<'_>) -> Poll<Reply> {
+        if self.calls.is_nowhere(id) {
             return Poll::Ready(Reply::Done);
         }
-        self.poll_call_slowly(id.call(), cx)
+        self.poll_call_slowly(id, cx)
     }
 
     /// The future of a yield is gone.
-    pub(crate) fn withdraw_yield(&self, id: YieldId) {
-        if !self.calls.is_nowhere(id.call()) {
-            self.withdraw(id.call());
+    pub(crate) fn withdraw_yield(&self, id: CallId) {
+        if !self.calls.is_nowhere(id) {
+            self.withdraw(id);
         }
     }
 
@@ -361,19 +377,25 @@ impl Ring {
 
     #[inline(never)]
     fn rebook(&'static self, id: CallId, cx: &Context<'_>) {
-        let own = self.own_waker_of(cx.waker());
+        let child = self.scoped.is_polled_under(cx.waker());
+        let own = self.own_waker_of(cx.waker()).is_some() || child;
         let elsewhere = current().is_none_or(|ring| !ptr::eq(ring, self));
         let task = if elsewhere { None } else { self.running() };
         let mut calls = self.calls.table();
         let call = calls.get_mut(id).expect("a call that is polled is in flight");
         call.task = task;
-        if own.is_none() && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
+        if !own && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
             return;
         }
         let stale = call.take_waker();
         drop(calls);
         drop(stale);
-        if own.is_none() {
+        if child {
+            self.scoped.book(id);
+        } else {
+            self.scoped.unbook(id);
+        }
+        if !own {
             let waker = cx.waker().clone();
             let mut calls = self.calls.table();
             let call = calls.get_mut(id).expect("a call that is polled is in flight");

@@ -411,6 +411,17 @@ pub fn cancel_reason() -> Option<Cancelled> {
     ring.scopes.reason(ring.running()?)
 }
 
+/// Whether the running task has been cancelled and nobody in it has been told: it ends where it next
+/// blocks with nothing open to hear of it.
+///
+/// # Panics
+/// Outside a task.
+#[must_use]
+pub fn cancel_is_pending() -> bool {
+    let ring = Ring::of_running_task();
+    ring.scopes.has_pending() && ring.running().is_some_and(|task| ring.scopes.is_pending(task))
+}
+
 /// For scopes.
 impl Scopes {
     fn open(
@@ -468,6 +479,10 @@ impl Scopes {
             record.delivered = true;
             self.pending.set(self.pending.get() - 1);
         }
+    }
+
+    fn is_pending(&self, task: TaskId) -> bool {
+        self.table.borrow().records.get(&task).is_some_and(Record::is_pending)
     }
 
     /// The wakers of what is open in `task` and due, if it is to be cancelled and has not been told.

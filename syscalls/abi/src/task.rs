@@ -151,6 +151,15 @@ pub struct NewTask {
     pub parent: Option<TaskId>,
     /// Where.
     pub site: &'static Location<'static>,
+    /// Who takes the handle of the task, if it is to have one.
+    pub herald: Option<Rc<dyn Herald>>,
+}
+
+/// Who is told of the birth of a task that was posted, since a post has no reply. Dropped untold, it
+/// knows that the task was never started.
+pub trait Herald {
+    /// The task has been born, and has a handle: this is the herald's to make.
+    fn born(&self, task: TaskId);
 }
 
 impl fmt::Debug for NewTask {

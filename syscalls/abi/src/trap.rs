@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use crate::call::{Reply, Syscall};
 use crate::call_table::CallState;
-use crate::id::CallId;
+use crate::id::{CallId, TaskId};
 use crate::ring::Ring;
 use crate::task::{Beside, TaskBody};
 
@@ -136,6 +136,16 @@ impl Trap {
     #[inline(never)]
     pub(crate) fn polled_after_ready() -> ! {
         panic!("a system call was polled again after it was ready")
+    }
+
+    /// The task that was started for a spawn whose reply nobody has taken.
+    #[must_use]
+    pub fn untaken_task(&self) -> Option<TaskId> {
+        let Phase::InFlight(ring, id) = self.phase else { return None };
+        match ring.calls.table().get(id)?.state {
+            CallState::Answered(Reply::Task(task)) => Some(task),
+            _ => None,
+        }
     }
 
     /// The ring it is in flight in.

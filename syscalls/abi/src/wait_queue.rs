@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -141,6 +142,24 @@ impl Home {
             .get()
             .filter(|(ring, life, _)| ring.life() == *life)
             .map(|(ring, _, id)| (ring, id))
+    }
+
+    /// Submits a park through the trap register, if it can.
+    #[inline(always)]
+    fn park_through(
+        &self,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Option<(&'static Ring, CallId)> {
+        let (ring, queue) = self.binding()?;
+        if !ring.is_polled_under(cx) {
+            return None;
+        }
+        let want = Want::new(n, u32::try_from(queue.place()).ok()?);
+        let id = ring.calls.submit_park(want, site)?;
+        self.line.count_in();
+        Some((ring, id))
     }
 
     /// Gives `n` tokens to those who wait, or keeps them.
@@ -505,19 +524,67 @@ pub struct Parking {
     phase: Phase,
 }
 
+// The parts of the call's id lie singly, so that the tag has room beside the place.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     /// So many tokens are wanted.
     Unborn(u32, &'static Location<'static>),
-    InFlight(&'static Ring, CallId),
+    InFlight(&'static Ring, NonZeroU64, u32),
     Taken,
 }
+
+const _: () = assert!(size_of::<Parking>() == 24);
 
 impl Parking {
     /// A wait for `n` tokens, made at `site`.
     #[inline]
-    pub fn new(n: u32, site: &'static Location<'static>) -> Parking {
+    pub const fn new(n: u32, site: &'static Location<'static>) -> Parking {
         Parking { phase: Phase::Unborn(n, site) }
+    }
+
+    /// The same, polled once: it takes its place in `queue` now. Through the trap register, where that
+    /// will do.
+    ///
+    /// # Panics
+    /// As [`WaitQueue::park`].
+    #[inline]
+    pub fn begin(
+        queue: &WaitQueue,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Parking {
+        let begun = match queue.home.get() {
+            // With free tokens it may not have to wait.
+            Some(home) if home.core.tokens.get() == 0 && n > 0 => home.park_through(n, site, cx),
+            _ => None,
+        };
+        match begun {
+            Some((ring, id)) => Parking::in_flight(ring, id),
+            None => Parking::begin_slowly(queue, n, site, cx),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_slowly(
+        queue: &WaitQueue,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Parking {
+        let (home, id) = queue.bind(Ring::of_running_task());
+        let place = u32::try_from(id.place()).ok().filter(|place| *place < u32::MAX);
+        let want = Want::new(n, place.expect("fewer than 2^32 queues are waited for"));
+        let (ring, call) = Ring::submit(Syscall::Park(want), site, cx);
+        let parking = Parking::in_flight(ring, call);
+        ring.enqueue(home, want, call);
+        parking
+    }
+
+    #[inline(always)]
+    fn in_flight(ring: &'static Ring, CallId { serial, place }: CallId) -> Parking {
+        Parking { phase: Phase::InFlight(ring, serial, place) }
     }
 
     /// Polls for the tokens; the first time it takes its place in `queue`, which is the same each time.
@@ -526,76 +593,39 @@ impl Parking {
     /// As [`WaitQueue::park`].
     #[inline]
     pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
-        match self.phase {
-            Phase::Unborn(n, site) => {
-                self.submit(queue, n, site, cx);
-                Poll::Pending
-            }
-            Phase::InFlight(ring, id) => {
-                let Poll::Ready(reply) = ring.poll_call(id, cx) else { return Poll::Pending };
-                self.phase = Phase::Taken;
-                if reply != Reply::Token {
-                    return Poll::Ready(Woken::WithAll);
-                }
-                // Nobody removes the queue: whoever polls has it.
-                if let Some(home) = queue.home.get() {
-                    home.line.note_taken();
-                }
-                Poll::Ready(Woken::Granted)
-            }
-            Phase::Taken => Trap::polled_after_ready(),
+        if let Phase::Unborn(n, site) = self.phase {
+            *self = Parking::begin(queue, n, site, cx);
+            return Poll::Pending;
         }
+        self.poll_begun(queue, cx)
     }
 
-    /// Submits through the trap register, where that will do.
+    /// Polls for the tokens, where it has taken its place in `queue`.
+    ///
+    /// # Panics
+    /// If it is polled again after it was ready.
     #[inline]
-    fn submit(
-        &mut self,
-        queue: &WaitQueue,
-        n: u32,
-        site: &'static Location<'static>,
-        cx: &Context<'_>,
-    ) {
-        if let Some(home) = queue.home.get()
-            && let Some((ring, queue)) = home.binding()
-            && home.core.tokens.get() == 0
-            && n > 0
-            && ring.is_polled_under(cx)
-            && let Ok(place) = u32::try_from(queue.place())
-        {
-            let want = Want::new(n, place);
-            if let Some(id) = ring.calls.submit_park(want, site) {
-                home.line.count_in();
-                self.phase = Phase::InFlight(ring, id);
-                return;
-            }
+    pub fn poll_begun(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
+        let Phase::InFlight(ring, serial, place) = self.phase else { Trap::polled_after_ready() };
+        let polled = ring.poll_call(CallId { serial, place }, cx);
+        let Poll::Ready(reply) = polled else { return Poll::Pending };
+        self.phase = Phase::Taken;
+        if reply != Reply::Token {
+            return Poll::Ready(Woken::WithAll);
         }
-        self.submit_slowly(queue, n, site, cx);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn submit_slowly(
-        &mut self,
-        queue: &WaitQueue,
-        n: u32,
-        site: &'static Location<'static>,
-        cx: &Context<'_>,
-    ) {
-        let (home, id) = queue.bind(Ring::of_running_task());
-        let place = u32::try_from(id.place()).ok().filter(|place| *place < u32::MAX);
-        let want = Want::new(n, place.expect("fewer than 2^32 queues are waited for"));
-        let (ring, call) = Ring::submit(Syscall::Park(want), site, cx);
-        self.phase = Phase::InFlight(ring, call);
-        ring.enqueue(home, want, call);
+        // The queue is not to be removed: whoever polls has it.
+        if let Some(home) = queue.home.get() {
+            home.line.note_taken();
+        }
+        Poll::Ready(Woken::Granted)
     }
 }
 
 impl Drop for Parking {
     #[inline]
     fn drop(&mut self) {
-        if let Phase::InFlight(ring, id) = self.phase {
-            ring.withdraw(id);
+        if let Phase::InFlight(ring, serial, place) = self.phase {
+            ring.withdraw(CallId { serial, place });
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A yield as a future: a trap that most often leaves no trace.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::call::Syscall;
 use crate::id::CallId;
-use crate::register::YieldId;
 use crate::ring::Ring;
 use crate::trap::Trap;
 
@@ -22,15 +22,18 @@ pub struct YieldTrap {
     phase: Phase,
 }
 
+// The parts of the call's id lie singly, so that the tag has room beside the place.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Unborn(&'static Location<'static>),
     /// Submitted through the register.
-    Passing(&'static Ring, YieldId),
+    Passing(&'static Ring, NonZeroU64, u32),
     /// Submitted as any other call.
-    InFlight(&'static Ring, CallId),
+    InFlight(&'static Ring, NonZeroU64, u32),
     Taken,
 }
+
+const _: () = assert!(size_of::<YieldTrap>() == 24);
 
 impl YieldTrap {
     /// A yield made at `site`.
@@ -44,12 +47,12 @@ impl YieldTrap {
     fn poll_slowly(&mut self, cx: &Context<'_>) -> Poll<()> {
         let polled = match self.phase {
             Phase::Unborn(site) => {
-                let (ring, id) = Ring::submit(Syscall::Yield, site, cx);
-                self.phase = Phase::InFlight(ring, id);
+                let (ring, CallId { serial, place }) = Ring::submit(Syscall::Yield, site, cx);
+                self.phase = Phase::InFlight(ring, serial, place);
                 return Poll::Pending;
             }
-            Phase::Passing(ring, id) => ring.poll_yield(id, cx),
-            Phase::InFlight(ring, id) => ring.poll_call(id, cx),
+            Phase::Passing(ring, serial, place) => ring.poll_yield(CallId { serial, place }, cx),
+            Phase::InFlight(ring, serial, place) => ring.poll_call(CallId { serial, place }, cx),
             Phase::Taken => Trap::polled_after_ready(),
         };
         if polled.is_ready() {
@@ -65,13 +68,13 @@ impl Future for YieldTrap {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match self.phase {
-            Phase::Passing(ring, id) if ring.has_passed(id) => {
+            Phase::Passing(ring, serial, _) if ring.has_passed(serial) => {
                 self.phase = Phase::Taken;
                 Poll::Ready(())
             }
             Phase::Unborn(site) => match Ring::submit_yield(site, cx) {
-                Some((ring, id)) => {
-                    self.phase = Phase::Passing(ring, id);
+                Some((ring, CallId { serial, place })) => {
+                    self.phase = Phase::Passing(ring, serial, place);
                     Poll::Pending
                 }
                 None => self.poll_slowly(cx),
@@ -85,9 +88,10 @@ impl Drop for YieldTrap {
     #[inline]
     fn drop(&mut self) {
         match self.phase {
-            Phase::Passing(ring, id) if !ring.has_passed(id) => ring.withdraw_yield(id),
-            Phase::InFlight(ring, id) => ring.withdraw(id),
-            _ => {}
+            Phase::Passing(ring, serial, _) if ring.has_passed(serial) => {}
+            Phase::Passing(ring, serial, place) => ring.withdraw_yield(CallId { serial, place }),
+            Phase::InFlight(ring, serial, place) => ring.withdraw(CallId { serial, place }),
+            Phase::Unborn(..) | Phase::Taken => {}
         }
     }
 }

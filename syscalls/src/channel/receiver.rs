@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -73,6 +74,12 @@ impl<T> Receiver<T> {
     pub fn recv(&self) -> Recv<'_, T> {
         self.leave_line();
         Recv::new(&self.core)
+    }
+
+    /// The same as [`recv`](Receiver::recv) for whoever stands at `site`.
+    pub(crate) fn recv_at(&self, site: &'static Location<'static>) -> Recv<'_, T> {
+        self.leave_line();
+        Recv::at(&self.core, site)
     }
 
     /// Takes a value, if one is there that nobody who waits was given.
@@ -176,7 +183,13 @@ impl<'a, T> Recv<'a, T> {
     #[track_caller]
     #[inline]
     pub(crate) fn new(core: &'a Core<T>) -> Recv<'a, T> {
-        Recv { core: Some(core), item: Claim::new(&core.items) }
+        Recv::at(core, Location::caller())
+    }
+
+    /// The same for whoever stands at `site`.
+    #[inline]
+    pub(crate) fn at(core: &'a Core<T>, site: &'static Location<'static>) -> Recv<'a, T> {
+        Recv { core: Some(core), item: Claim::at(&core.items, site) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sending a value.
 
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -29,12 +30,14 @@ impl<'a, T> Send<'a, T> {
     #[track_caller]
     #[inline]
     pub(crate) fn new(core: &'a Core<T>, value: T) -> Send<'a, T> {
-        #[expect(clippy::manual_map, reason = "a closure would hide the caller's line")]
-        let taken = match &core.taken {
-            Some(taken) => Some(taken.park()),
-            None => None,
-        };
-        let room = Claim::new(&core.room);
+        Send::at(core, value, Location::caller())
+    }
+
+    /// The same for whoever stands at `site`.
+    #[inline]
+    pub(crate) fn at(core: &'a Core<T>, value: T, site: &'static Location<'static>) -> Send<'a, T> {
+        let taken = core.taken.as_ref().map(|taken| taken.park_at(site));
+        let room = Claim::at(&core.room, site);
         Send { core, value: Some(value), room, taken, offered: false }
     }
 

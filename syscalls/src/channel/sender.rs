@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 
 use crate::channel::core::Core;
@@ -67,6 +68,12 @@ impl<T> Sender<T> {
     pub fn send(&self, value: T) -> Send<'_, T> {
         self.let_go();
         Send::new(&self.core, value)
+    }
+
+    /// The same as [`send`](Sender::send) for whoever stands at `site`.
+    pub(crate) fn send_at(&self, value: T, site: &'static Location<'static>) -> Send<'_, T> {
+        self.let_go();
+        Send::at(&self.core, value, site)
     }
 
     /// Sends a value, if that can be done at once: if there is room, or a receiver that waits.

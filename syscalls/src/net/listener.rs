@@ -136,7 +136,12 @@ impl TcpListener {
     /// `accept4(2)`; pyos8 `Socket.accept`.
     #[track_caller]
     pub fn accept(&self) -> Accept<'_> {
-        Accept { listener: self, op: Op::new(Location::caller()) }
+        self.accept_at(Location::caller())
+    }
+
+    /// The same for whoever stands at `site`.
+    pub(crate) fn accept_at(&self, site: &'static Location<'static>) -> Accept<'_> {
+        Accept { listener: self, op: Op::new(site) }
     }
 
     /// The connections, one after the other: [`accept`](TcpListener::accept) as a stream, which

@@ -1,0 +1,167 @@
+//! How children and groups fail.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+
+use trapline_abi::{Cancelled, JoinError, TaskId};
+
+/// How a child of a group failed.
+pub enum ChildError<E> {
+    /// It returned this error.
+    Failed {
+        /// The child.
+        task: TaskId,
+        /// What it returned.
+        error: E,
+    },
+    /// It panicked, was killed, or was cancelled.
+    Ended(JoinError),
+}
+
+impl<E> ChildError<E> {
+    /// The child.
+    #[must_use]
+    pub fn task(&self) -> TaskId {
+        match self {
+            ChildError::Failed { task, .. } => *task,
+            ChildError::Ended(error) => error.task(),
+        }
+    }
+
+    /// What it returned, if it did.
+    #[must_use]
+    pub fn error(&self) -> Option<&E> {
+        match self {
+            ChildError::Failed { error, .. } => Some(error),
+            ChildError::Ended(_) => None,
+        }
+    }
+
+    /// Whether it panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self, ChildError::Ended(error) if error.is_panic())
+    }
+
+    /// Whether it was killed.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        matches!(self, ChildError::Ended(error) if error.is_killed())
+    }
+
+    /// Who cancelled it and why, if that is how it ended.
+    #[must_use]
+    pub fn cancelled(&self) -> Option<&Cancelled> {
+        match self {
+            ChildError::Failed { .. } => None,
+            ChildError::Ended(error) => error.cancelled(),
+        }
+    }
+
+    /// The payload of its panic, for `std::panic::resume_unwind`.
+    ///
+    /// # Errors
+    /// The error itself, if it did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, ChildError<E>> {
+        match self {
+            ChildError::Ended(error) => error.try_into_panic().map_err(ChildError::Ended),
+            other => Err(other),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for ChildError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChildError::Failed { task, error } => write!(f, "task {task} failed: {error}"),
+            ChildError::Ended(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChildError::Failed { task, error } => {
+                write!(f, "ChildError(task {task} failed: {error:?})")
+            }
+            ChildError::Ended(error) => write!(f, "ChildError({error})"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> Error for ChildError<E> {}
+
+/// Why a group came to nothing: its children's failures in the order in which they came, that of its
+/// body, and who cancelled it, as far as there are such.
+///
+/// A child that was cancelled or killed because of another one's failure is not counted among those
+/// that failed.
+pub struct GroupError<E> {
+    pub(super) children: Vec<ChildError<E>>,
+    pub(super) body: Option<E>,
+    pub(super) cancelled: Option<Cancelled>,
+}
+
+impl<E> GroupError<E> {
+    /// The child that failed first, if one did.
+    #[must_use]
+    pub fn child(&self) -> Option<&ChildError<E>> {
+        self.children.first()
+    }
+
+    /// All that failed, first to last.
+    #[must_use]
+    pub fn children(&self) -> &[ChildError<E>] {
+        &self.children
+    }
+
+    /// The error of the body, if it returned one.
+    #[must_use]
+    pub fn body(&self) -> Option<&E> {
+        self.body.as_ref()
+    }
+
+    /// Who cancelled the group and why: its first failure, where nobody else did so before.
+    #[must_use]
+    pub fn cancelled(&self) -> Option<&Cancelled> {
+        self.cancelled.as_ref()
+    }
+
+    /// The children's errors, and the body's.
+    #[must_use]
+    pub fn into_errors(self) -> (Vec<ChildError<E>>, Option<E>) {
+        (self.children, self.body)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        for child in &self.children {
+            write!(f, "{between}{child}")?;
+            between = "; ";
+        }
+        if let Some(body) = &self.body {
+            write!(f, "{between}the body failed: {body}")?;
+            between = "; ";
+        }
+        match &self.cancelled {
+            Some(why) if between.is_empty() => why.fmt(f),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupError")
+            .field("children", &self.children)
+            .field("body", &self.body)
+            .field("cancelled", &self.cancelled)
+            .finish()
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> Error for GroupError<E> {}

@@ -1,0 +1,337 @@
+//! What the children came to: one by one, or all at once.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use trapline_abi::{ParkOn, Ring, Syscall, TaskId, Trap};
+
+use super::TaskGroup;
+use super::core::{Core, Ended};
+use super::error::{ChildError, GroupError};
+
+/// Waits until something holds of a group, which its `changes` tell of.
+pub(super) struct Watch<T, E> {
+    park: Option<ParkOn<Rc<Core<T, E>>>>,
+}
+
+impl<T, E> Watch<T, E> {
+    pub(super) const fn new() -> Watch<T, E> {
+        Watch { park: None }
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        core: &Rc<Core<T, E>>,
+        site: &'static Location<'static>,
+        cx: &mut Context<'_>,
+        holds: impl Fn(&Core<T, E>) -> bool,
+    ) -> Poll<()> {
+        while !holds(core) {
+            let wait = || ParkOn::new(Rc::clone(core), |core| &core.changes, site);
+            ready!(Pin::new(self.park.get_or_insert_with(wait)).poll(cx));
+            self.park = None;
+        }
+        self.park = None;
+        Poll::Ready(())
+    }
+
+    /// Waits until all children have ended, the daemons by order.
+    pub(super) fn poll_empty(
+        &mut self,
+        core: &Rc<Core<T, E>>,
+        site: &'static Location<'static>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        ready!(self.poll(core, site, cx, |core| core.live() == 0));
+        if core.daemons() > 0 {
+            core.retire();
+        }
+        self.poll(core, site, cx, |core| core.daemons() == 0 && core.live() == 0)
+    }
+}
+
+/// What a child came to; of one that left no result, its task is asked.
+fn poll_told<T, E>(
+    ended: &mut Ended<T, E>,
+    site: &'static Location<'static>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, ChildError<E>>> {
+    if let Some(result) = ended.result.take() {
+        let task = ended.task.expect("a child that left a result was born");
+        return Poll::Ready(result.map_err(|error| ChildError::Failed { task, error }));
+    }
+    let handle = ended.handle.take().expect("a child that left no result left its handle");
+    let handle = ended.handle.insert(handle.join_at(site));
+    match ready!(Pin::new(handle).poll(cx)) {
+        Err(error) => Poll::Ready(Err(ChildError::Ended(error))),
+        Ok(()) => unreachable!("a child that returns leaves its result first"),
+    }
+}
+
+/// The future of [`GroupHandle::next`](super::GroupHandle::next).
+#[must_use = "it does nothing until it is awaited"]
+pub struct NextEnded<T, E> {
+    core: Rc<Core<T, E>>,
+    site: &'static Location<'static>,
+    wait: Option<ParkOn<Rc<Core<T, E>>>>,
+    /// Gives way to the others once the quantum is spent.
+    rest: Option<Trap>,
+    /// Whether it has trapped: the others have had their turn.
+    rested: bool,
+    /// The child whose task is being asked.
+    held: Option<Ended<T, E>>,
+}
+
+impl<T, E> NextEnded<T, E> {
+    pub(crate) fn new(core: &Rc<Core<T, E>>, site: &'static Location<'static>) -> NextEnded<T, E> {
+        let core = Rc::clone(core);
+        NextEnded { core, site, wait: None, rest: None, rested: false, held: None }
+    }
+
+    /// Waits until a child has ended, and takes it; `None` if there is none that could.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<T, E>>> {
+        if let Some(rest) = &mut self.rest {
+            ready!(rest.poll_reply(cx));
+            (self.rest, self.rested) = (None, true);
+        }
+        if let Some(wait) = &mut self.wait {
+            ready!(Pin::new(wait).poll(cx));
+            (self.wait, self.rested) = (None, true);
+            // It came with a token, or the last child has ended.
+            if let Some(ended) = self.core.take_ended() {
+                return Poll::Ready(Some(ended));
+            }
+        }
+        let ring = Ring::current();
+        if !self.rested && ring.is_some_and(Ring::is_spent) {
+            let rest = self.rest.insert(Trap::new(Syscall::Yield, self.site));
+            return rest.poll_reply(cx).map(|_| None);
+        }
+        if self.core.results.try_take() {
+            if let Some(ring) = ring.filter(|_| !self.rested) {
+                ring.spend();
+            }
+            return Poll::Ready(self.core.take_ended());
+        }
+        if self.core.live() == 0 && self.core.untold() == 0 {
+            return Poll::Ready(None);
+        }
+        let wait = ParkOn::new(Rc::clone(&self.core), |core| &core.results, self.site);
+        Pin::new(self.wait.insert(wait)).poll(cx).map(|()| None)
+    }
+}
+
+impl<T, E> Future for NextEnded<T, E> {
+    type Output = Option<(TaskId, Result<T, ChildError<E>>)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.held.is_none() {
+            this.held = ready!(this.poll_ended(cx));
+        }
+        let Some(held) = &mut this.held else { return Poll::Ready(None) };
+        let told = ready!(poll_told(held, this.site, cx));
+        let task = held.task;
+        this.held = None;
+        let task = task.or_else(|| told.as_ref().err().map(ChildError::task));
+        Poll::Ready(task.map(|task| (task, told)))
+    }
+}
+
+impl<T, E> Unpin for NextEnded<T, E> {}
+
+/// A child that was not told of is the next one's.
+impl<T, E> Drop for NextEnded<T, E> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.core.put_back(held);
+            self.core.results.wake();
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for NextEnded<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NextEnded").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+/// What all the children of a group came to, as far as it is known.
+pub(super) struct Sum<T, E> {
+    todo: Option<VecDeque<Ended<T, E>>>,
+    /// The values, with the numbers of the children.
+    values: Vec<(u64, T)>,
+    failures: Vec<ChildError<E>>,
+    /// Whether a child left nothing, since it was told to end.
+    swept: bool,
+}
+
+impl<T, E> Sum<T, E> {
+    pub(super) const fn new() -> Sum<T, E> {
+        Sum { todo: None, values: Vec::new(), failures: Vec::new(), swept: false }
+    }
+
+    /// Asks all that have ended and have not been told of.
+    pub(super) fn poll(
+        &mut self,
+        core: &Core<T, E>,
+        site: &'static Location<'static>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let todo = self.todo.get_or_insert_with(|| core.take_all_ended());
+        while let Some(ended) = todo.front_mut() {
+            let told = ready!(poll_told(ended, site, cx));
+            let (serial, swept) = (ended.serial, ended.swept);
+            todo.pop_front();
+            match told {
+                Ok(value) => self.values.push((serial, value)),
+                Err(ChildError::Ended(error)) if swept && !error.is_panic() => self.swept = true,
+                Err(error) => self.failures.push(error),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    pub(super) fn take_failures(&mut self) -> Vec<ChildError<E>> {
+        std::mem::take(&mut self.failures)
+    }
+
+    /// The values in the order in which the children were spawned, if all gave one.
+    fn take(&mut self, core: &Core<T, E>) -> Result<Vec<T>, GroupError<E>> {
+        if self.swept || !self.failures.is_empty() {
+            return Err(self.take_error(core));
+        }
+        let mut values = std::mem::take(&mut self.values);
+        values.sort_unstable_by_key(|(serial, _)| *serial);
+        Ok(values.into_iter().map(|(_, value)| value).collect())
+    }
+
+    fn take_error(&mut self, core: &Core<T, E>) -> GroupError<E> {
+        GroupError { children: self.take_failures(), body: None, cancelled: core.cancelled() }
+    }
+}
+
+macro_rules! whole_group {
+    ($(#[$attribute:meta])* $name:ident { $($field:ident: $type:ty = $value:expr),* }) => {
+        $(#[$attribute])*
+        #[must_use = "it does nothing until it is awaited; dropped, it ends the children"]
+        pub struct $name<T, E> {
+            group: TaskGroup<T, E>,
+            site: &'static Location<'static>,
+            watch: Watch<T, E>,
+            $($field: $type,)*
+        }
+
+        impl<T, E> $name<T, E> {
+            pub(super) fn new(
+                group: TaskGroup<T, E>,
+                site: &'static Location<'static>,
+            ) -> $name<T, E> {
+                $name { group, site, watch: Watch::new(), $($field: $value,)* }
+            }
+        }
+
+        impl<T, E> Unpin for $name<T, E> {}
+
+        impl<T, E> fmt::Debug for $name<T, E> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                shown.field("group", &self.group).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+whole_group! {
+    /// The future of [`TaskGroup::join_all`].
+    JoinGroup { sum: Sum<T, E> = Sum::new() }
+}
+
+impl<T, E> Future for JoinGroup<T, E> {
+    type Output = Result<Vec<T>, GroupError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let JoinGroup { group, site, watch, sum } = &mut *self;
+        ready!(watch.poll_empty(&group.core, site, cx));
+        ready!(sum.poll(&group.core, site, cx));
+        Poll::Ready(sum.take(&group.core))
+    }
+}
+
+whole_group! {
+    /// The future of [`TaskGroup::first`].
+    FirstEnded {
+        next: Option<NextEnded<T, E>> = None,
+        first: Option<(TaskId, Result<T, ChildError<E>>)> = None
+    }
+}
+
+impl<T, E> Future for FirstEnded<T, E> {
+    type Output = Option<(TaskId, Result<T, ChildError<E>>)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let FirstEnded { group, site, watch, next, first } = &mut *self;
+        if first.is_none() && !group.core.is_closed() {
+            let next = next.get_or_insert_with(|| NextEnded::new(&group.core, site));
+            *first = ready!(Pin::new(next).poll(cx));
+        }
+        *next = None;
+        group.core.close();
+        ready!(watch.poll_empty(&group.core, site, cx));
+        Poll::Ready(first.take())
+    }
+}
+
+whole_group! {
+    /// The future of [`TaskGroup::first_ok`].
+    FirstOk {
+        next: Option<NextEnded<T, E>> = None,
+        first: Option<(TaskId, T)> = None,
+        failures: Vec<ChildError<E>> = Vec::new()
+    }
+}
+
+impl<T, E> Future for FirstOk<T, E> {
+    type Output = Result<(TaskId, T), GroupError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let FirstOk { group, site, watch, next, first, failures } = &mut *self;
+        while first.is_none() && !group.core.is_closed() {
+            let asked = next.get_or_insert_with(|| NextEnded::new(&group.core, site));
+            let told = ready!(Pin::new(asked).poll(cx));
+            *next = None;
+            match told {
+                Some((task, Ok(value))) => *first = Some((task, value)),
+                Some((_, Err(error))) => failures.push(error),
+                None => break,
+            }
+        }
+        *next = None;
+        group.core.close();
+        ready!(watch.poll_empty(&group.core, site, cx));
+        Poll::Ready(first.take().ok_or_else(|| GroupError {
+            children: std::mem::take(failures),
+            body: None,
+            cancelled: group.core.cancelled(),
+        }))
+    }
+}
+
+whole_group! {
+    /// The future of [`TaskGroup::close`].
+    CloseGroup {}
+}
+
+impl<T, E> Future for CloseGroup<T, E> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let CloseGroup { group, site, watch } = &mut *self;
+        group.core.close();
+        watch.poll_empty(&group.core, site, cx)
+    }
+}

@@ -1,0 +1,442 @@
+//! Supervision: what failed is started again, so often and no oftener.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::Location;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use trapline_abi::{Instant, Post, Ring, random};
+
+use crate::group::{ChildError, GroupHandle, GroupSpawn, NextEnded, TaskGroup};
+use crate::shutdown::{Part, Shutdown, ShutdownReport, ShutdownWait, stop_in_reverse};
+use crate::time::{now_at, sleep_at};
+
+/// When a child is to be started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Restart {
+    /// Never.
+    Never,
+    /// When it has failed: by an error, a panic, a kill or a cancellation.
+    #[default]
+    OnFailure,
+    /// Whenever it has ended.
+    Always,
+}
+
+/// How long to wait before a child is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backoff {
+    /// Not at all.
+    None,
+    /// So long, each time.
+    Constant(Duration),
+    /// So long the first time, and each time twice as long as before, up to a cap.
+    Exponential {
+        /// The first time.
+        first: Duration,
+        /// The longest.
+        cap: Duration,
+    },
+}
+
+impl Backoff {
+    /// How long to wait before the `count`-th restart in a row, counted from 0.
+    fn delay(self, count: u32) -> Duration {
+        match self {
+            Backoff::None => Duration::ZERO,
+            Backoff::Constant(delay) => delay,
+            Backoff::Exponential { first, cap } => {
+                let factor = 1_u32.checked_shl(count).unwrap_or(u32::MAX);
+                first.saturating_mul(factor).min(cap)
+            }
+        }
+    }
+}
+
+/// When, how often and how fast a child is started again: by default on failure, three times within
+/// five seconds, without delay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Policy {
+    restart: Restart,
+    most: usize,
+    window: Duration,
+    backoff: Backoff,
+    jitter_percent: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::new(Restart::OnFailure)
+    }
+}
+
+impl Policy {
+    /// The default, but for when.
+    pub const fn new(restart: Restart) -> Policy {
+        let window = Duration::from_secs(5);
+        Policy { restart, most: 3, window, backoff: Backoff::None, jitter_percent: 0 }
+    }
+
+    /// How many restarts there may be within a window of so much time; one more, and it is given up.
+    pub const fn at_most(mut self, restarts: usize, window: Duration) -> Policy {
+        (self.most, self.window) = (restarts, window);
+        self
+    }
+
+    /// How long to wait before a restart. The waits grow anew once a window has passed without one.
+    pub const fn backoff(mut self, backoff: Backoff) -> Policy {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Takes up to so many hundredths off each wait, at random, so that those who failed together do
+    /// not come back together. The random numbers are the scheduler's.
+    pub const fn jitter_percent(mut self, percent: u32) -> Policy {
+        self.jitter_percent = if percent > 100 { 100 } else { percent };
+        self
+    }
+
+    fn wants<T, E>(&self, end: &Result<T, E>) -> bool {
+        match self.restart {
+            Restart::Never => false,
+            Restart::OnFailure => end.is_err(),
+            Restart::Always => true,
+        }
+    }
+}
+
+/// The restarts of a child, as far back as they count.
+#[derive(Clone, Debug, Default)]
+struct History {
+    times: VecDeque<Instant>,
+    in_a_row: u32,
+}
+
+impl History {
+    /// Another end at `now`: how long to wait, or `None` if there were too many.
+    fn allow(&mut self, policy: &Policy, now: Instant) -> Option<Duration> {
+        while self.times.front().is_some_and(|first| now - *first > policy.window) {
+            self.times.pop_front();
+        }
+        if self.times.is_empty() {
+            self.in_a_row = 0;
+        }
+        if self.times.len() >= policy.most {
+            return None;
+        }
+        self.times.push_back(now);
+        let delay = policy.backoff.delay(self.in_a_row);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if policy.jitter_percent == 0 || delay.is_zero() {
+            return Some(delay);
+        }
+        let most = delay.as_nanos() * u128::from(policy.jitter_percent) / 100;
+        let less = u128::from(random()) % (most + 1);
+        Some(delay - Duration::from_nanos(u64::try_from(less).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A supervised child was given up.
+pub struct GaveUp<E> {
+    /// The name of the child, if it was given one.
+    pub name: Option<Cow<'static, str>>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// How it ended the last time; `None` if whoever supervised it was ended.
+    pub last: Option<ChildError<E>>,
+}
+
+impl<E: fmt::Display> fmt::Display for GaveUp<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.as_deref().unwrap_or("a child");
+        write!(f, "{name} was given up after {} restarts", self.restarts)?;
+        match &self.last {
+            Some(last) => write!(f, ": {last}"),
+            None => f.write_str(": its supervision was ended"),
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for GaveUp<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("GaveUp");
+        shown.field("name", &self.name).field("restarts", &self.restarts);
+        shown.field("last", &self.last).finish()
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for GaveUp<E> {}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Makes a child anew for each start.
+type Maker<T, E> = Box<dyn FnMut() -> Boxed<Result<T, E>>>;
+
+fn boxed<T, E, F>(mut make: impl FnMut() -> F + 'static) -> Maker<T, E>
+where
+    F: Future<Output = Result<T, E>> + 'static,
+{
+    Box::new(move || Box::pin(make()))
+}
+
+/// Runs a child until it has returned, and starts it again as the policy says.
+///
+/// The child is a task of its own, made by `make` for each start, and does not outlive the future: a
+/// group of one. Each restart is told to the probe.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::{Backoff, Policy, Restart};
+///
+/// let second = Duration::from_secs(1);
+/// let policy = Policy::new(Restart::OnFailure).backoff(Backoff::Constant(second));
+/// let mut tries = 0;
+/// let outcome = trapline::supervise(policy, move || {
+///     tries += 1;
+///     async move { if tries < 3 { Err("not yet") } else { Ok(tries) } }
+/// });
+/// assert_eq!(outcome.await.unwrap(), 3);
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+/// [`GaveUp`] with the last failure, if the policy allows no further restart. With [`Restart::Always`]
+/// and too many restarts, a last value is returned as it is.
+///
+/// # Panics
+/// If it is polled outside a task, or again after it was ready.
+///
+/// # Cancel safety
+/// Lossy: dropping it kills the child.
+///
+/// # Cost
+/// Three traps a start.
+///
+/// # Kin
+/// Erlang's `supervisor`, with one child; systemd's `Restart=`.
+#[track_caller]
+pub fn supervise<T, E, F>(policy: Policy, make: impl FnMut() -> F + 'static) -> Supervise<T, E>
+where
+    F: Future<Output = Result<T, E>> + 'static,
+    T: 'static,
+    E: 'static,
+{
+    let ward = Ward { name: None, policy, make: boxed(make), site: Location::caller() };
+    Supervise { tending: Box::pin(tend(ward)) }
+}
+
+/// The future of [`supervise`].
+#[must_use = "it does nothing until it is awaited"]
+pub struct Supervise<T, E> {
+    tending: Boxed<Result<T, GaveUp<E>>>,
+}
+
+impl<T, E> Future for Supervise<T, E> {
+    type Output = Result<T, GaveUp<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.tending.as_mut().poll(cx)
+    }
+}
+
+impl<T, E> fmt::Debug for Supervise<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervise").finish_non_exhaustive()
+    }
+}
+
+/// A child, and how it is to be looked after.
+struct Ward<T, E> {
+    name: Option<Cow<'static, str>>,
+    policy: Policy,
+    make: Maker<T, E>,
+    site: &'static Location<'static>,
+}
+
+/// Looks after a child in a group of its own, so that a cancellation reaches it.
+async fn tend<T: 'static, E: 'static>(ward: Ward<T, E>) -> Result<T, GaveUp<E>> {
+    let (name, site) = (ward.name.clone(), ward.site);
+    let body = |group| async move { Ok(tend_in(ward, group).await) };
+    let ran = TaskGroup::new_at(site).tolerant().run_at(body, site).await;
+    ran.unwrap_or_else(|error| {
+        let last = error.into_errors().0.into_iter().next();
+        Err(GaveUp { name, restarts: 0, last })
+    })
+}
+
+async fn tend_in<T: 'static, E: 'static>(
+    ward: Ward<T, E>,
+    group: GroupHandle<T, E>,
+) -> Result<T, GaveUp<E>> {
+    let Ward { name, policy, mut make, site } = ward;
+    let (mut history, mut restarts) = (History::default(), 0);
+    loop {
+        let mut child = GroupSpawn::new(group.core(), make(), site);
+        if let Some(name) = &name {
+            child = child.name(name.clone());
+        }
+        child.await;
+        let told = NextEnded::new(group.core(), site).await;
+        let (_, end) = told.expect("a child that was spawned ends");
+        let allowed =
+            if policy.wants(&end) { history.allow(&policy, now_at(site).await) } else { None };
+        let Some(delay) = allowed else {
+            return end.map_err(|last| GaveUp { name, restarts, last: Some(last) });
+        };
+        restarts += 1;
+        let ring = Ring::of_running_task();
+        ring.post(Post::Warn("a supervised task has ended and is started again", site));
+        if !delay.is_zero() {
+            sleep_at(delay, site).await;
+        }
+    }
+}
+
+/// Several supervised children: each is started again by itself, as its policy says ("one for one").
+/// They are started in order and shut down in reverse.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::{Policy, Shutdown, Supervisor};
+///
+/// let grace = Duration::from_secs(5);
+/// let shutdown = Shutdown::new();
+/// let supervisor = Supervisor::<&str>::new()
+///     .child("database", Policy::default(), grace, || std::future::pending())
+///     .child("server", Policy::default(), grace, || std::future::pending());
+/// shutdown.trigger("closing time");
+/// let report = supervisor.run(&shutdown).await.unwrap();
+/// assert!(report.killed.is_empty());
+/// # }).unwrap();
+/// ```
+///
+/// # Kin
+/// Erlang's `supervisor` with `one_for_one`.
+#[must_use = "a supervisor does nothing until it is run"]
+pub struct Supervisor<E> {
+    wards: Vec<(Ward<(), E>, Duration)>,
+}
+
+impl<E: 'static> Supervisor<E> {
+    /// A supervisor without children.
+    pub fn new() -> Supervisor<E> {
+        Supervisor { wards: Vec::new() }
+    }
+
+    /// One more child, made by `make` for each start, which is given `grace` to end when it is shut down.
+    #[track_caller]
+    pub fn child<F>(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        policy: Policy,
+        grace: Duration,
+        make: impl FnMut() -> F + 'static,
+    ) -> Supervisor<E>
+    where
+        F: Future<Output = Result<(), E>> + 'static,
+    {
+        let (name, site) = (Some(name.into()), Location::caller());
+        self.wards.push((Ward { name, policy, make: boxed(make), site }, grace));
+        self
+    }
+
+    /// Starts the children in order, and looks after them until all have ended for good, or one is given
+    /// up, or `shutdown` is triggered. Those that are left then are shut down in reverse order: each is
+    /// cancelled, given its grace, and killed; and only then the next.
+    ///
+    /// # Errors
+    /// [`GaveUp`], of the first child that was given up.
+    ///
+    /// # Panics
+    /// If it is polled outside a task, or again after it was ready.
+    ///
+    /// # Cancel safety
+    /// Lossy: dropping it kills the children.
+    #[track_caller]
+    pub fn run(self, shutdown: &Shutdown) -> RunSupervisor<E> {
+        let running = run(self.wards, shutdown.clone(), Location::caller());
+        RunSupervisor { running: Box::pin(running) }
+    }
+}
+
+impl<E: 'static> Default for Supervisor<E> {
+    fn default() -> Supervisor<E> {
+        Supervisor::new()
+    }
+}
+
+impl<E> fmt::Debug for Supervisor<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.wards.iter().map(|(ward, _)| ward.name.as_deref());
+        f.debug_list().entries(names).finish()
+    }
+}
+
+/// The future of [`Supervisor::run`].
+#[must_use = "it does nothing until it is awaited"]
+pub struct RunSupervisor<E> {
+    running: Boxed<Result<ShutdownReport, GaveUp<E>>>,
+}
+
+impl<E> Future for RunSupervisor<E> {
+    type Output = Result<ShutdownReport, GaveUp<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.running.as_mut().poll(cx)
+    }
+}
+
+impl<E> fmt::Debug for RunSupervisor<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunSupervisor").finish_non_exhaustive()
+    }
+}
+
+async fn run<E: 'static>(
+    wards: Vec<(Ward<(), E>, Duration)>,
+    shutdown: Shutdown,
+    site: &'static Location<'static>,
+) -> Result<ShutdownReport, GaveUp<E>> {
+    let group = TaskGroup::<Result<(), GaveUp<E>>, Infallible>::new_at(site).tolerant();
+    let mut parts = Vec::new();
+    for (ward, grace) in wards {
+        let (name, site) = (ward.name.clone().unwrap_or_default(), ward.site);
+        let tending = async move { Ok(tend(ward).await) };
+        let task = GroupSpawn::new(group.core(), tending, site).name(name.clone()).await;
+        parts.push(Part { name, task, grace });
+    }
+    let mut report = ShutdownReport::default();
+    let given_up = loop {
+        let next = pin!(NextEnded::new(group.core(), site));
+        match select(next, pin!(ShutdownWait::new(&shutdown, site))).await {
+            Either::Left((None, _)) => break None,
+            Either::Left((Some((_, Ok(Ok(())))), _)) => {}
+            Either::Left((Some((_, Ok(Err(gave_up)))), _)) => break Some(gave_up),
+            Either::Left((Some((task, Err(_))), _)) => {
+                let name =
+                    parts.iter().find(|part| part.task == task).map(|part| part.name.clone());
+                break Some(GaveUp { name, restarts: 0, last: None });
+            }
+            Either::Right((reason, _)) => {
+                report.reason = Some(reason);
+                break None;
+            }
+        }
+    };
+    let reason = report.reason.clone().unwrap_or_else(|| "a sibling was given up".into());
+    stop_in_reverse(parts, &reason, &mut report, site).await;
+    match given_up {
+        Some(gave_up) => Err(gave_up),
+        None => Ok(report),
+    }
+}
