@@ -21,7 +21,9 @@ pub struct QueueId(u64);
 
 impl QueueId {
     pub(crate) fn new(place: usize) -> QueueId {
-        QueueId(place as u64)
+        // Less than that, so that a number of tokens has room beside it.
+        let place = u32::try_from(place).expect("fewer than 2^32 queues are waited for");
+        QueueId(u64::from(place))
     }
 
     #[inline]
@@ -45,8 +47,8 @@ pub struct Want {
 
 impl Want {
     #[inline]
-    fn new(tokens: u32, place: u32) -> Want {
-        Want { word: (tokens as u64) << 32 | place as u64 }
+    fn new(tokens: u32, queue: QueueId) -> Want {
+        Want { word: u64::from(tokens) << 32 | queue.0 }
     }
 
     /// Of which queue.
@@ -156,7 +158,7 @@ impl Home {
         if !ring.is_polled_under(cx) {
             return None;
         }
-        let want = Want::new(n, u32::try_from(queue.place()).ok()?);
+        let want = Want::new(n, queue);
         let id = ring.calls.submit_park(want, site)?;
         self.line.count_in();
         Some((ring, id))
@@ -165,9 +167,18 @@ impl Home {
     /// Gives `n` tokens to those who wait, or keeps them.
     #[inline]
     pub(crate) fn take_in(&self, n: usize) {
+        if self.line.waiting() == 0 {
+            self.core.keep(n);
+        } else {
+            self.hand_on(n);
+        }
+    }
+
+    #[inline(never)]
+    fn hand_on(&self, n: usize) {
         match self.binding() {
-            Some((ring, _)) if self.line.waiting() > 0 => ring.give(self, n),
-            _ => self.core.keep(n),
+            Some((ring, _)) => ring.give(self, n),
+            None => self.core.keep(n),
         }
     }
 
@@ -542,82 +553,92 @@ impl Parking {
         Parking { phase: Phase::Unborn(n, site) }
     }
 
-    /// The same, polled once: it takes its place in `queue` now. Through the trap register, where that
-    /// will do.
-    ///
-    /// # Panics
-    /// As [`WaitQueue::park`].
-    #[inline]
-    pub fn begin(
-        queue: &WaitQueue,
-        n: u32,
-        site: &'static Location<'static>,
-        cx: &Context<'_>,
-    ) -> Parking {
-        let begun = match queue.home.get() {
-            // With free tokens it may not have to wait.
-            Some(home) if home.core.tokens.get() == 0 && n > 0 => home.park_through(n, site, cx),
-            _ => None,
-        };
-        match begun {
-            Some((ring, id)) => Parking::in_flight(ring, id),
-            None => Parking::begin_slowly(queue, n, site, cx),
+    /// Where it was made, while it has not been polled.
+    #[must_use]
+    pub const fn unborn_site(&self) -> Option<&'static Location<'static>> {
+        match self.phase {
+            Phase::Unborn(_, site) => Some(site),
+            Phase::InFlight(..) | Phase::Taken => None,
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn begin_slowly(
-        queue: &WaitQueue,
-        n: u32,
-        site: &'static Location<'static>,
-        cx: &Context<'_>,
-    ) -> Parking {
-        let (home, id) = queue.bind(Ring::of_running_task());
-        let place = u32::try_from(id.place()).ok().filter(|place| *place < u32::MAX);
-        let want = Want::new(n, place.expect("fewer than 2^32 queues are waited for"));
-        let (ring, call) = Ring::submit(Syscall::Park(want), site, cx);
-        let parking = Parking::in_flight(ring, call);
-        ring.enqueue(home, want, call);
-        parking
-    }
-
+    /// Whether it has yet to take its place.
+    #[must_use]
     #[inline(always)]
-    fn in_flight(ring: &'static Ring, CallId { serial, place }: CallId) -> Parking {
-        Parking { phase: Phase::InFlight(ring, serial, place) }
+    pub const fn is_unborn(&self) -> bool {
+        matches!(self.phase, Phase::Unborn(..))
     }
 
     /// Polls for the tokens; the first time it takes its place in `queue`, which is the same each time.
     ///
     /// # Panics
     /// As [`WaitQueue::park`].
-    #[inline]
+    #[inline(always)]
     pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
-        if let Phase::Unborn(n, site) = self.phase {
-            *self = Parking::begin(queue, n, site, cx);
-            return Poll::Pending;
+        match self.phase {
+            Phase::Unborn(n, site) => {
+                self.submit(queue, n, site, cx);
+                Poll::Pending
+            }
+            Phase::InFlight(ring, serial, place) => {
+                let polled = ring.poll_call(CallId { serial, place }, cx);
+                let Poll::Ready(reply) = polled else { return Poll::Pending };
+                self.phase = Phase::Taken;
+                Poll::Ready(Parking::woken(reply, queue))
+            }
+            Phase::Taken => Trap::polled_after_ready(),
         }
-        self.poll_begun(queue, cx)
     }
 
-    /// Polls for the tokens, where it has taken its place in `queue`.
-    ///
-    /// # Panics
-    /// If it is polled again after it was ready.
-    #[inline]
-    pub fn poll_begun(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
-        let Phase::InFlight(ring, serial, place) = self.phase else { Trap::polled_after_ready() };
-        let polled = ring.poll_call(CallId { serial, place }, cx);
-        let Poll::Ready(reply) = polled else { return Poll::Pending };
-        self.phase = Phase::Taken;
+    #[inline(always)]
+    fn woken(reply: Reply, queue: &WaitQueue) -> Woken {
         if reply != Reply::Token {
-            return Poll::Ready(Woken::WithAll);
+            return Woken::WithAll;
         }
         // The queue is not to be removed: whoever polls has it.
         if let Some(home) = queue.home.get() {
             home.line.note_taken();
         }
-        Poll::Ready(Woken::Granted)
+        Woken::Granted
+    }
+
+    /// Submits the call through the trap register, where that will do.
+    // Written where it stands: moved there in one piece so soon after it was written in three, it would
+    // be waited for.
+    #[inline(always)]
+    fn submit(
+        &mut self,
+        queue: &WaitQueue,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) {
+        // With free tokens it may not have to wait.
+        if let Some(home) = queue.home.get()
+            && home.core.tokens.get() == 0
+            && n > 0
+            && let Some((ring, CallId { serial, place })) = home.park_through(n, site, cx)
+        {
+            self.phase = Phase::InFlight(ring, serial, place);
+            return;
+        }
+        self.submit_slowly(queue, n, site, cx);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn submit_slowly(
+        &mut self,
+        queue: &WaitQueue,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) {
+        let (home, id) = queue.bind(Ring::of_running_task());
+        let want = Want::new(n, id);
+        let (ring, call) = Ring::submit(Syscall::Park(want), site, cx);
+        self.phase = Phase::InFlight(ring, call.serial, call.place);
+        ring.enqueue(home, want, call);
     }
 }
 
