@@ -22,6 +22,7 @@ use crate::scheduler::{Ask, Root};
 use crate::slow::Stopwatch;
 use crate::sources::{Answers, Sources};
 use crate::step::Step;
+use crate::sys::wait_queue;
 use crate::syscall_table;
 use crate::task::{Exit, How, Sequence, State};
 use crate::task_table::TaskTable;
@@ -325,8 +326,9 @@ impl Kernel {
         let fate = syscall_table::serve(self, task, trap);
         match fate {
             Fate::Answer(reply) | Fate::Yield(reply) => self.answer_at_hand(reply, task),
+            // One who parks was blocked as it was put in line.
+            Fate::Block(On::Queue(_)) | Fate::Gone => {}
             Fate::Block(on) => self.ring.block(self.ring.trap_at_hand().id, on),
-            Fate::Gone => {}
         }
         if self.probe.is_some() {
             self.tell_trapped(task, fate);
@@ -394,10 +396,20 @@ impl Kernel {
     }
 
     /// Serves what was posted, in order, until nothing is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn serve_posts(&mut self) {
+        if self.ring.has_posts() {
+            self.serve_all_posts();
+        }
+    }
+
+    #[inline(never)]
+    fn serve_all_posts(&mut self) {
         while self.ring.has_posts() {
-            self.serve_next_post();
+            match self.ring.next_granted() {
+                Some(call) => wait_queue::granted(self, call),
+                None => self.serve_next_post(),
+            }
         }
     }
 
@@ -412,6 +424,7 @@ impl Kernel {
 /// Waking.
 impl Kernel {
     /// Makes a blocked task ready; notes it of one that runs (one-place).
+    #[inline]
     pub(crate) fn make_ready(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;

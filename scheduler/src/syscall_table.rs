@@ -26,7 +26,7 @@ pub(crate) fn serve(kernel: &mut Kernel, caller: TaskId, trap: Submitted) -> Fat
         Syscall::SleepUntil(deadline) => time::sleep_until(kernel, call, deadline),
         Syscall::ReadWait(target) => io::wait(kernel, call, target, Direction::Read),
         Syscall::WriteWait(target) => io::wait(kernel, call, target, Direction::Write),
-        Syscall::Park(want) => wait_queue::park(kernel, call, want.queue()),
+        Syscall::Park(want) => wait_queue::park(kernel, call, want),
         Syscall::Own => own_call::serve(kernel, caller, call),
     }
 }

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use trapline_abi::{Park, Ring, Syscall, Trap, WaitQueue};
+use trapline_abi::{Parking, Ring, Syscall, Trap, WaitQueue, YieldTrap};
 
 /// Gives way to the others once, where the quantum is spent. Outside a task there are no others.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Pace {
 
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.rest.is_unborn() && !must_rest() {
+        if self.rest.is_unborn() && may_try() {
             return Poll::Ready(());
         }
         self.poll_rest(cx)
@@ -53,8 +53,8 @@ impl Pace {
 }
 
 #[inline]
-fn must_rest() -> bool {
-    Ring::current().is_some_and(|ring| ring.is_spent() && ring.running().is_some())
+fn must_rest(ring: &Ring) -> bool {
+    ring.is_spent() && ring.running().is_some()
 }
 
 /// Counts an operation that succeeded without a trap, if a task made it.
@@ -68,16 +68,24 @@ pub(crate) fn spend() {
 /// Whether an operation may be tried now, without a future to wait in.
 #[inline]
 pub(crate) fn may_try() -> bool {
-    !must_rest()
+    !Ring::current().is_some_and(must_rest)
 }
 
 /// How an operation comes by a token: it tries first, and parks where there is none.
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
     queue: &'a WaitQueue,
-    pace: Pace,
-    park: Park<'a>,
-    parked: bool,
+    rest: Rest,
+    /// The wait: unborn while it tries.
+    parking: Parking,
+}
+
+/// Whether it has given way to the others.
+#[derive(Debug)]
+enum Rest {
+    NotYet,
+    Now(YieldTrap),
+    Rested,
 }
 
 impl<'a> Claim<'a> {
@@ -90,29 +98,18 @@ impl<'a> Claim<'a> {
     /// The same for whoever stands at `site`.
     #[inline]
     pub(crate) fn at(queue: &'a WaitQueue, site: &'static Location<'static>) -> Claim<'a> {
-        Claim { queue, pace: Pace::at(site), park: queue.park_at(site), parked: false }
+        Claim { queue, rest: Rest::NotYet, parking: Parking::new(1, site) }
     }
 
     /// Gives a token, or false if there will be none: `is_over` says so. Where it becomes so while
     /// somebody waits, whoever brings it about wakes all.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, is_over: impl Fn() -> bool) -> Poll<bool> {
-        if !self.parked {
-            ready!(self.pace.poll(cx));
+        let attempt = |queue: &WaitQueue| {
             let over = is_over();
-            if over || self.queue.try_take() {
-                self.pace.count();
-                return Poll::Ready(!over);
-            }
-            self.parked = true;
-        }
-        ready!(Pin::new(&mut self.park).poll(cx));
-        Poll::Ready(!is_over())
-    }
-
-    /// Whether it had to wait.
-    pub(crate) fn has_waited(&self) -> bool {
-        self.parked
+            (over || queue.try_take()).then_some(!over)
+        };
+        self.poll_attempt(cx, attempt).map(|went| went.unwrap_or_else(|| !is_over()))
     }
 
     /// Waits until `is_over`, however many tokens there are. Whoever brings it about wakes all.
@@ -121,14 +118,49 @@ impl<'a> Claim<'a> {
         cx: &mut Context<'_>,
         is_over: impl Fn() -> bool,
     ) -> Poll<()> {
-        if !self.parked {
-            ready!(self.pace.poll(cx));
-            if is_over() {
-                self.pace.count();
-                return Poll::Ready(());
+        self.poll_attempt(cx, |_| is_over().then_some(())).map(drop)
+    }
+
+    /// Gives what `attempt` gives; nothing, if it was woken.
+    // Always inlined, the rare parts are not: this is all there is to an operation on a channel.
+    #[inline(always)]
+    fn poll_attempt<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        attempt: impl FnOnce(&WaitQueue) -> Option<R>,
+    ) -> Poll<Option<R>> {
+        if self.parking.is_unborn() {
+            let ring = Ring::current();
+            let fresh = matches!(self.rest, Rest::NotYet);
+            if !fresh || ring.is_some_and(must_rest) {
+                ready!(self.poll_rest(cx));
             }
-            self.parked = true;
+            if let Some(done) = attempt(self.queue) {
+                // One that has rested has been counted as a trap.
+                if let (Some(ring), Rest::NotYet) = (ring, &self.rest) {
+                    ring.spend();
+                }
+                return Poll::Ready(Some(done));
+            }
         }
-        Pin::new(&mut self.park).poll(cx)
+        self.parking.poll(self.queue, cx).map(|_| None)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let (Rest::NotYet, Some(site)) = (&self.rest, self.parking.unborn_site()) {
+            self.rest = Rest::Now(YieldTrap::new(site));
+        }
+        if let Rest::Now(rest) = &mut self.rest {
+            ready!(Pin::new(rest).poll(cx));
+            self.rest = Rest::Rested;
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether it had to wait.
+    pub(crate) fn has_waited(&self) -> bool {
+        !self.parking.is_unborn()
     }
 }

@@ -2,6 +2,7 @@
 //! Waiters for one thing are doubly linked through it, so that joining and leaving a queue of any
 //! length is O(1).
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::num::NonZeroU64;
@@ -15,8 +16,9 @@ use crate::call::{Reply, Syscall};
 use crate::holder::QueueInfo;
 use crate::id::{CallId, MAX_TASKS, SourceId, TaskId};
 use crate::kernel_ring::Submitted;
+use crate::queue_entry::Line;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::{QueueId, WaitQueue};
+use crate::wait_queue::{QueueId, WaitQueue, Want};
 
 const NONE: u32 = u32::MAX;
 
@@ -155,8 +157,8 @@ fn show_parked(
 /// The ends of a list of waiters.
 #[derive(Debug)]
 pub struct ListHead {
-    head: u32,
-    tail: u32,
+    head: Cell<u32>,
+    tail: Cell<u32>,
 }
 
 impl Default for ListHead {
@@ -169,13 +171,29 @@ impl ListHead {
     /// An empty list.
     #[must_use]
     pub const fn new() -> ListHead {
-        ListHead { head: NONE, tail: NONE }
+        ListHead { head: Cell::new(NONE), tail: Cell::new(NONE) }
+    }
+
+    /// Forgets all who wait.
+    pub(crate) fn clear(&self) {
+        self.head.set(NONE);
+        self.tail.set(NONE);
+    }
+
+    /// The first has left; behind it comes `next`.
+    #[inline(always)]
+    fn leave_first(&self, next: u32) {
+        self.head.set(next);
+        if next == NONE {
+            self.tail.set(NONE);
+        }
     }
 
     /// Whether nobody waits.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.head == NONE
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.head.get() == NONE
     }
 }
 
@@ -338,6 +356,43 @@ impl CallTable {
         call.extra = Some(Box::new(Extra { waker: Some(waker), beside: Beside::Nothing }));
     }
 
+    /// Fills the slot of `caller`, which is free, with a park that stands at the back of its queue.
+    #[inline(always)]
+    pub(crate) fn block_parked(
+        &mut self,
+        line: &Line,
+        (serial, caller): (NonZeroU64, TaskId),
+        want: Want,
+        site: &'static Location<'static>,
+    ) {
+        let place = caller.place() as u32;
+        let slot = self.own_slot(place).expect("a call in the register has a slot of its own");
+        slot.fill(serial, caller, Syscall::Park(want), site);
+        slot.state = CallState::Blocked(On::Queue(want.queue()));
+        slot.next = NONE;
+        let tail = line.list.tail.replace(place);
+        slot.prev = tail;
+        match self.slot_mut(tail) {
+            Some(last) => last.next = place,
+            None => line.list.head.set(place),
+        }
+    }
+
+    /// Takes the first call out of `list` and gives it one token, if that is what it wants, and it is
+    /// in its task's own slot. Gives its id, and whether it had been served.
+    #[inline(always)]
+    pub(crate) fn grant_one(&mut self, list: &ListHead) -> Option<(CallId, bool, &Call)> {
+        let place = list.head.get();
+        let call = self.own_slot(place)?;
+        if !matches!(call.request, Syscall::Park(want) if want.tokens() == 1) {
+            return None;
+        }
+        list.leave_first(call.next);
+        let served = matches!(call.state, CallState::Blocked(_));
+        call.state = CallState::Answered(Reply::Token);
+        Some((CallId { place, serial: call.serial_in_list() }, served, call))
+    }
+
     #[inline]
     fn slot(&self, place: u32) -> Option<&Call> {
         match place.checked_sub(POOL) {
@@ -414,55 +469,54 @@ impl CallTable {
     }
 
     #[inline]
-    pub(crate) fn push_back(&mut self, list: &mut ListHead, id: CallId) {
-        let tail = list.tail;
+    pub(crate) fn push_back(&mut self, list: &ListHead, id: CallId) {
+        let tail = list.tail.get();
         let place = self.place_of(id);
         let call = self.get_mut(id).expect("only a live call waits (no-orphan)");
         call.prev = tail;
         call.next = NONE;
         match self.slot_mut(tail) {
             Some(last) => last.next = place,
-            None => list.head = place,
+            None => list.head.set(place),
         }
-        list.tail = place;
+        list.tail.set(place);
     }
 
-    pub(crate) fn unlink(&mut self, list: &mut ListHead, id: CallId) {
+    pub(crate) fn unlink(&mut self, list: &ListHead, id: CallId) {
+        let place = self.place_of(id);
         let call = self.get_mut(id).expect("only a live call waits (no-orphan)");
-        let (prev, next) = (call.prev, call.next);
+        // The first may still name one that stood before it, see `pop_front`.
+        let prev = if list.head.get() == place { NONE } else { call.prev };
+        let next = call.next;
         match self.slot_mut(prev) {
             Some(before) => before.next = next,
-            None => list.head = next,
+            None => list.head.set(next),
         }
         match self.slot_mut(next) {
             Some(after) => after.prev = prev,
-            None => list.tail = prev,
+            None => list.tail.set(prev),
         }
     }
 
     /// The first call of `list`.
     #[inline]
     pub(crate) fn front(&self, list: &ListHead) -> Option<&Call> {
-        self.slot(list.head)
+        self.slot(list.head.get())
     }
 
-    /// Takes the first call out of `list`.
+    /// Takes the first call out of `list`. Its successor is not looked at: of a long line, it may
+    /// have been long out of the cache.
     #[inline]
-    pub(crate) fn pop_front(&mut self, list: &mut ListHead) -> Option<(CallId, &mut Call)> {
-        let place = list.head;
-        let next = self.slot(place)?.next;
-        list.head = next;
-        match self.slot_mut(next) {
-            Some(after) => after.prev = NONE,
-            None => list.tail = NONE,
-        }
+    pub(crate) fn pop_front(&mut self, list: &ListHead) -> Option<(CallId, &mut Call)> {
+        let place = list.head.get();
         let call = self.slot_mut(place)?;
+        list.leave_first(call.next);
         Some((CallId { place, serial: call.serial_in_list() }, call))
     }
 
     /// The calls of `list`, first to last.
     pub(crate) fn members(&self, list: &ListHead) -> impl Iterator<Item = CallId> + use<'_> {
-        let mut at = list.head;
+        let mut at = list.head.get();
         std::iter::from_fn(move || {
             let call = self.slot(at)?;
             let id = CallId { place: at, serial: call.serial_in_list() };
@@ -556,6 +610,14 @@ impl Call {
         }
         self.serial = None;
         Some(reply)
+    }
+
+    /// The task to resume for a call that was answered, if no waker of others was left with it.
+    #[inline(always)]
+    pub(crate) fn resumes_plainly(&self, serial: NonZeroU64) -> Option<TaskId> {
+        let answered = matches!(self.state, CallState::Answered(_));
+        let plain = answered && self.serial == Some(serial) && self.extra.is_none();
+        if plain { self.task } else { None }
     }
 
     fn serial_in_list(&self) -> NonZeroU64 {

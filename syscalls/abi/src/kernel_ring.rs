@@ -7,20 +7,18 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
-use slab::Slab;
-
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{Booking, Call, CallInfo, CallState, CallTable, ListHead, On};
 use crate::cancel::Cancelled;
 use crate::holder::QueueInfo;
 use crate::id::{CallId, SourceId, TaskId};
 use crate::outcomes::{Outcome, Panic};
-use crate::queue_entry::QueueEntry;
+use crate::queue_entry::Queues;
 use crate::ring::{CURRENT, Ring};
 use crate::scopes::CancelRequest;
 use crate::source::SourceTable;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::QueueId;
+use crate::wait_queue::{Home, QueueId, Rule, Want};
 
 thread_local! {
     /// The rings that wait for a next scheduler.
@@ -42,6 +40,20 @@ pub struct Submitted {
     pub request: Syscall,
     /// Where in the source.
     pub site: &'static Location<'static>,
+}
+
+/// What became of a call that parks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Parked {
+    /// It stands in line, and is blocked.
+    Blocked {
+        /// The task that alone holds what it waits for, if that is known.
+        holder: Option<TaskId>,
+    },
+    /// It was given its tokens before it was served.
+    Answered(Reply),
+    /// Its future was dropped before it was served.
+    Gone,
 }
 
 /// The kernel's side of a ring. Dropping it retires the ring for the thread's next scheduler.
@@ -142,20 +154,21 @@ impl KernelRing {
     /// Takes the next post.
     #[inline]
     pub fn next_post(&self) -> Option<Post> {
-        let mut posts = self.ring.posts.borrow_mut();
-        let post = posts.pop();
-        if posts.is_empty() {
-            self.ring.has_posts.set(false);
-            posts.shrink();
-        }
-        post
+        self.ring.posts.pop()
+    }
+
+    /// Takes the next post, if it is a [`Post::Granted`] and stands first: what most posts are, in a
+    /// cheaper way. `None` says no more than that one has to look.
+    #[inline(always)]
+    pub fn next_granted(&self) -> Option<CallId> {
+        self.ring.posts.pop_first_granted()
     }
 
     /// Whether there are posts to be served.
     #[must_use]
     #[inline]
     pub fn has_posts(&self) -> bool {
-        self.ring.has_posts.get()
+        self.ring.posts.any()
     }
 
     /// Writes the reply of a call in flight, and says whom to resume. `None` if the call is gone,
@@ -213,38 +226,52 @@ impl KernelRing {
         Some(booking)
     }
 
-    /// Whom to resume for a call that its wait queue has answered.
-    pub fn booking(&self, id: CallId) -> Option<Booking> {
-        let mut calls = self.ring.calls.table();
-        let call = calls.get_mut(id)?;
-        let booking = Some(Booking { task: call.task, waker: call.take_waker() });
-        if self.ring.scoped.has_any() {
-            drop(calls);
-            return self.redirect(id, booking);
+    /// Serves a park, the call at hand: blocks it, unless it has been given what it wanted.
+    #[inline(always)]
+    pub fn park(&self, id: CallId, want: Want) -> Parked {
+        let life = self.ring.life();
+        let holder = |home: &Home| match home.core.rule() {
+            Rule::Held => home.core.holders.sole_task(life),
+            Rule::Keeps | Rule::Forgets => None,
+        };
+        match self.ring.calls.park_taken(want, holder) {
+            Some(holder) => Parked::Blocked { holder },
+            None => self.park_in_table(id, want.queue()),
         }
-        booking
     }
 
-    /// What a wait queue has answered to a call, and whom to resume, in one look. `None` if the call is
-    /// gone, or has no answer.
+    #[inline(never)]
+    fn park_in_table(&self, id: CallId, queue: QueueId) -> Parked {
+        match self.state(id) {
+            Some(CallState::Answered(reply)) => Parked::Answered(reply),
+            Some(_) => {
+                self.block(id, On::Queue(queue));
+                Parked::Blocked { holder: self.sole_holder_of(queue) }
+            }
+            None => Parked::Gone,
+        }
+    }
+
+    /// Whom to resume for a call that its wait queue has answered, where that is the task which was
+    /// polled under its own waker. `None` says no more than that one has to look.
+    #[inline(always)]
+    pub fn granted_plainly(&self, id: CallId) -> Option<TaskId> {
+        if self.ring.scoped.has_any() {
+            return None;
+        }
+        self.ring.calls.behind_register().own_slot(id.place)?.resumes_plainly(id.serial)
+    }
+
+    /// What a call was answered by its wait queue, and whom to resume for it; `None` if it is gone.
     #[inline]
     pub fn granted(&self, id: CallId) -> Option<(Reply, Booking)> {
-        let mut calls = self.ring.calls.table();
+        // One that was answered is in the table; what is in the register may stay there.
+        let mut calls = self.ring.calls.behind_register();
         let call = calls.get_mut(id)?;
         let CallState::Answered(reply) = call.state else { return None };
-        Some((reply, Booking { task: call.task, waker: call.take_waker() }))
-    }
-
-    /// Notes that a parked call is blocked, unless its queue has answered it before it was served: what
-    /// the answer is. `None` if the call is gone.
-    #[inline]
-    pub fn block_parked(&self, id: CallId, queue: QueueId) -> Option<CallState> {
-        let mut calls = self.ring.calls.table();
-        let call = calls.get_mut(id)?;
-        if matches!(call.state, CallState::Queued(_)) {
-            call.state = CallState::Blocked(On::Queue(queue));
-        }
-        Some(call.state)
+        let booking = Booking { task: call.task, waker: call.take_waker() };
+        drop(calls);
+        Some((reply, self.ring.scoped.redirect(id, booking)))
     }
 
     /// Notes what a call is blocked on.
@@ -311,17 +338,17 @@ impl KernelRing {
     }
 
     /// Appends a call to a list of waiters.
-    pub fn link(&self, list: &mut ListHead, id: CallId) {
+    pub fn link(&self, list: &ListHead, id: CallId) {
         self.ring.calls.table().push_back(list, id);
     }
 
     /// Takes a call out of the list it is in.
-    pub fn unlink(&self, list: &mut ListHead, id: CallId) {
+    pub fn unlink(&self, list: &ListHead, id: CallId) {
         self.ring.calls.table().unlink(list, id);
     }
 
     /// Takes the first waiter out of a list.
-    pub fn pop_waiter(&self, list: &mut ListHead) -> Option<CallId> {
+    pub fn pop_waiter(&self, list: &ListHead) -> Option<CallId> {
         if list.is_empty() {
             return None;
         }
@@ -333,7 +360,7 @@ impl KernelRing {
     #[inline(always)]
     pub fn answer_waiter(
         &self,
-        list: &mut ListHead,
+        list: &ListHead,
         reply_to: impl FnOnce(Syscall) -> Reply,
     ) -> Option<(CallId, Reply, Option<Booking>)> {
         if list.is_empty() {
@@ -461,7 +488,7 @@ impl KernelRing {
     /// The calls in flight, in the order of their places.
     #[must_use]
     pub fn calls(&self) -> Vec<CallInfo> {
-        let queues = self.ring.queues.borrow();
+        let queues = self.ring.calls.queues.borrow();
         let calls = self.ring.calls.table();
         let life = self.ring.life();
         calls.iter().map(|(id, call)| info_of(&queues, life, id, call)).collect()
@@ -470,7 +497,7 @@ impl KernelRing {
     /// A call in flight, as a snapshot shows it.
     #[must_use]
     pub fn info(&self, id: CallId) -> Option<CallInfo> {
-        let queues = self.ring.queues.borrow();
+        let queues = self.ring.calls.queues.borrow();
         let life = self.ring.life();
         self.ring.calls.table().get(id).map(|call| info_of(&queues, life, id, call))
     }
@@ -479,7 +506,7 @@ impl KernelRing {
     /// were moved to it from another task.
     #[must_use]
     pub fn blocked_calls_of(&self, task: TaskId) -> Vec<CallInfo> {
-        let queues = self.ring.queues.borrow();
+        let queues = self.ring.calls.queues.borrow();
         let calls = self.ring.calls.table();
         let of_task = calls.slots_of(task).filter(|(_, call)| {
             call.task == Some(task) && matches!(call.state, CallState::Blocked(_))
@@ -491,24 +518,24 @@ impl KernelRing {
     /// What a queue is, if it is in use.
     #[must_use]
     pub fn queue_info(&self, queue: QueueId) -> Option<QueueInfo> {
-        let queues = self.ring.queues.borrow();
-        queues.get(queue.place()).map(|entry| entry.info(self.ring.life()))
+        let queues = self.ring.calls.queues.borrow();
+        queues.get(queue.place()).map(|home| home.info(self.ring.life()))
     }
 
     /// The task that alone holds what a queue guards.
     #[must_use]
     #[inline]
     pub fn sole_holder_of(&self, queue: QueueId) -> Option<TaskId> {
-        let queues = self.ring.queues.borrow();
-        queues.get(queue.place())?.holders().sole_task(self.ring.life())
+        let queues = self.ring.calls.queues.borrow();
+        queues.get(queue.place())?.core.holders.sole_task(self.ring.life())
     }
 
     /// Whether this is the first time that somebody asks, since the last one took it: so that what
     /// is to be said of a holder is said once.
     #[must_use]
     pub fn is_first_word_of(&self, queue: QueueId) -> bool {
-        let queues = self.ring.queues.borrow();
-        queues.get(queue.place()).is_some_and(|entry| entry.holders().first_word())
+        let queues = self.ring.calls.queues.borrow();
+        queues.get(queue.place()).is_some_and(|home| home.core.holders.first_word())
     }
 
     /// Checks what the ring must keep by itself: that no queue keeps tokens from its first
@@ -522,8 +549,8 @@ impl KernelRing {
         self.ring.scopes.check();
         let calls = self.ring.calls.table();
         let mut granted = granted_and_not_taken(&calls);
-        for (place, queue) in self.ring.queues.borrow().iter() {
-            queue.check(place, &calls, granted.remove(&place).unwrap_or_default());
+        for (place, queue) in self.ring.calls.queues.borrow().iter() {
+            queue.check(place, &calls, granted.remove(&place).unwrap_or_default().0);
         }
         assert!(granted.is_empty(), "one-token: tokens of a queue that is gone");
         for (_, call) in calls.iter() {
@@ -557,19 +584,22 @@ impl Drop for KernelRing {
         let ring = self.ring;
         ring.life.set(0);
         self.finish();
-        ring.has_posts.set(false);
         let door = ring.door.take();
         drop(door);
         // Whatever their destructors post goes, too; a second round sees to it.
         for _ in 0..2 {
             ring.sources.borrow_mut().clear();
-            let (own, pool, bodies) = ring.calls.clear().into_parts();
+            let table = ring.calls.clear();
+            let granted = granted_and_not_taken(&table);
+            let (own, pool, bodies) = table.into_parts();
             let posts = ring.posts.take();
             let wakers = ring.scopes.clear();
             let scoped = ring.scoped.clear();
-            let (outcomes, queues) = (ring.outcomes.take(), ring.queues.take());
+            let (outcomes, queues) = (ring.outcomes.take(), ring.calls.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
-            queues.iter().for_each(|(_, queue)| queue.take_back_tokens());
+            for (place, queue) in &queues {
+                queue.take_back_tokens(granted.get(&place).copied().unwrap_or_default());
+            }
             drop_each(own);
             drop_each(pool);
             drop_each(bodies);
@@ -579,23 +609,23 @@ impl Drop for KernelRing {
             drop_each(outcomes.into_all());
             drop_each(queues);
             drop_each(ring.estates.take_all());
-            ring.has_posts.set(false);
         }
+        drop_each(ring.posts.take());
         let _ = RETIRED.try_with(|retired| retired.borrow_mut().push(ring));
     }
 }
 
-fn info_of(queues: &Slab<QueueEntry>, life: u64, id: CallId, call: &Call) -> CallInfo {
-    let entry = match call.request {
+fn info_of(queues: &Queues, life: u64, id: CallId, call: &Call) -> CallInfo {
+    let home = match call.request {
         Syscall::Park(want) => queues.get(want.queue().place()),
         _ => None,
     };
     let label = match (&call.request, call.beside()) {
         (Syscall::Own, Some(Beside::Own(own))) => Some(own.name()),
-        _ => entry.and_then(QueueEntry::label),
+        _ => home.and_then(|home| home.core.label()),
     };
     let &Call { task, request, site, state, .. } = call;
-    CallInfo { id, task, request, label, site, state, queue: entry.map(|entry| entry.info(life)) }
+    CallInfo { id, task, request, label, site, state, queue: home.map(|home| home.info(life)) }
 }
 
 /// By the place of the queue: how many calls have been given tokens and not taken them, and how

@@ -2,8 +2,13 @@
 //!
 //! Each is two words, and what is bulky lies beside. A post is served within a few hundred
 //! instructions of being made: read back whole where it was written field by field, it was waited for.
+//!
+//! The first of those that wait stands in two cells of its own, before the queue of the others. Most
+//! often it is the only one, and tells of a grant.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::panic::Location;
 
 use crate::call::Post;
@@ -14,22 +19,36 @@ use crate::task::NewTask;
 /// Room for so many posts is kept; more is given back when they have been served.
 const MANY_POSTS: usize = 1024;
 
-const WAKE: u64 = 0;
-const GRANTED: u64 = 1;
-const WITHDRAW: u64 = 2;
-const CLOSE_SOURCE: u64 = 3;
-const KILL: u64 = 4;
-const DETACH: u64 = 5;
-const DISCARD: u64 = 6;
-const BULKY: u64 = 7;
+const NONE: u64 = 0;
+const WAKE: u64 = 1;
+const GRANTED: u64 = 2;
+const WITHDRAW: u64 = 3;
+const CLOSE_SOURCE: u64 = 4;
+const KILL: u64 = 5;
+const DETACH: u64 = 6;
+const DISCARD: u64 = 7;
+const BULKY: u64 = 8;
 
 /// Above the kind lies the place of a call or of a source, or the key of an outcome.
 const PLACE_SHIFT: u32 = 32;
 
 #[derive(Default)]
 pub(crate) struct Posts {
+    /// Whether there are any.
+    any: Cell<bool>,
+    /// The first one, where it is not among the others.
+    first: Cell<u64>,
+    second: Cell<u64>,
+    /// Whether there are others.
+    more: Cell<bool>,
+    others: RefCell<Others>,
+}
+
+/// The posts behind the first.
+#[derive(Default)]
+struct Others {
     words: VecDeque<(u64, u64)>,
-    /// What did not fit, in the order of its posts.
+    /// What did not fit, in the order of its posts: also of the first.
     bulky: VecDeque<Bulky>,
 }
 
@@ -41,10 +60,10 @@ enum Bulky {
 
 impl Posts {
     #[inline]
-    pub(crate) fn push(&mut self, post: Post) {
-        let words = match post {
+    pub(crate) fn push(&self, post: Post) {
+        let (first, second) = match post {
             Post::Wake(task) => (WAKE, task.to_bits().get()),
-            Post::Granted(call) => (GRANTED | place_of(call), call.serial.get()),
+            Post::Granted(call) => return self.push_granted(call),
             Post::Withdraw(call) => (WITHDRAW | place_of(call), call.serial.get()),
             Post::CloseSource(SourceId { place, generation }) => {
                 (CLOSE_SOURCE | u64::from(place) << PLACE_SHIFT, u64::from(generation))
@@ -58,35 +77,90 @@ impl Posts {
             Post::Cancel(task, why) => self.lay_beside(Bulky::Cancel(task, why)),
             Post::Warn(text, site) => self.lay_beside(Bulky::Warn(text, site)),
         };
-        self.words.push_back(words);
+        self.push_words(first, second);
     }
 
-    #[inline(never)]
-    fn lay_beside(&mut self, bulky: Bulky) -> (u64, u64) {
-        self.bulky.push_back(bulky);
-        (BULKY, 0)
+    #[inline(always)]
+    pub(crate) fn push_granted(&self, call: CallId) {
+        self.push_words(GRANTED | place_of(call), call.serial.get());
     }
 
-    /// Takes the next one.
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Post> {
-        let (first, second) = self.words.pop_front()?;
-        let place = (first >> PLACE_SHIFT) as u32;
-        match (u64::from(first as u32), std::num::NonZeroU64::new(second)) {
-            (WAKE, Some(word)) => Some(Post::Wake(TaskId::from_bits(word))),
-            (GRANTED, Some(serial)) => Some(Post::Granted(CallId { serial, place })),
-            (WITHDRAW, Some(serial)) => Some(Post::Withdraw(CallId { serial, place })),
-            (CLOSE_SOURCE, _) => {
-                Some(Post::CloseSource(SourceId { place, generation: second as u32 }))
-            }
-            (KILL, Some(word)) => Some(Post::Kill(TaskId::from_bits(word))),
-            (DETACH, Some(word)) => Some(Post::Detach(TaskId::from_bits(word))),
-            (DISCARD, Some(word)) => Some(Post::Discard(TaskId::from_bits(word), place)),
-            (BULKY, None) => self.take_bulky(),
-            (kind, _) => unreachable!("no post is of kind {kind}"),
+    #[inline(always)]
+    fn push_words(&self, first: u64, second: u64) {
+        if self.any.replace(true) {
+            self.push_behind(first, second);
+        } else {
+            self.first.set(first);
+            self.second.set(second);
         }
     }
 
+    #[inline(never)]
+    fn push_behind(&self, first: u64, second: u64) {
+        self.more.set(true);
+        self.others.borrow_mut().words.push_back((first, second));
+    }
+
+    #[inline(never)]
+    fn lay_beside(&self, bulky: Bulky) -> (u64, u64) {
+        self.others.borrow_mut().bulky.push_back(bulky);
+        (BULKY, 0)
+    }
+
+    /// Whether there are any.
+    #[inline(always)]
+    pub(crate) fn any(&self) -> bool {
+        self.any.get()
+    }
+
+    /// Takes the next one, if it stands before the others and tells of a grant.
+    #[inline(always)]
+    pub(crate) fn pop_first_granted(&self) -> Option<CallId> {
+        let first = self.first.get();
+        if first as u32 != GRANTED as u32 {
+            return None;
+        }
+        let serial = NonZeroU64::new(self.second.get())?;
+        self.first.set(NONE);
+        self.any.set(self.more.get());
+        Some(CallId { serial, place: (first >> PLACE_SHIFT) as u32 })
+    }
+
+    /// Takes the next one.
+    pub(crate) fn pop(&self) -> Option<Post> {
+        let mut others = self.others.borrow_mut();
+        let (first, second) = match self.first.replace(NONE) {
+            NONE => others.words.pop_front()?,
+            first => (first, self.second.get()),
+        };
+        let more = !others.words.is_empty();
+        self.any.set(more);
+        self.more.set(more);
+        let place = (first >> PLACE_SHIFT) as u32;
+        let post = match (u64::from(first as u32), NonZeroU64::new(second)) {
+            (WAKE, Some(word)) => Post::Wake(TaskId::from_bits(word)),
+            (GRANTED, Some(serial)) => Post::Granted(CallId { serial, place }),
+            (WITHDRAW, Some(serial)) => Post::Withdraw(CallId { serial, place }),
+            (CLOSE_SOURCE, _) => Post::CloseSource(SourceId { place, generation: second as u32 }),
+            (KILL, Some(word)) => Post::Kill(TaskId::from_bits(word)),
+            (DETACH, Some(word)) => Post::Detach(TaskId::from_bits(word)),
+            (DISCARD, Some(word)) => Post::Discard(TaskId::from_bits(word), place),
+            (BULKY, None) => others.take_bulky()?,
+            (kind, _) => unreachable!("no post is of kind {kind}"),
+        };
+        if !more {
+            others.shrink();
+        }
+        Some(post)
+    }
+
+    /// Takes all of them.
+    pub(crate) fn take(&self) -> Vec<Post> {
+        std::iter::from_fn(|| self.pop()).collect()
+    }
+}
+
+impl Others {
     #[inline(never)]
     fn take_bulky(&mut self) -> Option<Post> {
         Some(match self.bulky.pop_front()? {
@@ -96,14 +170,9 @@ impl Posts {
         })
     }
 
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.words.is_empty()
-    }
-
     /// A crowd has passed: gives its memory back.
     #[inline]
-    pub(crate) fn shrink(&mut self) {
+    fn shrink(&mut self) {
         if self.words.capacity() > MANY_POSTS || self.bulky.capacity() > MANY_POSTS {
             self.words.shrink_to(MANY_POSTS);
             self.bulky.shrink_to(MANY_POSTS);
@@ -114,12 +183,4 @@ impl Posts {
 #[inline]
 fn place_of(call: CallId) -> u64 {
     u64::from(call.place) << PLACE_SHIFT
-}
-
-impl Iterator for Posts {
-    type Item = Post;
-
-    fn next(&mut self) -> Option<Post> {
-        self.pop()
-    }
 }

@@ -6,17 +6,23 @@
 //!
 //! A *yield* that comes through the register does not even enter with its reply: that is known, so it
 //! is written nowhere. One that has left the register, and is not in the table, has been answered.
+//!
+//! A *park* that comes through the register is written into the table once, when it is served: blocked,
+//! and in line. Whoever looks into the table before that has it put in line first.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use crate::call::{Reply, Syscall};
-use crate::call_table::CallTable;
+use crate::call_table::{CallState, CallTable};
 use crate::id::{CallId, TaskId};
 use crate::kernel_ring::Submitted;
+use crate::queue_entry::Queues;
 use crate::task::TaskBody;
+use crate::wait_queue::{Home, QueueId, Want};
 
 /// Each ring has 2^40 serials of its own before it comes to those of the next.
 const SERIALS_A_RING: u32 = 40;
@@ -34,6 +40,10 @@ enum Phase {
     FreshYield,
     /// As `Taken`, of a yield.
     TakenYield,
+    /// As `Fresh`, of a park that has been counted in its queue, and is not in line.
+    FreshPark,
+    /// As `Taken`, of such a park.
+    TakenPark,
     /// In the table, and in the list there.
     Listed,
 }
@@ -60,6 +70,7 @@ pub(crate) struct Calls {
     /// but for yields, which seldom need one.
     known_free: Cell<u32>,
     table: RefCell<CallTable>,
+    pub(crate) queues: RefCell<Queues>,
 }
 
 /// No task's place.
@@ -81,6 +92,7 @@ impl Calls {
             last_cleared: Cell::new(before.get()),
             known_free: Cell::new(NOWHERE),
             table: RefCell::default(),
+            queues: RefCell::default(),
         }
     }
 
@@ -118,6 +130,37 @@ impl Calls {
         Some(CallId { serial, place: self.caller.get().place() as u32 })
     }
 
+    /// Writes a park into the register, if it is the first call of its turn and its task has no other
+    /// in the slot of its own. The caller counts it in its queue.
+    #[inline(always)]
+    pub(crate) fn submit_park(
+        &self,
+        want: Want,
+        site: &'static Location<'static>,
+    ) -> Option<CallId> {
+        let place = self.caller.get().place() as u32;
+        if self.phase.get() != Phase::Empty || !self.finds_free(place) {
+            return None;
+        }
+        let serial = self.fill(Phase::FreshPark, Syscall::Park(want), site);
+        Some(CallId { serial, place })
+    }
+
+    /// Whether a task's own slot is free.
+    #[inline(always)]
+    fn finds_free(&self, place: u32) -> bool {
+        self.known_free.get() == place || self.looks_for_free(place)
+    }
+
+    #[inline(never)]
+    fn looks_for_free(&self, place: u32) -> bool {
+        let free = self.table.borrow().has_free_own_slot(place);
+        if free {
+            self.known_free.set(place);
+        }
+        free
+    }
+
     #[inline(always)]
     fn fill(&self, phase: Phase, request: Syscall, site: &'static Location<'static>) -> NonZeroU64 {
         let serial = self.next_serial();
@@ -143,12 +186,11 @@ impl Calls {
     /// Writes a call into the register if it can, or else into the table, behind those of this turn.
     pub(crate) fn submit(&self, request: Syscall, site: &'static Location<'static>) -> CallId {
         let caller = self.caller.get();
-        let place = caller.place() as u32;
-        if self.phase.get() == Phase::Empty && self.table.borrow().has_free_own_slot(place) {
-            self.known_free.set(place);
-            if let Some(id) = self.submit_first(request, site) {
-                return id;
-            }
+        if self.phase.get() == Phase::Empty
+            && self.finds_free(caller.place() as u32)
+            && let Some(id) = self.submit_first(request, site)
+        {
+            return id;
         }
         self.submit_to_table(&mut self.table(), request, site)
     }
@@ -181,6 +223,10 @@ impl Calls {
                 self.phase.set(Phase::Taken);
                 Some(self.at_hand())
             }
+            Phase::FreshPark => {
+                self.phase.set(Phase::TakenPark);
+                Some(self.at_hand())
+            }
             _ => self.take_listed().then(|| self.at_hand()),
         }
     }
@@ -188,8 +234,8 @@ impl Calls {
     /// Where the first call that has not been served was made.
     pub(crate) fn first_site(&self) -> Option<&'static Location<'static>> {
         match self.phase.get() {
-            Phase::Empty | Phase::Taken | Phase::TakenYield => None,
-            Phase::Fresh | Phase::FreshYield => Some(self.site.get()),
+            Phase::Empty | Phase::Taken | Phase::TakenYield | Phase::TakenPark => None,
+            Phase::Fresh | Phase::FreshYield | Phase::FreshPark => Some(self.site.get()),
             Phase::Listed => self.table.borrow().first_listed_site(),
         }
     }
@@ -237,6 +283,28 @@ impl Calls {
         true
     }
 
+    /// Puts the park that was taken last in line, if it is in the register still, and gives its queue;
+    /// `None` if it has left for the table, or has always been there.
+    #[inline(always)]
+    pub(crate) fn park_taken<R>(&self, want: Want, then: impl FnOnce(&Home) -> R) -> Option<R> {
+        if self.phase.get() != Phase::TakenPark {
+            return None;
+        }
+        self.phase.set(Phase::Empty);
+        self.known_free.set(NOWHERE);
+        let caller = self.caller.get();
+        let (queues, mut table) = (self.queues.borrow(), self.table.borrow_mut());
+        let home = &queues[want.queue().place()];
+        let serial = self.last_serial.get();
+        table.block_parked(&home.line, (serial, caller), want, self.site.get());
+        Some(then(home))
+    }
+
+    /// The queue with this id, if it is in use.
+    pub(crate) fn home(&self, queue: QueueId) -> Option<Rc<Home>> {
+        self.queues.borrow().get(queue.place()).map(Rc::clone)
+    }
+
     /// Takes the reply of a call that holds nothing with a destructor, and frees its slot. `None`
     /// says no more than that this is not such a call.
     #[inline(always)]
@@ -254,6 +322,12 @@ impl Calls {
             self.write_back(&mut table);
         }
         table
+    }
+
+    /// The table without what the register holds, for one who looks for a call that was answered.
+    #[inline]
+    pub(crate) fn behind_register(&self) -> RefMut<'_, CallTable> {
+        self.table.borrow_mut()
     }
 
     /// Keeps the body of a task to be spawned, until its call is served.
@@ -309,11 +383,24 @@ impl Calls {
         if let Some(body) = self.body.take() {
             table.lay_body(id, body);
         }
-        let listed = matches!(self.phase.get(), Phase::Fresh | Phase::FreshYield);
+        let parks = matches!(self.phase.get(), Phase::FreshPark | Phase::TakenPark);
+        if let (true, Syscall::Park(want)) = (parks, request) {
+            self.put_in_line(table, id, want);
+        }
+        let listed =
+            matches!(self.phase.get(), Phase::Fresh | Phase::FreshYield | Phase::FreshPark);
         if listed {
             table.list(id);
         }
         self.phase.set(if listed { Phase::Listed } else { Phase::Empty });
+    }
+
+    /// A park that was in the register stands in line from now on.
+    fn put_in_line(&self, table: &mut CallTable, id: CallId, want: Want) {
+        let call = table.get_mut(id).expect("a call that is written back is in the table");
+        call.state = CallState::Queued(want.queue());
+        let queues = self.queues.borrow();
+        queues[want.queue().place()].line.stand(table, id);
     }
 
     /// Whether every call has been served.

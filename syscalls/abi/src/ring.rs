@@ -16,15 +16,12 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use slab::Slab;
-
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{CallState, On};
 use crate::estate::Estates;
 use crate::id::{CallId, TaskId};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
-use crate::queue_entry::QueueEntry;
 use crate::register::Calls;
 use crate::remote::Door;
 use crate::scoped::Scoped;
@@ -69,11 +66,8 @@ pub struct Ring {
     pub(crate) budget: Cell<u32>,
     /// The state of the scheduler's random numbers.
     pub(crate) random: Cell<u64>,
-    /// Whether anything has been posted.
-    pub(crate) has_posts: Cell<bool>,
-    pub(crate) posts: RefCell<Posts>,
+    pub(crate) posts: Posts,
     pub(crate) calls: Calls,
-    pub(crate) queues: RefCell<Slab<QueueEntry>>,
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
     pub(crate) scopes: Scopes,
@@ -131,10 +125,8 @@ impl Ring {
             waker_data: Cell::new(ptr::null()),
             budget: Cell::new(0),
             random: Cell::new(0),
-            has_posts: Cell::new(false),
-            posts: RefCell::default(),
+            posts: Posts::default(),
             calls: Calls::new(number),
-            queues: RefCell::default(),
             sources: RefCell::default(),
             outcomes: RefCell::default(),
             scopes: Scopes::default(),
@@ -214,8 +206,7 @@ impl Ring {
     /// Posts a request that needs no answer.
     #[inline]
     pub fn post(&self, post: Post) {
-        self.posts.borrow_mut().push(post);
-        self.has_posts.set(true);
+        self.posts.push(post);
     }
 
     /// Takes one unit of the running task's quantum, for an operation that succeeded without a
@@ -275,6 +266,12 @@ impl Ring {
     #[inline(always)]
     fn of_waker(cx: &Context<'_>) -> Option<&'static Ring> {
         current().filter(|ring| ptr::eq(cx.waker().data(), ring.waker_data.get()))
+    }
+
+    /// Whether this is the current ring, and the running task is polled under its own waker.
+    #[inline(always)]
+    pub(crate) fn is_polled_under(&'static self, cx: &Context<'_>) -> bool {
+        Ring::of_waker(cx).is_some_and(|ring| ptr::eq(ring, self))
     }
 
     /// Writes the call into the trap register, or into the call table.

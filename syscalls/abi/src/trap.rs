@@ -9,7 +9,6 @@ use crate::call_table::CallState;
 use crate::id::{CallId, TaskId};
 use crate::ring::Ring;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::Want;
 
 /// A system call as a future: submitted at its first poll, answered by the kernel, taken at a
 /// later poll, withdrawn if it is dropped before.
@@ -130,26 +129,6 @@ impl Trap {
     pub fn abandon_spawn(&self) {
         if let Phase::InFlight(ring, id) = self.phase {
             ring.detach_untaken(id);
-        }
-    }
-
-    /// A wait for so many tokens of a queue, which takes its place there at once.
-    #[inline]
-    pub(crate) fn parked(
-        ring: &'static Ring,
-        want: Want,
-        site: &'static Location<'static>,
-        cx: &Context<'_>,
-    ) -> Trap {
-        Trap { phase: Phase::InFlight(ring, ring.park(want, site, cx)) }
-    }
-
-    /// Where it was made, if it has not been polled.
-    #[inline]
-    pub(crate) fn unborn_site(&self) -> Option<&'static Location<'static>> {
-        match self.phase {
-            Phase::Unborn(_, site) => Some(site),
-            Phase::InFlight(..) | Phase::Taken => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,7 +10,8 @@ use std::task::{Context, Poll};
 
 use crate::call::{Reply, Syscall};
 use crate::holder::Holders;
-use crate::queue_entry::QueueEntry;
+use crate::id::CallId;
+use crate::queue_entry::Line;
 use crate::ring::Ring;
 use crate::trap::Trap;
 
@@ -19,7 +21,9 @@ pub struct QueueId(u64);
 
 impl QueueId {
     pub(crate) fn new(place: usize) -> QueueId {
-        QueueId(place as u64)
+        // Less than that, so that a number of tokens has room beside it.
+        let place = u32::try_from(place).expect("fewer than 2^32 queues are waited for");
+        QueueId(u64::from(place))
     }
 
     #[inline]
@@ -43,8 +47,8 @@ pub struct Want {
 
 impl Want {
     #[inline]
-    fn new(tokens: u32, place: u32) -> Want {
-        Want { word: (tokens as u64) << 32 | place as u64 }
+    fn new(tokens: u32, queue: QueueId) -> Want {
+        Want { word: u64::from(tokens) << 32 | queue.0 }
     }
 
     /// Of which queue.
@@ -126,6 +130,7 @@ impl Core {
 /// bound to, so that the tokens outlive either.
 pub(crate) struct Home {
     pub(crate) core: Core,
+    pub(crate) line: Line,
     name: RefCell<Option<Rc<str>>>,
     /// The ring it is bound to, that ring's life, and its place there.
     bound: Cell<Option<(&'static Ring, u64, QueueId)>>,
@@ -139,6 +144,42 @@ impl Home {
             .get()
             .filter(|(ring, life, _)| ring.life() == *life)
             .map(|(ring, _, id)| (ring, id))
+    }
+
+    /// Submits a park through the trap register, if it can.
+    #[inline(always)]
+    fn park_through(
+        &self,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Option<(&'static Ring, CallId)> {
+        let (ring, queue) = self.binding()?;
+        if !ring.is_polled_under(cx) {
+            return None;
+        }
+        let want = Want::new(n, queue);
+        let id = ring.calls.submit_park(want, site)?;
+        self.line.count_in();
+        Some((ring, id))
+    }
+
+    /// Gives `n` tokens to those who wait, or keeps them.
+    #[inline]
+    pub(crate) fn take_in(&self, n: usize) {
+        if self.line.waiting() == 0 {
+            self.core.keep(n);
+        } else {
+            self.hand_on(n);
+        }
+    }
+
+    #[inline(never)]
+    fn hand_on(&self, n: usize) {
+        match self.binding() {
+            Some((ring, _)) => ring.give(self, n),
+            None => self.core.keep(n),
+        }
     }
 
     pub(crate) fn unbind(&self) {
@@ -240,13 +281,9 @@ impl WaitQueue {
             let Core { tokens, holders, sort } = &self.unbound;
             let (tokens, holders) = (tokens.clone(), holders.clone());
             let core = Core { tokens, holders, sort: *sort };
-            Rc::new(Home { core, name: RefCell::new(None), bound: Cell::new(None) })
+            let (line, name, bound) = (Line::default(), RefCell::new(None), Cell::new(None));
+            Rc::new(Home { core, line, name, bound })
         })
-    }
-
-    #[inline]
-    fn binding(&self) -> Option<(&'static Ring, QueueId)> {
-        self.home.get()?.binding()
     }
 
     /// Names the thing, for the task table and reports.
@@ -278,7 +315,10 @@ impl WaitQueue {
     /// How many calls wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.binding().map_or(0, |(ring, id)| ring.queues.borrow()[id.place()].waiting())
+        self.home
+            .get()
+            .filter(|home| home.binding().is_some())
+            .map_or(0, |home| home.line.waiting())
     }
 
     /// Takes a token, if one is free.
@@ -378,9 +418,9 @@ impl WaitQueue {
     /// `semop(2)`.
     #[inline]
     pub fn wake_many(&self, n: usize) {
-        match self.binding() {
-            Some((ring, id)) => ring.give(id, n),
-            None => self.core().keep(n),
+        match self.home.get() {
+            Some(home) => home.take_in(n),
+            None => self.unbound.keep(n),
         }
     }
 
@@ -393,7 +433,8 @@ impl WaitQueue {
     /// # Kin
     /// `FUTEX_WAKE` with `INT_MAX`.
     pub fn wake_all(&self) -> usize {
-        self.binding().map_or(0, |(ring, id)| ring.answer_all(id))
+        let Some(home) = self.home.get() else { return 0 };
+        home.binding().map_or(0, |(ring, _)| ring.answer_all(home))
     }
 
     /// Notes that whoever runs now holds the thing, since `since`: for the task table.
@@ -416,23 +457,22 @@ impl WaitQueue {
     }
 
     /// Binds the queue to `ring`, if it is not.
-    fn bind(&self, ring: &'static Ring) -> QueueId {
+    fn bind(&self, ring: &'static Ring) -> (&Home, QueueId) {
         let home = self.home();
         if let Some((bound, id)) = home.binding() {
             if std::ptr::eq(bound, ring) {
-                return id;
+                return (home, id);
             }
-            let idle = bound.queues.borrow()[id.place()].is_idle();
             assert!(
-                idle,
+                home.line.is_idle(),
                 "a wait queue was used under another scheduler while tasks of the first wait on it"
             );
             bound.remove_queue(id);
         }
-        let place = ring.queues.borrow_mut().insert(QueueEntry::new(Rc::clone(home)));
+        let place = ring.calls.queues.borrow_mut().insert(Rc::clone(home));
         let id = QueueId::new(place);
         home.bound.set(Some((ring, ring.life(), id)));
-        id
+        (home, id)
     }
 }
 
@@ -492,64 +532,121 @@ pub enum Woken {
 /// A [`Park`] that does not borrow its queue, for futures that own what they wait for.
 #[derive(Debug)]
 pub struct Parking {
-    /// Where the queue was when the call was submitted.
-    asked: Want,
-    trap: Trap,
+    phase: Phase,
 }
+
+// The parts of the call's id lie singly, so that the tag has room beside the place.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// So many tokens are wanted.
+    Unborn(u32, &'static Location<'static>),
+    InFlight(&'static Ring, NonZeroU64, u32),
+    Taken,
+}
+
+const _: () = assert!(size_of::<Parking>() == 24);
 
 impl Parking {
     /// A wait for `n` tokens, made at `site`.
     #[inline]
-    pub fn new(n: u32, site: &'static Location<'static>) -> Parking {
-        // The request is completed when the queue is bound, at the first poll.
-        let asked = Want::new(n, u32::MAX);
-        Parking { asked, trap: Trap::new(Syscall::Park(asked), site) }
+    pub const fn new(n: u32, site: &'static Location<'static>) -> Parking {
+        Parking { phase: Phase::Unborn(n, site) }
     }
 
-    /// The same, polled once: it takes its place in `queue` now.
+    /// Where it was made, while it has not been polled.
+    #[must_use]
+    pub const fn unborn_site(&self) -> Option<&'static Location<'static>> {
+        match self.phase {
+            Phase::Unborn(_, site) => Some(site),
+            Phase::InFlight(..) | Phase::Taken => None,
+        }
+    }
+
+    /// Whether it has yet to take its place.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_unborn(&self) -> bool {
+        matches!(self.phase, Phase::Unborn(..))
+    }
+
+    /// Polls for the tokens; the first time it takes its place in `queue`, which is the same each time.
     ///
     /// # Panics
     /// As [`WaitQueue::park`].
-    #[inline(never)]
-    pub fn begin(
+    #[inline(always)]
+    pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
+        match self.phase {
+            Phase::Unborn(n, site) => {
+                self.submit(queue, n, site, cx);
+                Poll::Pending
+            }
+            Phase::InFlight(ring, serial, place) => {
+                let polled = ring.poll_call(CallId { serial, place }, cx);
+                let Poll::Ready(reply) = polled else { return Poll::Pending };
+                self.phase = Phase::Taken;
+                Poll::Ready(Parking::woken(reply, queue))
+            }
+            Phase::Taken => Trap::polled_after_ready(),
+        }
+    }
+
+    #[inline(always)]
+    fn woken(reply: Reply, queue: &WaitQueue) -> Woken {
+        if reply != Reply::Token {
+            return Woken::WithAll;
+        }
+        // The queue is not to be removed: whoever polls has it.
+        if let Some(home) = queue.home.get() {
+            home.line.note_taken();
+        }
+        Woken::Granted
+    }
+
+    /// Submits the call through the trap register, where that will do.
+    // Written where it stands: moved there in one piece so soon after it was written in three, it would
+    // be waited for.
+    #[inline(always)]
+    fn submit(
+        &mut self,
         queue: &WaitQueue,
         n: u32,
         site: &'static Location<'static>,
         cx: &Context<'_>,
-    ) -> Parking {
-        let ring = Ring::of_running_task();
-        let place = u32::try_from(queue.bind(ring).place()).ok().filter(|place| *place < u32::MAX);
-        let asked = Want::new(n, place.expect("fewer than 2^32 queues are waited for"));
-        Parking { asked, trap: Trap::parked(ring, asked, site, cx) }
-    }
-
-    /// Polls for the tokens; the first time it takes its place in `queue`.
-    ///
-    /// # Panics
-    /// As [`WaitQueue::park`].
-    #[inline]
-    pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
-        if let Some(site) = self.trap.unborn_site() {
-            *self = Parking::begin(queue, self.asked.tokens(), site, cx);
-            return Poll::Pending;
+    ) {
+        // With free tokens it may not have to wait.
+        if let Some(home) = queue.home.get()
+            && home.core.tokens.get() == 0
+            && n > 0
+            && let Some((ring, CallId { serial, place })) = home.park_through(n, site, cx)
+        {
+            self.phase = Phase::InFlight(ring, serial, place);
+            return;
         }
-        self.poll_begun(cx)
+        self.submit_slowly(queue, n, site, cx);
     }
 
-    /// Polls for the tokens, where it has taken its place.
-    ///
-    /// # Panics
-    /// If it is polled again after it was ready.
+    #[cold]
+    #[inline(never)]
+    fn submit_slowly(
+        &mut self,
+        queue: &WaitQueue,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) {
+        let (home, id) = queue.bind(Ring::of_running_task());
+        let want = Want::new(n, id);
+        let (ring, call) = Ring::submit(Syscall::Park(want), site, cx);
+        self.phase = Phase::InFlight(ring, call.serial, call.place);
+        ring.enqueue(home, want, call);
+    }
+}
+
+impl Drop for Parking {
     #[inline]
-    pub fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
-        let ring = self.trap.ring();
-        let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
-        match (reply, ring) {
-            (Reply::Token, Some(ring)) => {
-                ring.tokens_taken(self.asked);
-                Poll::Ready(Woken::Granted)
-            }
-            _ => Poll::Ready(Woken::WithAll),
+    fn drop(&mut self) {
+        if let Phase::InFlight(ring, serial, place) = self.phase {
+            ring.withdraw(CallId { serial, place });
         }
     }
 }

@@ -174,11 +174,14 @@ impl<'a, T> Future for CondvarWait<'a, T> {
         let CondvarWait { condvar, mutex, site, phase } = &mut *self;
         if let Phase::Holds(_) = phase {
             // The guard goes when the place in the queue has been taken.
-            *phase = Phase::Parked(Parking::begin(&condvar.queue, 1, site, cx));
+            let mut parking = Parking::new(1, site);
+            let parked = parking.poll(&condvar.queue, cx);
+            debug_assert!(parked.is_pending(), "a trap suspends at its first poll");
+            *phase = Phase::Parked(parking);
             return Poll::Pending;
         }
         if let Phase::Parked(parking) = phase {
-            let woken = ready!(parking.poll_begun(cx));
+            let woken = ready!(parking.poll(&condvar.queue, cx));
             *phase = Phase::Locks(TakeTokens::rested(1, site), woken);
         }
         let Phase::Locks(take, _) = phase else { polled_after_ready() };
