@@ -107,7 +107,12 @@ impl Kernel {
         let blocked = links.into_iter().filter_map(|(id, call)| {
             let task = self.tasks.get(id)?;
             let name = task.body.as_ref().and_then(|body| body.name()).map(str::to_owned);
-            Some(BlockedTask { task: id, name, site: self.tasks.record(id).site, waits_for: vec![call] })
+            Some(BlockedTask {
+                task: id,
+                name,
+                site: self.tasks.record(id).site,
+                waits_for: vec![call],
+            })
         });
         DeadlockReport { blocked: blocked.collect(), cycle }
     }
