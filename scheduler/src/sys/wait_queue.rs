@@ -9,7 +9,7 @@ use crate::probe::Event;
 /// The call stands in its queue since it was submitted, unless it was given a token there.
 #[inline(never)]
 pub(crate) fn park(kernel: &mut Kernel, call: CallId, queue: QueueId) -> Fate {
-    match kernel.ring.state(call) {
+    match kernel.ring.block_parked(call, queue) {
         Some(CallState::Answered(reply)) => Fate::Answer(reply),
         Some(_) => {
             warn_of_ended_holder(kernel, call, queue);
@@ -34,8 +34,7 @@ fn warn_of_ended_holder(kernel: &mut Kernel, call: CallId, queue: QueueId) {
 /// A wake has answered a call that was blocked.
 #[inline(never)]
 pub(crate) fn granted(kernel: &mut Kernel, call: CallId) {
-    let Some(CallState::Answered(reply)) = kernel.ring.state(call) else { return };
-    let Some(booking) = kernel.ring.booking(call) else { return };
+    let Some((reply, booking)) = kernel.ring.granted(call) else { return };
     if kernel.probe.is_some() {
         let (task, by) = (booking.task, kernel.cause);
         kernel.tell(&Event::Answered { task, call, reply, by });

@@ -60,7 +60,8 @@ impl Holders {
     #[inline]
     pub(crate) fn leave(&self, since: &'static Location<'static>) {
         self.count.set(self.count.get().saturating_sub(1));
-        if self.since.get() == Some(since) {
+        // By address: it is the very reference that came in, and to compare places is to compare texts.
+        if self.since.get().is_some_and(|latest| std::ptr::eq(latest, since)) {
             self.since.set(None);
         }
     }

@@ -197,6 +197,28 @@ impl KernelRing {
         Some(Booking { task: call.task, waker: call.take_waker() })
     }
 
+    /// What a wait queue has answered to a call, and whom to resume, in one look. `None` if the call is
+    /// gone, or has no answer.
+    #[inline]
+    pub fn granted(&self, id: CallId) -> Option<(Reply, Booking)> {
+        let mut calls = self.ring.calls.table();
+        let call = calls.get_mut(id)?;
+        let CallState::Answered(reply) = call.state else { return None };
+        Some((reply, Booking { task: call.task, waker: call.take_waker() }))
+    }
+
+    /// Notes that a parked call is blocked, unless its queue has answered it before it was served: what
+    /// the answer is. `None` if the call is gone.
+    #[inline]
+    pub fn block_parked(&self, id: CallId, queue: QueueId) -> Option<CallState> {
+        let mut calls = self.ring.calls.table();
+        let call = calls.get_mut(id)?;
+        if matches!(call.state, CallState::Queued(_)) {
+            call.state = CallState::Blocked(On::Queue(queue));
+        }
+        Some(call.state)
+    }
+
     /// Notes what a call is blocked on.
     pub fn block(&self, id: CallId, on: On) {
         if let Some(call) = self.ring.calls.table().get_mut(id)

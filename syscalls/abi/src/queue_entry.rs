@@ -1,6 +1,8 @@
 //! Wait queues on the side of the ring: who waits, and what was given and not taken.
 
+use std::panic::Location;
 use std::rc::Rc;
+use std::task::Context;
 
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{CallState, CallTable, ListHead, On};
@@ -59,11 +61,19 @@ impl QueueEntry {
         self.waiting == 0 && self.granted == 0
     }
 
+    /// Whether nobody is in it and its object is gone.
+    #[inline]
+    fn is_orphan(&self) -> bool {
+        self.is_idle() && Rc::strong_count(&self.home) == 1
+    }
+
+    #[inline]
     fn note_granted(&mut self, want: Want) {
         self.granted += 1;
         self.untaken += want.tokens() as usize;
     }
 
+    #[inline]
     fn note_taken(&mut self, want: Want) {
         self.granted -= 1;
         self.untaken -= want.tokens() as usize;
@@ -111,10 +121,21 @@ fn wanted_by(request: Syscall) -> Want {
 
 /// Wait queues: what is done to them at the moment it is asked for.
 impl Ring {
-    /// A call arrives: it takes the tokens it wants if they are free, or stands at the back.
-    pub(crate) fn enqueue(&self, want: Want, call: CallId) {
+    /// A call arrives: it takes the tokens it wants if they are free, or stands at the back. It goes
+    /// into the table at once, since it is linked to others there.
+    pub(crate) fn park(
+        &self,
+        want: Want,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> CallId {
+        let (task, waker) = self.caller(cx);
         let mut queues = self.queues.borrow_mut();
         let mut calls = self.calls.table();
+        let call = self.calls.submit_to_table(&mut calls, task, Syscall::Park(want), site);
+        if let Some(waker) = waker {
+            calls.book_elsewhere(call, waker);
+        }
         let entry = &mut queues[want.queue().place()];
         let free = &entry.home.core.tokens;
         let left = free.get().checked_sub(want.tokens() as usize);
@@ -126,7 +147,7 @@ impl Ring {
             }
             arrived.state = CallState::Answered(Reply::Token);
             entry.note_granted(want);
-            return;
+            return call;
         }
         arrived.state = CallState::Queued(want.queue());
         // What is there gathers for the first (one-token).
@@ -135,6 +156,7 @@ impl Ring {
         }
         entry.waiting += 1;
         calls.push_back(&mut entry.list, call);
+        call
     }
 
     /// Gives `n` tokens to those who wait, and keeps what is left (one-token).
@@ -168,6 +190,7 @@ impl Ring {
 
     /// Answers the first waiter, if there is one. A call that has not been served is told when it is
     /// served; one that has been served needs the kernel, hence a post.
+    #[inline]
     fn answer_first(&self, entry: &mut QueueEntry, calls: &mut CallTable, reply: Reply) -> bool {
         let Some((id, call)) = calls.pop_front(&mut entry.list) else { return false };
         entry.waiting -= 1;
@@ -196,12 +219,17 @@ impl Ring {
 
     pub(crate) fn tokens_taken(&self, want: Want) {
         let queue = want.queue();
-        self.queues.borrow_mut()[queue.place()].note_taken(want);
-        self.queue_maybe_idle(queue);
+        let mut queues = self.queues.borrow_mut();
+        let entry = &mut queues[queue.place()];
+        entry.note_taken(want);
+        if entry.is_orphan() {
+            drop(queues);
+            self.remove_queue(queue);
+        }
     }
 
     /// A call that held tokens is gone: they go on by the same rule.
-    pub(crate) fn tokens_returned(&self, want: Want, site: &'static std::panic::Location<'static>) {
+    pub(crate) fn tokens_returned(&self, want: Want, site: &'static Location<'static>) {
         let queue = want.queue();
         let mut queues = self.queues.borrow_mut();
         let entry = &mut queues[queue.place()];
@@ -225,8 +253,7 @@ impl Ring {
     /// Removes a queue that nobody is in and whose object is gone.
     #[inline]
     pub(crate) fn queue_maybe_idle(&self, queue: QueueId) {
-        let orphan = |entry: &QueueEntry| entry.is_idle() && Rc::strong_count(&entry.home) == 1;
-        let remove = self.queues.borrow().get(queue.place()).is_some_and(orphan);
+        let remove = self.queues.borrow().get(queue.place()).is_some_and(QueueEntry::is_orphan);
         if remove {
             self.remove_queue(queue);
         }

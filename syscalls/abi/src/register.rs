@@ -115,8 +115,19 @@ impl Calls {
                 return id;
             }
         }
-        let mut table = self.table();
-        let id = self.enter(&mut table, self.next_serial(), caller, request, site);
+        self.submit_to_table(&mut self.table(), caller, request, site)
+    }
+
+    /// Writes a call into the table, behind those of this turn: one that is looked at there at once.
+    #[inline]
+    pub(crate) fn submit_to_table(
+        &self,
+        table: &mut CallTable,
+        caller: TaskId,
+        request: Syscall,
+        site: &'static Location<'static>,
+    ) -> CallId {
+        let id = self.enter(table, self.next_serial(), caller, request, site);
         table.list(id);
         self.phase.set(Phase::Listed);
         id

@@ -201,15 +201,21 @@ impl Ring {
         cx: &Context<'_>,
     ) -> (&'static Ring, CallId) {
         let ring = Ring::of_running_task();
-        let Some(task) = ring.running.get() else { outside_a_task() };
-        // Cloned before there is a call: it is foreign code, and may panic.
-        let own = ptr::eq(cx.waker().data(), ring.waker_data.get());
-        let waker = if own { None } else { Some(cx.waker().clone()) };
+        let (task, waker) = ring.caller(cx);
         let id = ring.calls.submit(task, request, site);
         if let Some(waker) = waker {
             ring.calls.table().book_elsewhere(id, waker);
         }
         (ring, id)
+    }
+
+    /// The running task, and the waker that it polls under if that is not its own.
+    // Cloned before there is a call: it is foreign code, and may panic.
+    #[inline]
+    pub(crate) fn caller(&self, cx: &Context<'_>) -> (TaskId, Option<Waker>) {
+        let Some(task) = self.running.get() else { outside_a_task() };
+        let own = ptr::eq(cx.waker().data(), self.waker_data.get());
+        (task, if own { None } else { Some(cx.waker().clone()) })
     }
 
     /// Lays something bulky beside a request that was just submitted.

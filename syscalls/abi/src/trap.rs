@@ -9,6 +9,7 @@ use crate::call_table::CallState;
 use crate::id::CallId;
 use crate::ring::Ring;
 use crate::task::{Beside, TaskBody};
+use crate::wait_queue::Want;
 
 /// A system call as a future: submitted at its first poll, answered by the kernel, taken at a
 /// later poll, withdrawn if it is dropped before.
@@ -132,13 +133,24 @@ impl Trap {
         }
     }
 
-    /// Submits `request` in place of the one it was made with: for what is known only at the first
-    /// poll. Gives the call's id.
-    pub(crate) fn submit_request(&mut self, request: Syscall, cx: &Context<'_>) -> Option<CallId> {
-        let Phase::Unborn(_, site) = self.phase else { return None };
-        let (ring, id) = Ring::submit(request, site, cx);
-        self.phase = Phase::InFlight(ring, id);
-        Some(id)
+    /// A wait for so many tokens of a queue, which takes its place there at once.
+    #[inline]
+    pub(crate) fn parked(
+        ring: &'static Ring,
+        want: Want,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Trap {
+        Trap { phase: Phase::InFlight(ring, ring.park(want, site, cx)) }
+    }
+
+    /// Where it was made, if it has not been polled.
+    #[inline]
+    pub(crate) fn unborn_site(&self) -> Option<&'static Location<'static>> {
+        match self.phase {
+            Phase::Unborn(_, site) => Some(site),
+            Phase::InFlight(..) | Phase::Taken => None,
+        }
     }
 
     /// The ring it is in flight in.

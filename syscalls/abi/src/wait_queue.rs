@@ -502,16 +502,42 @@ impl Parking {
         Parking { asked, trap: Trap::new(Syscall::Park(asked), site) }
     }
 
+    /// The same, polled once: it takes its place in `queue` now.
+    ///
+    /// # Panics
+    /// As [`WaitQueue::park`].
+    #[inline(never)]
+    pub fn begin(
+        queue: &WaitQueue,
+        n: u32,
+        site: &'static Location<'static>,
+        cx: &Context<'_>,
+    ) -> Parking {
+        let ring = Ring::of_running_task();
+        let place = u32::try_from(queue.bind(ring).place()).ok().filter(|place| *place < u32::MAX);
+        let asked = Want::new(n, place.expect("fewer than 2^32 queues are waited for"));
+        Parking { asked, trap: Trap::parked(ring, asked, site, cx) }
+    }
+
     /// Polls for the tokens; the first time it takes its place in `queue`.
     ///
     /// # Panics
     /// As [`WaitQueue::park`].
     #[inline]
     pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
-        if self.trap.is_unborn() {
-            self.submit(queue, cx);
+        if let Some(site) = self.trap.unborn_site() {
+            *self = Parking::begin(queue, self.asked.tokens(), site, cx);
             return Poll::Pending;
         }
+        self.poll_begun(cx)
+    }
+
+    /// Polls for the tokens, where it has taken its place.
+    ///
+    /// # Panics
+    /// If it is polled again after it was ready.
+    #[inline]
+    pub fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         let ring = self.trap.ring();
         let Poll::Ready(reply) = self.trap.poll_reply(cx) else { return Poll::Pending };
         match (reply, ring) {
@@ -520,17 +546,6 @@ impl Parking {
                 Poll::Ready(Woken::Granted)
             }
             _ => Poll::Ready(Woken::WithAll),
-        }
-    }
-
-    #[inline(never)]
-    fn submit(&mut self, queue: &WaitQueue, cx: &Context<'_>) {
-        let ring = Ring::of_running_task();
-        let place = u32::try_from(queue.bind(ring).place()).ok().filter(|place| *place < u32::MAX);
-        self.asked =
-            Want::new(self.asked.tokens(), place.expect("fewer than 2^32 queues are waited for"));
-        if let Some(call) = self.trap.submit_request(Syscall::Park(self.asked), cx) {
-            ring.enqueue(self.asked, call);
         }
     }
 }

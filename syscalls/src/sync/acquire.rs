@@ -83,10 +83,12 @@ impl TakeTokens {
         // Whoever was woken by its turn of rest only finds that it must wait, too.
         if let Phase::Tries = self.phase {
             ready!(self.rest.poll_begun(cx));
-            self.phase = Phase::Parked(Parking::new(self.wanted, self.rest.site));
+            let parking = Parking::begin(queue, self.wanted, self.rest.site, cx);
+            self.phase = Phase::Parked(parking);
+            return Poll::Pending;
         }
         let Phase::Parked(parking) = &mut self.phase else { polled_after_ready() };
-        let woken = ready!(parking.poll(queue, cx));
+        let woken = ready!(parking.poll_begun(cx));
         self.phase = Phase::Done;
         Poll::Ready(woken)
     }
@@ -173,10 +175,11 @@ impl ParkOnce {
                 self.phase = Phase::Done;
                 return Poll::Ready(Went::AtOnce);
             }
-            self.phase = Phase::Parked(Parking::new(1, self.rest.site));
+            self.phase = Phase::Parked(Parking::begin(queue, 1, self.rest.site, cx));
+            return Poll::Pending;
         }
         let Phase::Parked(parking) = &mut self.phase else { polled_after_ready() };
-        ready!(parking.poll(queue, cx));
+        ready!(parking.poll_begun(cx));
         self.phase = Phase::Done;
         Poll::Ready(Went::Woken)
     }

@@ -173,15 +173,12 @@ impl<'a, T> Future for CondvarWait<'a, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
         let CondvarWait { condvar, mutex, site, phase } = &mut *self;
         if let Phase::Holds(_) = phase {
-            let mut parking = Parking::new(1, site);
-            let parked = parking.poll(&condvar.queue, cx);
-            debug_assert!(parked.is_pending(), "a trap suspends at its first poll");
             // The guard goes when the place in the queue has been taken.
-            *phase = Phase::Parked(parking);
+            *phase = Phase::Parked(Parking::begin(&condvar.queue, 1, site, cx));
             return Poll::Pending;
         }
         if let Phase::Parked(parking) = phase {
-            let woken = ready!(parking.poll(&condvar.queue, cx));
+            let woken = ready!(parking.poll_begun(cx));
             *phase = Phase::Locks(TakeTokens::rested(1, site), woken);
         }
         let Phase::Locks(take, _) = phase else { polled_after_ready() };
