@@ -1167,6 +1167,61 @@ fn oneshot_wait_dropped_at_each_moment_then_the_value_stays() {
 }
 
 #[test]
+fn oneshots_under_foreign_wakers_then_each_is_answered_in_the_order_in_which_they_are_sent() {
+    under_each_quantum(|| async {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..10).map(|_| oneshot()).unzip();
+        spawn_detached(async move {
+            for (number, sender) in senders.into_iter().enumerate().rev() {
+                yield_now().await;
+                if number % 3 == 0 {
+                    drop(sender);
+                } else {
+                    sender.send(number).unwrap();
+                }
+            }
+        });
+        let answers: Vec<_> =
+            receivers.into_iter().collect::<FuturesUnordered<_>>().collect().await;
+        let expected =
+            (0..10).rev().map(|number| if number % 3 == 0 { Err(Closed) } else { Ok(number) });
+        assert!(answers.iter().copied().eq(expected), "{answers:?}");
+    });
+}
+
+#[test]
+fn oneshot_receiver_killed_at_each_moment_then_the_sender_is_told() {
+    for moment in 0..3 {
+        let mut scheduler = at_once();
+        scheduler
+            .block_on(async move {
+                let (sender, receiver) = oneshot();
+                let task = spawn(receiver).await;
+                if moment > 0 {
+                    settle().await;
+                }
+                if moment == 2 {
+                    sender.send(1).unwrap();
+                    kill(task.id()).await.unwrap();
+                } else {
+                    kill(task.id()).await.unwrap();
+                    assert!(sender.is_closed());
+                    assert_eq!(sender.send(1).unwrap_err().into_inner(), 1);
+                }
+                assert!(task.await.unwrap_err().is_killed());
+                // What it waited in serves the next.
+                let (sender, mut receiver) = oneshot();
+                assert!(poll_once(&mut receiver).await.is_pending());
+                yield_now().await;
+                assert!(poll_once(&mut receiver).await.is_pending());
+                sender.send(2).unwrap();
+                assert_eq!(receiver.await, Ok(2));
+            })
+            .unwrap();
+        run_clean(&mut scheduler);
+    }
+}
+
+#[test]
 fn oneshot_by_reference_in_a_select_then_it_may_be_awaited_again() {
     under_each_quantum(|| async {
         let (sender, receiver) = oneshot();

@@ -611,6 +611,34 @@ fn change_while_receivers_wait_then_all_are_woken_in_order() {
 }
 
 #[test]
+fn watchers_and_listeners_under_foreign_wakers_then_all_are_told() {
+    under_each_quantum(|| async {
+        let (state, watched) = watch(0);
+        let (all, news) = broadcast(4);
+        let mut receivers: Vec<_> = (0..5).map(|_| (watched.clone(), news.clone())).collect();
+        spawn_detached(async move {
+            settle().await;
+            state.send(1).unwrap();
+            settle().await;
+            all.send(2).await.unwrap();
+        });
+        let mut told: FuturesUnordered<_> = receivers
+            .iter_mut()
+            .map(|(watched, news)| async {
+                let (changed, value) = join!(watched.changed(), news.recv());
+                (changed, *watched.borrow(), value)
+            })
+            .collect();
+        let mut count = 0;
+        while let Some(told) = told.next().await {
+            assert_eq!(told, (Ok(()), 1, Ok(2)));
+            count += 1;
+        }
+        assert_eq!(count, 5);
+    });
+}
+
+#[test]
 fn look_that_is_kept_then_it_keeps_what_it_saw_and_stops_nobody() {
     let (sender, receiver) = watch(String::from("old"));
     let look = receiver.borrow();

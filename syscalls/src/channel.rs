@@ -10,7 +10,7 @@
 //!
 //! A [`Queue`] has no ends, three orders, and tells when all that was put in has been done.
 //!
-//! All but the last are for the tasks of one thread.
+//! All but `remote` are for the tasks of one thread.
 //!
 //! ```
 //! # let mut scheduler = trapline_scheduler::Scheduler::new();
