@@ -34,6 +34,8 @@ pub(crate) struct Line {
     gathered: Cell<usize>,
     /// Calls that were given what they wanted and have not been taken.
     granted: Cell<usize>,
+    /// Whether one who wants nothing may stand among the others, and goes as soon as it is the first.
+    has_idlers: Cell<bool>,
 }
 
 impl Line {
@@ -86,6 +88,7 @@ impl Home {
         line.list.clear();
         line.waiting.set(0);
         line.granted.set(0);
+        line.has_idlers.set(false);
         self.core.keep(untaken + line.gathered.take());
         if self.core.rule() == Rule::Held {
             self.core.holders.leave_unseen(granted);
@@ -153,6 +156,9 @@ impl Ring {
         if line.waiting() == 0 {
             line.gathered.set(free.take());
         }
+        if want.tokens() == 0 {
+            line.has_idlers.set(true);
+        }
         line.count_in();
         line.stand(&mut calls, call);
     }
@@ -161,7 +167,9 @@ impl Ring {
     #[inline]
     pub(crate) fn give(&self, home: &Home, n: usize) {
         let mut calls = self.calls.table();
-        if n != 1 || home.line.gathered.get() > 0 || !self.give_one(home, &mut calls) {
+        let line = &home.line;
+        let plain = n == 1 && line.gathered.get() == 0 && !line.has_idlers.get();
+        if !plain || !self.give_one(home, &mut calls) {
             self.hand_out(home, &mut calls, n);
         }
     }
@@ -200,6 +208,7 @@ impl Ring {
             self.answer_first(line, calls, Reply::Token);
         }
         if line.list.is_empty() {
+            line.has_idlers.set(false);
             core.keep(std::mem::take(&mut gathered));
         }
         line.gathered.set(gathered);
@@ -225,6 +234,7 @@ impl Ring {
         while self.answer_first(&home.line, &mut calls, Reply::Done) {
             answered += 1;
         }
+        home.line.has_idlers.set(false);
         home.core.keep(home.line.gathered.take());
         answered
     }
