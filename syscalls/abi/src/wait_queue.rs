@@ -321,6 +321,13 @@ impl WaitQueue {
             .map_or(0, |home| home.line.waiting())
     }
 
+    /// Whether a call waits, or has been given what it wanted and has not taken it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.home.get().is_some_and(|home| home.binding().is_some() && !home.line.is_idle())
+    }
+
     /// Takes a token, if one is free.
     ///
     /// # Cost

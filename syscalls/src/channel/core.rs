@@ -146,9 +146,16 @@ impl<T> Core<T> {
     }
 
     fn wake_offerer(&self) {
-        if let Some(taken) = &self.taken {
-            taken.wake_all();
+        if let Some(taken) = &self.taken
+            && taken.waiting() > 0
+        {
+            taken.wake();
         }
+    }
+
+    /// Whether a sender is there that takes its value back, if it is not taken.
+    fn has_offerer(&self) -> bool {
+        self.taken.as_ref().is_some_and(WaitQueue::is_waited_for)
     }
 
     fn tell_of_the_end(&self) {
@@ -174,7 +181,7 @@ impl<T> Core<T> {
     }
 
     /// A receiver is gone. After the last one nobody takes what is there: it is dropped, but for a
-    /// value at a rendezvous, which its sender takes back.
+    /// value at a rendezvous whose sender takes it back.
     pub(crate) fn remove_receiver(&self) {
         self.receivers.set(self.receivers.get() - 1);
         if self.receivers.get() > 0 {
@@ -182,7 +189,7 @@ impl<T> Core<T> {
         }
         self.close();
         self.wake_offerer();
-        if self.taken.is_none() {
+        if !self.has_offerer() {
             let untaken = self.values.take();
             drop(untaken);
         }

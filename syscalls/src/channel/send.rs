@@ -97,10 +97,10 @@ impl<T> Drop for Send<'_, T> {
 impl<T> Send<'_, T> {
     #[cold]
     fn leave_rendezvous(&mut self) {
-        // The word that the value was taken, if it had come, stays in the queue: nobody else is there.
+        // The word that had come for it stays in the queue: nobody else is there.
         self.taken = None;
         let told = self.core.taken.as_ref().is_some_and(trapline_abi::WaitQueue::try_take);
-        let back = if told { None } else { self.core.take_back() };
+        let back = self.core.take_back();
         // Where a receiver has been promised the value, it frees the place.
         if told || self.core.len() == 0 {
             self.core.free_place();
