@@ -254,9 +254,11 @@ impl<T> Queue<T> {
 
     /// Takes the value whose turn it is. The caller has a token of `items`.
     fn fetch(&self) -> T {
-        self.len.set(self.len.get() - 1);
-        let _wake = WakeAtLast(&self.room);
+        // Where a comparison panics the value stays, and so does its token.
+        let mut wake = WakeAtLast(&self.items);
         let value = self.store.pop();
+        wake.0 = &self.room;
+        self.len.set(self.len.get() - 1);
         value.expect("a token of a queue stands for a value (one-token)")
     }
 }
