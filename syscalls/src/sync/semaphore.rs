@@ -263,6 +263,8 @@ impl TakePermits {
     fn poll(&mut self, semaphore: &Semaphore, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         // One who stands in the queue is told by its reply.
         if semaphore.closed.get() && self.take.is_trying() {
+            ready!(self.take.rest().poll(cx));
+            self.take.rest().count();
             return Poll::Ready(Err(Closed));
         }
         Poll::Ready(match ready!(self.take.poll(&semaphore.queue, cx)) {
