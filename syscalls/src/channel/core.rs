@@ -28,6 +28,8 @@ pub(crate) struct Core<T> {
     pub(crate) items: WaitQueue,
     pub(crate) room: WaitQueue,
     pub(crate) taken: Option<WaitQueue>,
+    /// Keeps no tokens: all who wait are woken when the channel is closed.
+    pub(crate) end: WaitQueue,
     capacity: usize,
     closed: Cell<bool>,
     senders: Cell<usize>,
@@ -44,6 +46,7 @@ impl<T> Core<T> {
             items: queues::queue("a value of a channel", 0),
             room: queues::queue("room in a channel", capacity.max(1)),
             taken: rendezvous.then(|| queues::queue("the receiver at a rendezvous", 0)),
+            end: queues::queue("a channel to be closed", 0),
             capacity,
             closed: Cell::new(false),
             senders: Cell::new(1),
@@ -137,6 +140,7 @@ impl<T> Core<T> {
             return false;
         }
         self.room.wake_all();
+        self.end.wake_all();
         // What is promised to a receiver at a rendezvous, it shall have.
         if self.items.tokens() > 0 {
             self.wake_offerer();

@@ -1,5 +1,6 @@
 //! Work to be done, in one of three orders.
 
+mod job;
 mod waits;
 
 mod heap;
@@ -16,6 +17,7 @@ use crate::channel::queue::store::Store;
 use crate::channel::queues;
 use crate::pace::{Claim, spend};
 
+pub use job::{GetJob, Job};
 pub use waits::{Get, Join, Put};
 
 /// A queue of work: some tasks put values in, others get them, and whoever wants may wait until all

@@ -146,7 +146,7 @@ impl<T> Receiver<T> {
 
     /// Another use of this receiver: its stream gives up its place.
     #[inline]
-    fn leave_line(&self) {
+    pub(crate) fn leave_line(&self) {
         drop(self.line.take());
     }
 }

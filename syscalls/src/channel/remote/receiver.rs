@@ -77,6 +77,18 @@ impl<T> Receiver<T> {
         self.shared.lock().is_closed()
     }
 
+    /// How many senders there are.
+    #[must_use]
+    pub fn senders(&self) -> usize {
+        self.shared.lock().senders
+    }
+
+    /// Whether both are ends of one channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// How many values are in it.
     #[must_use]
     pub fn len(&self) -> usize {
