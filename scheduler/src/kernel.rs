@@ -426,20 +426,15 @@ impl Kernel {
     /// Makes a blocked task ready; notes it of one that runs (one-place).
     #[inline]
     pub(crate) fn make_ready(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else {
+        let Some(task) = self.tasks.blocked(id) else {
+            self.woken_running |= self.current == Some(id);
             return;
         };
-        match task.state {
-            State::Blocked => {
-                task.state = State::Runnable;
-                self.ready.push_back(id);
-                self.woken.push(id);
-                if self.probe.is_some() {
-                    self.tell(&Event::Ready { task: id, by: self.cause });
-                }
-            }
-            State::Runnable if self.current == Some(id) => self.woken_running = true,
-            State::Runnable | State::Ending | State::Gone | State::Ended(_) => {}
+        task.state = State::Runnable;
+        self.ready.push_back(id);
+        self.woken.push(id);
+        if self.probe.is_some() {
+            self.tell(&Event::Ready { task: id, by: self.cause });
         }
     }
 

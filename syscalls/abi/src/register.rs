@@ -40,10 +40,6 @@ enum Phase {
     FreshYield,
     /// As `Taken`, of a yield.
     TakenYield,
-    /// As `Fresh`, of a park that has been counted in its queue, and is not in line.
-    FreshPark,
-    /// As `Taken`, of such a park.
-    TakenPark,
     /// In the table, and in the list there.
     Listed,
 }
@@ -57,6 +53,9 @@ pub(crate) struct Calls {
     pub(crate) caller: Cell<TaskId>,
     /// The call that was taken last, if it came from the table.
     listed: Cell<Option<CallId>>,
+    /// Whether the call in the register is a park that has been counted in its queue, and is not in
+    /// line.
+    counted: Cell<bool>,
     request: Cell<Syscall>,
     site: Cell<&'static Location<'static>>,
     /// The body of the task to be spawned, if that is what is asked.
@@ -85,6 +84,7 @@ impl Calls {
             last_serial: Cell::new(before),
             caller: Cell::new(TaskId::new(1, 0)),
             listed: Cell::new(None),
+            counted: Cell::new(false),
             request: Cell::new(Syscall::Yield),
             site: Cell::new(Location::caller()),
             body: Cell::new(None),
@@ -142,7 +142,8 @@ impl Calls {
         if self.phase.get() != Phase::Empty || !self.finds_free(place) {
             return None;
         }
-        let serial = self.fill(Phase::FreshPark, Syscall::Park(want), site);
+        let serial = self.fill(Phase::Fresh, Syscall::Park(want), site);
+        self.counted.set(true);
         Some(CallId { serial, place })
     }
 
@@ -223,10 +224,6 @@ impl Calls {
                 self.phase.set(Phase::Taken);
                 Some(self.at_hand())
             }
-            Phase::FreshPark => {
-                self.phase.set(Phase::TakenPark);
-                Some(self.at_hand())
-            }
             _ => self.take_listed().then(|| self.at_hand()),
         }
     }
@@ -234,8 +231,8 @@ impl Calls {
     /// Where the first call that has not been served was made.
     pub(crate) fn first_site(&self) -> Option<&'static Location<'static>> {
         match self.phase.get() {
-            Phase::Empty | Phase::Taken | Phase::TakenYield | Phase::TakenPark => None,
-            Phase::Fresh | Phase::FreshYield | Phase::FreshPark => Some(self.site.get()),
+            Phase::Empty | Phase::Taken | Phase::TakenYield => None,
+            Phase::Fresh | Phase::FreshYield => Some(self.site.get()),
             Phase::Listed => self.table.borrow().first_listed_site(),
         }
     }
@@ -269,7 +266,7 @@ impl Calls {
     pub(crate) fn answer_taken(&self, reply: Reply) -> bool {
         match (self.phase.get(), reply) {
             (Phase::TakenYield, Reply::Done) => self.phase.set(Phase::Empty),
-            (Phase::Taken, _) => {
+            (Phase::Taken, _) if !self.counted.get() => {
                 self.phase.set(Phase::Empty);
                 self.known_free.set(NOWHERE);
                 let CallId { serial, place } = self.id_in_register();
@@ -287,7 +284,7 @@ impl Calls {
     /// `None` if it has left for the table, or has always been there.
     #[inline(always)]
     pub(crate) fn park_taken<R>(&self, want: Want, then: impl FnOnce(&Home) -> R) -> Option<R> {
-        if self.phase.get() != Phase::TakenPark {
+        if self.phase.get() != Phase::Taken || !self.counted.replace(false) {
             return None;
         }
         self.phase.set(Phase::Empty);
@@ -383,12 +380,10 @@ impl Calls {
         if let Some(body) = self.body.take() {
             table.lay_body(id, body);
         }
-        let parks = matches!(self.phase.get(), Phase::FreshPark | Phase::TakenPark);
-        if let (true, Syscall::Park(want)) = (parks, request) {
+        if let (true, Syscall::Park(want)) = (self.counted.replace(false), request) {
             self.put_in_line(table, id, want);
         }
-        let listed =
-            matches!(self.phase.get(), Phase::Fresh | Phase::FreshYield | Phase::FreshPark);
+        let listed = matches!(self.phase.get(), Phase::Fresh | Phase::FreshYield);
         if listed {
             table.list(id);
         }

@@ -642,11 +642,21 @@ impl Parking {
     }
 }
 
-impl Drop for Parking {
-    #[inline]
-    fn drop(&mut self) {
+impl Parking {
+    #[cold]
+    #[inline(never)]
+    fn give_up(&self) {
         if let Phase::InFlight(ring, serial, place) = self.phase {
             ring.withdraw(CallId { serial, place });
+        }
+    }
+}
+
+impl Drop for Parking {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Phase::InFlight(..) = self.phase {
+            self.give_up();
         }
     }
 }
