@@ -405,11 +405,18 @@ impl Kernel {
 
     #[inline(never)]
     fn serve_all_posts(&mut self) {
+        while let Some(call) = self.ring.next_granted() {
+            wait_queue::granted(self, call);
+        }
+        if self.ring.has_posts() {
+            self.serve_other_posts();
+        }
+    }
+
+    #[inline(never)]
+    fn serve_other_posts(&mut self) {
         while self.ring.has_posts() {
-            match self.ring.next_granted() {
-                Some(call) => wait_queue::granted(self, call),
-                None => self.serve_next_post(),
-            }
+            self.serve_next_post();
         }
     }
 
@@ -434,8 +441,14 @@ impl Kernel {
         self.ready.push_back(id);
         self.woken.push(id);
         if self.probe.is_some() {
-            self.tell(&Event::Ready { task: id, by: self.cause });
+            self.tell_ready(id);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_ready(&mut self, id: TaskId) {
+        self.tell(&Event::Ready { task: id, by: self.cause });
     }
 
     /// Answers a blocked call and resumes its caller (answered-once).

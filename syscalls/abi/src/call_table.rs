@@ -16,7 +16,6 @@ use crate::call::{Reply, Syscall};
 use crate::holder::QueueInfo;
 use crate::id::{CallId, MAX_TASKS, SourceId, TaskId};
 use crate::kernel_ring::Submitted;
-use crate::queue_entry::Line;
 use crate::task::{Beside, TaskBody};
 use crate::wait_queue::{QueueId, WaitQueue, Want};
 
@@ -356,25 +355,17 @@ impl CallTable {
         call.extra = Some(Box::new(Extra { waker: Some(waker), beside: Beside::Nothing }));
     }
 
-    /// Fills the slot of `caller`, which is free, with a park that stands at the back of its queue.
+    /// The call in the task's slot at `place` stands at the back of `list`.
     #[inline(always)]
-    pub(crate) fn block_parked(
-        &mut self,
-        line: &Line,
-        (serial, caller): (NonZeroU64, TaskId),
-        want: Want,
-        site: &'static Location<'static>,
-    ) {
-        let place = caller.place() as u32;
-        let slot = self.own_slot(place).expect("a call in the register has a slot of its own");
-        slot.fill(serial, caller, Syscall::Park(want), site);
-        slot.state = CallState::Blocked(On::Queue(want.queue()));
-        slot.next = NONE;
-        let tail = line.list.tail.replace(place);
-        slot.prev = tail;
+    pub(crate) fn stand_parked(&mut self, place: u32, list: &ListHead) {
+        let tail = list.tail.replace(place);
         match self.slot_mut(tail) {
             Some(last) => last.next = place,
-            None => line.list.head.set(place),
+            None => list.head.set(place),
+        }
+        if let Some(slot) = self.own_slot(place) {
+            slot.prev = tail;
+            slot.next = NONE;
         }
     }
 
@@ -559,6 +550,23 @@ impl Call {
         self.task = Some(caller);
         self.request = request;
         self.site = site;
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_free(&self) -> bool {
+        self.serial.is_none()
+    }
+
+    /// Fills a free slot with a park that is in line.
+    #[inline(always)]
+    pub(crate) fn fill_parked(
+        &mut self,
+        (serial, caller): (NonZeroU64, TaskId),
+        want: Want,
+        site: &'static Location<'static>,
+    ) {
+        self.fill(serial, caller, Syscall::Park(want), site);
+        self.state = CallState::Blocked(On::Queue(want.queue()));
     }
 
     fn vacant() -> Call {

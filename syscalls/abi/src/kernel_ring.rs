@@ -18,7 +18,7 @@ use crate::ring::{CURRENT, Ring};
 use crate::scopes::CancelRequest;
 use crate::source::SourceTable;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::{Home, QueueId, Rule, Want};
+use crate::wait_queue::{QueueId, Want};
 
 thread_local! {
     /// The rings that wait for a next scheduler.
@@ -229,12 +229,7 @@ impl KernelRing {
     /// Serves a park, the call at hand: blocks it, unless it has been given what it wanted.
     #[inline(always)]
     pub fn park(&self, id: CallId, want: Want) -> Parked {
-        let life = self.ring.life();
-        let holder = |home: &Home| match home.core.rule() {
-            Rule::Held => home.core.holders.sole_task(life),
-            Rule::Keeps | Rule::Forgets => None,
-        };
-        match self.ring.calls.park_taken(want, holder) {
+        match self.ring.calls.park_taken() {
             Some(holder) => Parked::Blocked { holder },
             None => self.park_in_table(id, want.queue()),
         }

@@ -3,10 +3,7 @@
 //! All of it stands in cells that the object and the ring share, so that a wake with nobody waiting and
 //! a token that is taken need not look into any table.
 //!
-//! One who parks through the trap register is counted when it is submitted, and put in line when it is
-//! served; or before, by whoever looks into the call table meanwhile, and so ahead of whatever that one
-//! does to the queue. Until then there is nothing to tell it from one in line: no token is free, for with
-//! free tokens a call does not park through the register.
+//! One who parks through the trap register is in line at once; it does so only where no token is free.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -28,7 +25,7 @@ pub(crate) type Queues = Slab<Rc<Home>>;
 #[derive(Default)]
 pub(crate) struct Line {
     pub(crate) list: ListHead,
-    /// How many they are: those in the list, and one in the trap register.
+    /// How many they are.
     waiting: Cell<usize>,
     /// Tokens that have come for the first waiter: fewer than it wants (one-token).
     gathered: Cell<usize>,
@@ -47,16 +44,10 @@ impl Line {
         self.waiting.get() == 0 && self.granted.get() == 0
     }
 
-    /// One more waits, and is not in the list.
+    /// One more has been put into the list.
     #[inline]
     pub(crate) fn count_in(&self) {
         self.waiting.set(self.waiting.get() + 1);
-    }
-
-    /// Puts a call that has been counted at the back of the list.
-    #[inline]
-    pub(crate) fn stand(&self, calls: &mut CallTable, id: CallId) {
-        calls.push_back(&self.list, id);
     }
 
     #[inline]
@@ -131,8 +122,7 @@ fn wanted_by(request: Syscall) -> Want {
 
 /// Wait queues: what is done to them at the moment it is asked for.
 impl Ring {
-    /// A call arrives that was not counted: it takes the tokens it wants if they are free, or stands
-    /// at the back.
+    /// A call arrives: it takes the tokens it wants if they are free, or stands at the back.
     pub(crate) fn enqueue(&self, home: &Home, want: Want, call: CallId) {
         let mut calls = self.calls.table();
         let line = &home.line;
@@ -154,7 +144,7 @@ impl Ring {
             line.gathered.set(free.take());
         }
         line.count_in();
-        line.stand(&mut calls, call);
+        calls.push_back(&line.list, call);
     }
 
     /// Gives `n` tokens to those who wait, for somebody does, and keeps what is left (one-token).

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::call::{Reply, Syscall};
 use crate::holder::Holders;
-use crate::id::CallId;
+use crate::id::{CallId, TaskId};
 use crate::queue_entry::Line;
 use crate::ring::Ring;
 use crate::trap::Trap;
@@ -117,6 +117,15 @@ impl Core {
         self.sort.kind
     }
 
+    /// Who alone holds the thing, if that is known.
+    #[inline(always)]
+    pub(crate) fn holder(&self, life: u64) -> Option<TaskId> {
+        match self.sort.rule {
+            Rule::Held => self.holders.sole_task(life),
+            Rule::Keeps | Rule::Forgets => None,
+        }
+    }
+
     /// Keeps tokens that nobody waits for, or forgets them.
     #[inline]
     pub(crate) fn keep(&self, tokens: usize) {
@@ -159,7 +168,7 @@ impl Home {
             return None;
         }
         let want = Want::new(n, queue);
-        let id = ring.calls.submit_park(want, site)?;
+        let id = ring.calls.submit_park(self, want, site, ring.life())?;
         self.line.count_in();
         Some((ring, id))
     }
