@@ -405,7 +405,8 @@ impl Kernel {
 
     #[inline(never)]
     fn serve_all_posts(&mut self) {
-        while let Some(call) = self.ring.next_granted() {
+        // One grant is what most steps post, if any: no loop, so that it costs no more than itself.
+        if let Some(call) = self.ring.next_granted() {
             wait_queue::granted(self, call);
         }
         if self.ring.has_posts() {

@@ -271,7 +271,8 @@ impl Ring {
     /// Whether this is the current ring, and the running task is polled under its own waker.
     #[inline(always)]
     pub(crate) fn is_polled_under(&'static self, cx: &Context<'_>) -> bool {
-        Ring::of_waker(cx).is_some_and(|ring| ptr::eq(ring, self))
+        current().is_some_and(|ring| ptr::eq(ring, self))
+            && ptr::eq(cx.waker().data(), self.waker_data.get())
     }
 
     /// Writes the call into the trap register, or into the call table.

@@ -19,8 +19,15 @@ pub struct Send<'a, T> {
     value: Option<T>,
     room: Claim<'a>,
     site: &'static Location<'static>,
-    /// The wait for the receiver at a rendezvous: the value lies there, and the place is ours.
-    offer: Option<Parking>,
+    offer: Option<Offer<'a, T>>,
+}
+
+/// The wait for the receiver at a rendezvous: the value lies there, and the place is ours.
+struct Offer<'a, T> {
+    core: &'a Core<T>,
+    parking: Parking,
+    /// The receiver came, or the channel was closed.
+    over: bool,
 }
 
 impl<T> Unpin for Send<'_, T> {}
@@ -47,15 +54,21 @@ impl<'a, T> Send<'a, T> {
         taken: &WaitQueue,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
+        let (core, site) = (self.core, self.site);
         // From here on the place is given up when this is dropped, also if it cannot wait here.
-        let offer = self.offer.get_or_insert_with(|| Parking::new(1, self.site));
+        let offer = self.offer.get_or_insert_with(|| Offer {
+            core,
+            parking: Parking::new(1, site),
+            over: false,
+        });
         if self.value.is_some() {
-            let submitted = offer.poll(taken, cx);
+            let submitted = offer.parking.poll(taken, cx);
             debug_assert!(submitted.is_pending(), "a trap suspends at its first poll");
-            self.value.take().into_iter().for_each(|value| self.core.put(value));
+            self.value.take().into_iter().for_each(|value| core.put(value));
             return Poll::Pending;
         }
-        ready!(offer.poll(taken, cx));
+        ready!(offer.parking.poll(taken, cx));
+        offer.over = true;
         self.offer = None;
         // Woken by the end of the channel, it may have its value back.
         let back = if self.core.is_closed() { self.core.take_back() } else { None };
@@ -89,21 +102,22 @@ impl<T> Future for Send<'_, T> {
     }
 }
 
-impl<T> Drop for Send<'_, T> {
+impl<T> Drop for Offer<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.offer.is_some() {
-            self.leave_rendezvous();
+        if !self.over {
+            self.leave();
         }
     }
 }
 
-impl<T> Send<'_, T> {
+impl<T> Offer<'_, T> {
     #[cold]
     #[inline(never)]
-    fn leave_rendezvous(&mut self) {
+    fn leave(&mut self) {
         // The word that the value was taken, if it had come, stays in the queue: nobody else is there.
-        self.offer = None;
+        let parking = std::mem::replace(&mut self.parking, Parking::new(1, Location::caller()));
+        drop(parking);
         let told = self.core.taken.as_ref().is_some_and(WaitQueue::try_take);
         let back = if told { None } else { self.core.take_back() };
         // Where a receiver has been promised the value, it frees the place.
