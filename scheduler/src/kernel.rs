@@ -22,7 +22,6 @@ use crate::scheduler::{Ask, Root};
 use crate::slow::Stopwatch;
 use crate::sources::{Answers, Sources};
 use crate::step::Step;
-use crate::sys::wait_queue;
 use crate::syscall_table;
 use crate::task::{Exit, How, Sequence, State};
 use crate::task_table::TaskTable;
@@ -406,8 +405,8 @@ impl Kernel {
     #[inline(never)]
     fn serve_all_posts(&mut self) {
         // One grant is what most steps post, if any: no loop, so that it costs no more than itself.
-        if let Some(call) = self.ring.next_granted() {
-            wait_queue::granted(self, call);
+        if let Some(task) = self.ring.next_resume() {
+            self.make_ready(task);
         }
         if self.ring.has_posts() {
             self.serve_other_posts();

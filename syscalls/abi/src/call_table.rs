@@ -179,6 +179,12 @@ impl ListHead {
         self.tail.set(NONE);
     }
 
+    /// Makes `place` the last; gives the one before.
+    #[inline(always)]
+    pub(crate) fn replace_last(&self, place: u32) -> u32 {
+        self.tail.replace(place)
+    }
+
     /// The first has left; behind it comes `next`.
     #[inline(always)]
     fn leave_first(&self, next: u32) {
@@ -355,17 +361,13 @@ impl CallTable {
         call.extra = Some(Box::new(Extra { waker: Some(waker), beside: Beside::Nothing }));
     }
 
-    /// The call in the task's slot at `place` stands at the back of `list`.
+    /// One more stands at the back of `list`, at `place`, behind `tail`.
     #[inline(always)]
-    pub(crate) fn stand_parked(&mut self, place: u32, list: &ListHead) {
-        let tail = list.tail.replace(place);
-        match self.slot_mut(tail) {
-            Some(last) => last.next = place,
-            None => list.head.set(place),
-        }
-        if let Some(slot) = self.own_slot(place) {
-            slot.prev = tail;
-            slot.next = NONE;
+    pub(crate) fn follow(&mut self, tail: u32, place: u32, list: &ListHead) {
+        if tail == NONE {
+            list.head.set(place);
+        } else if let Some(last) = self.slot_mut(tail) {
+            last.next = place;
         }
     }
 
@@ -564,9 +566,12 @@ impl Call {
         (serial, caller): (NonZeroU64, TaskId),
         want: Want,
         site: &'static Location<'static>,
+        tail: u32,
     ) {
         self.fill(serial, caller, Syscall::Park(want), site);
         self.state = CallState::Blocked(On::Queue(want.queue()));
+        self.prev = tail;
+        self.next = NONE;
     }
 
     fn vacant() -> Call {
@@ -620,12 +625,10 @@ impl Call {
         Some(reply)
     }
 
-    /// The task to resume for a call that was answered, if no waker of others was left with it.
+    /// The task to resume for a call in its own slot, if no waker of others was left with it.
     #[inline(always)]
-    pub(crate) fn resumes_plainly(&self, serial: NonZeroU64) -> Option<TaskId> {
-        let answered = matches!(self.state, CallState::Answered(_));
-        let plain = answered && self.serial == Some(serial) && self.extra.is_none();
-        if plain { self.task } else { None }
+    pub(crate) fn resumes_plainly(&self) -> Option<TaskId> {
+        if self.extra.is_none() { self.task } else { None }
     }
 
     fn serial_in_list(&self) -> NonZeroU64 {

@@ -168,7 +168,12 @@ impl Ring {
             core.holders.enter_as(first.task, self.life(), first.site);
         }
         if served {
-            self.posts.push_granted(id);
+            match first.resumes_plainly() {
+                Some(task) if !self.tells_grants.get() && !self.scoped.has_any() => {
+                    self.posts.push_resume(id.place, task);
+                }
+                _ => self.post(Post::Granted(id)),
+            }
         }
         true
     }

@@ -150,8 +150,9 @@ impl Calls {
         let mut table = self.table.borrow_mut();
         let slot = table.own_slot(place).filter(|slot| slot.is_free())?;
         let serial = self.fill(Phase::Fresh, Syscall::Park(want), site);
-        slot.fill_parked((serial, caller), want, site);
-        table.stand_parked(place, &home.line.list);
+        let tail = home.line.list.replace_last(place);
+        slot.fill_parked((serial, caller), want, site, tail);
+        table.follow(tail, place, &home.line.list);
         self.known_free.set(NOWHERE);
         self.parked.set(true);
         self.holder.set(home.core.holder(life));

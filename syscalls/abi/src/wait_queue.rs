@@ -593,6 +593,9 @@ impl Parking {
                 let polled = ring.poll_call(CallId { serial, place }, cx);
                 let Poll::Ready(reply) = polled else { return Poll::Pending };
                 self.phase = Phase::Taken;
+                if ring.posts.any() {
+                    ring.posts.forget_resume(place);
+                }
                 Poll::Ready(Parking::woken(reply, queue))
             }
             Phase::Taken => Trap::polled_after_ready(),
