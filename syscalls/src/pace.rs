@@ -129,8 +129,8 @@ impl<'a> Claim<'a> {
         cx: &mut Context<'_>,
         attempt: impl FnOnce(&WaitQueue) -> Option<R>,
     ) -> Poll<Option<R>> {
+        let ring = Ring::current();
         if self.parking.is_unborn() {
-            let ring = Ring::current();
             let fresh = matches!(self.rest, Rest::NotYet);
             if !fresh || ring.is_some_and(must_rest) {
                 ready!(self.poll_rest(cx));
@@ -143,7 +143,7 @@ impl<'a> Claim<'a> {
                 return Poll::Ready(Some(done));
             }
         }
-        self.parking.poll(self.queue, cx).map(|_| None)
+        self.parking.poll_in(ring, self.queue, cx).map(|_| None)
     }
 
     #[cold]

@@ -372,12 +372,16 @@ impl CallTable {
     }
 
     /// Takes the first call out of `list` and gives it one token, if that is what it wants, and it is
-    /// in its task's own slot. Gives its id, and whether it had been served.
+    /// in its task's own slot, and nothing has gathered. Gives its id, and whether it had been served.
     #[inline(always)]
-    pub(crate) fn grant_one(&mut self, list: &ListHead) -> Option<(CallId, bool, &Call)> {
+    pub(crate) fn grant_one(
+        &mut self,
+        list: &ListHead,
+        gathered: usize,
+    ) -> Option<(CallId, bool, &Call)> {
         let place = list.head.get();
         let call = self.own_slot(place)?;
-        if !matches!(call.request, Syscall::Park(want) if want.tokens() == 1) {
+        if gathered > 0 || !matches!(call.request, Syscall::Park(want) if want.tokens() == 1) {
             return None;
         }
         list.leave_first(call.next);

@@ -148,20 +148,19 @@ impl Ring {
     }
 
     /// Gives `n` tokens to those who wait, for somebody does, and keeps what is left (one-token).
-    #[inline]
     pub(crate) fn give(&self, home: &Home, n: usize) {
-        let mut calls = self.calls.table();
-        if n != 1 || home.line.gathered.get() > 0 || !self.give_one(home, &mut calls) {
-            self.hand_out(home, &mut calls, n);
-        }
+        self.hand_out(home, &mut self.calls.table(), n);
     }
 
-    /// Gives one token to the first, if one is all that it wants: the shortest way through
-    /// [`hand_out`](Ring::hand_out), and by far the most frequent.
+    /// Gives one token to the first, if one is all that it wants; says whether it did. The shortest way
+    /// through [`give`](Ring::give), and by far the most frequent.
     #[inline]
-    fn give_one(&self, home: &Home, calls: &mut CallTable) -> bool {
+    pub(crate) fn give_one(&self, home: &Home) -> bool {
         let Home { core, line, .. } = home;
-        let Some((id, served, first)) = calls.grant_one(&line.list) else { return false };
+        let mut calls = self.calls.table();
+        let Some((id, served, first)) = calls.grant_one(&line.list, line.gathered.get()) else {
+            return false;
+        };
         line.waiting.set(line.waiting.get() - 1);
         line.note_granted();
         if core.rule() == Rule::Held {

@@ -271,11 +271,10 @@ impl Ring {
         current().filter(|ring| ptr::eq(cx.waker().data(), ring.waker_data.get()))
     }
 
-    /// Whether this is the current ring, and the running task is polled under its own waker.
+    /// Whether the running task, if this is the current ring, is polled under its own waker.
     #[inline(always)]
-    pub(crate) fn is_polled_under(&'static self, cx: &Context<'_>) -> bool {
-        current().is_some_and(|ring| ptr::eq(ring, self))
-            && ptr::eq(cx.waker().data(), self.waker_data.get())
+    pub(crate) fn polls_under(&self, cx: &Context<'_>) -> bool {
+        ptr::eq(cx.waker().data(), self.waker_data.get())
     }
 
     /// Writes the call into the trap register, or into the call table.

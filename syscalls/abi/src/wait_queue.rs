@@ -159,18 +159,19 @@ impl Home {
     #[inline(always)]
     fn park_through(
         &self,
+        ring: &'static Ring,
         n: u32,
         site: &'static Location<'static>,
         cx: &Context<'_>,
-    ) -> Option<(&'static Ring, CallId)> {
-        let (ring, queue) = self.binding()?;
-        if !ring.is_polled_under(cx) {
+    ) -> Option<CallId> {
+        let (bound, queue) = self.binding()?;
+        if !std::ptr::eq(bound, ring) || !ring.polls_under(cx) {
             return None;
         }
         let want = Want::new(n, queue);
         let id = ring.calls.submit_park(self, want, site, ring.life())?;
         self.line.count_in();
-        Some((ring, id))
+        Some(id)
     }
 
     /// Gives `n` tokens to those who wait, or keeps them.
@@ -178,8 +179,18 @@ impl Home {
     pub(crate) fn take_in(&self, n: usize) {
         if self.line.waiting() == 0 {
             self.core.keep(n);
+        } else if n == 1 {
+            self.hand_on_one();
         } else {
             self.hand_on(n);
+        }
+    }
+
+    #[inline(never)]
+    fn hand_on_one(&self) {
+        match self.binding() {
+            Some((ring, _)) if ring.give_one(self) => {}
+            _ => self.hand_on(1),
         }
     }
 
@@ -584,9 +595,20 @@ impl Parking {
     /// As [`WaitQueue::park`].
     #[inline(always)]
     pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
+        self.poll_in(Ring::current(), queue, cx)
+    }
+
+    /// The same for one who knows what the current ring is.
+    #[inline(always)]
+    pub fn poll_in(
+        &mut self,
+        current: Option<&'static Ring>,
+        queue: &WaitQueue,
+        cx: &mut Context<'_>,
+    ) -> Poll<Woken> {
         match self.phase {
             Phase::Unborn(n, site) => {
-                self.submit(queue, n, site, cx);
+                self.submit(current, queue, n, site, cx);
                 Poll::Pending
             }
             Phase::InFlight(ring, serial, place) => {
@@ -620,16 +642,17 @@ impl Parking {
     #[inline(always)]
     fn submit(
         &mut self,
+        current: Option<&'static Ring>,
         queue: &WaitQueue,
         n: u32,
         site: &'static Location<'static>,
         cx: &Context<'_>,
     ) {
         // With free tokens it may not have to wait.
-        if let Some(home) = queue.home.get()
+        if let (Some(ring), Some(home)) = (current, queue.home.get())
             && home.core.tokens.get() == 0
             && n > 0
-            && let Some((ring, CallId { serial, place })) = home.park_through(n, site, cx)
+            && let Some(CallId { serial, place }) = home.park_through(ring, n, site, cx)
         {
             self.phase = Phase::InFlight(ring, serial, place);
             return;
