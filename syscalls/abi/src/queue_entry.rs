@@ -171,10 +171,16 @@ impl Ring {
                 Some(task) if !self.tells_grants.get() && !self.scoped.has_any() => {
                     self.posts.push_resume(id.place, task);
                 }
-                _ => self.post(Post::Granted(id)),
+                _ => self.post_granted(id),
             }
         }
         true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn post_granted(&self, id: CallId) {
+        self.post(Post::Granted(id));
     }
 
     /// Gives the first waiters what they want, of what has gathered and `n` tokens more, while there is
