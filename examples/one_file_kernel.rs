@@ -102,7 +102,9 @@ impl Kernel {
                 // Its future has been dropped.
                 None => {}
                 // It was given a token of its wait queue.
-                Some(CallState::Answered(_)) => self.resume(self.ring.booking(id)),
+                Some(CallState::Answered(_)) => {
+                    self.resume(self.ring.granted(id).map(|(_, booking)| booking))
+                }
                 Some(_) => match self.serve(&call) {
                     Some(reply) => self.resume(self.ring.answer(id, reply)),
                     None => self.calls.push(call),
@@ -198,6 +200,7 @@ impl Kernel {
 
     fn end(&mut self, id: TaskId, status: ExitStatus) {
         let Some(task) = self.tasks.remove(&id) else { return };
+        drop(self.ring.take_estate(id));
         let ended = status.ended();
         let body = Some(task.body).filter(|_| ended == Ended::Returned);
         if task.has_handle {

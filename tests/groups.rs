@@ -221,6 +221,55 @@ fn wait_for_the_next_one_dropped_at_each_moment_then_the_result_is_the_next_ones
 }
 
 #[test]
+fn task_killed_while_it_waits_for_the_next_one_then_the_result_is_somebody_elses() {
+    for quantum in [1, 32] {
+        let mut scheduler = builder().quantum(quantum).build();
+        scheduler
+            .block_on(async {
+                let group = Words::new().tolerant();
+                let gate = Rc::new(WaitQueue::new(0));
+                for result in [Ok("value"), Err("error")] {
+                    let gate = Rc::clone(&gate);
+                    group
+                        .spawn(async move {
+                            gate.park().await;
+                            result
+                        })
+                        .await;
+                }
+                let mut told = 0;
+                let asker = || {
+                    let handle = group.handle();
+                    async move { handle.next().await.unwrap().1 }
+                };
+                // Not yet started; blocked; woken, and not resumed.
+                for moment in 0..3 {
+                    let victim = spawn(asker()).await;
+                    for _ in 0..moment.min(1) * 3 {
+                        yield_now().await;
+                    }
+                    if moment == 2 {
+                        gate.wake();
+                        yield_now().await;
+                    }
+                    kill(victim.id()).await.unwrap();
+                    // At the last moment it may have had its result, and returned.
+                    let returned = victim.await.is_ok();
+                    assert!(moment == 2 || !returned);
+                    told += usize::from(returned);
+                }
+                gate.wake();
+                while group.next().await.is_some() {
+                    told += 1;
+                }
+                assert_eq!(told, 2);
+            })
+            .unwrap();
+        run_clean(&mut scheduler);
+    }
+}
+
+#[test]
 fn waits_of_one_task_under_foreign_wakers_then_each_gets_one() {
     let mut scheduler = scheduler();
     scheduler
@@ -708,6 +757,32 @@ fn daemon_then_the_group_does_not_wait_for_it_and_ends_it() {
         })
         .unwrap();
     assert_eq!(trace.take(), ["daemon dropped", "joined"]);
+    run_clean(&mut scheduler);
+}
+
+#[test]
+fn daemon_posted_when_the_others_have_ended_then_it_is_ended_as_it_is_born() {
+    let mut scheduler = scheduler();
+    let trace = Trace::default();
+    scheduler
+        .block_on(async {
+            let group = Words::new();
+            group.spawn(lasting(trace.clone(), "late")).daemon().post();
+            assert_eq!(group.join_all().await.unwrap(), [""; 0]);
+            let group = Words::new();
+            let (handle, lines) = (group.handle(), trace.clone());
+            let recurring = async move {
+                let _guard =
+                    OnDrop(move || handle.spawn(lasting(lines.clone(), "heir")).daemon().post());
+                never().await
+            };
+            group.spawn(recurring).daemon().await;
+            yield_now().await;
+            assert_eq!(group.join_all().await.unwrap(), [""; 0]);
+        })
+        .unwrap();
+    // They were never started.
+    assert_eq!(trace.take(), [""; 0]);
     run_clean(&mut scheduler);
 }
 

@@ -327,6 +327,24 @@ fn one_client_too_many_then_it_waits_for_a_place() {
 }
 
 #[test]
+fn no_descriptor_is_left_then_newcomers_wait_and_the_server_says_so_once() {
+    let mut command = Command::new("sh");
+    let program = example("chat_server");
+    command.args(["-c", "ulimit -n 16; exec \"$0\" 127.0.0.1:0"]).arg(program.get_program());
+    let server = ChatServer::of(command);
+    let clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    // Those who were served leave, and the others come in their places.
+    for mut client in clients {
+        client.expect_after("this is lobby");
+        client.say("/quit");
+        client.expect_after("* goodbye");
+    }
+    let (status, summary) = server.end_after(Signal::TERM);
+    assert!(status.success(), "{status}");
+    assert_eq!(summary, "served 20 clients, 0 lines; put out 0 at the end\n");
+}
+
+#[test]
 fn told_to_stop_then_everybody_is_told_and_it_ends_when_all_have_left() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = ChatServer::start(&["--grace", "25"]);
@@ -516,6 +534,10 @@ impl ChatServer {
     fn start(arguments: &[&str]) -> ChatServer {
         let mut command = example("chat_server");
         command.arg("127.0.0.1:0").args(arguments);
+        ChatServer::of(command)
+    }
+
+    fn of(command: Command) -> ChatServer {
         let mut program = Follower::of(command);
         let first = program.next_line();
         let address = first.trim_end().strip_prefix("listening on ").expect(&first).to_owned();
@@ -544,6 +566,17 @@ impl ChatServer {
     fn stop(self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
         self.end()
+    }
+
+    /// The same for one that had something to complain of, once.
+    fn end_after(mut self, signal: Signal) -> (ExitStatus, String) {
+        self.signal(signal);
+        let mut summary = String::new();
+        self.program.output.read_to_string(&mut summary).unwrap();
+        let (status, complaints) = self.program.end();
+        assert_eq!(complaints.lines().count(), 1, "{complaints}");
+        assert!(complaints.contains("EMFILE"), "{complaints}");
+        (status, summary)
     }
 
     /// Waits for its end. Gives what it printed last.

@@ -288,6 +288,20 @@ fn many_are_wanted_then_they_are_not_passed_by_those_who_want_few() {
 }
 
 #[test]
+fn some_are_there_but_somebody_waits_for_more_then_nobody_takes_them() {
+    under_each_quantum(|| async {
+        let limiter = Rc::new(RateLimiter::new(1, SECOND).burst(5));
+        limiter.acquire_many(5).await.unwrap();
+        let first = Rc::clone(&limiter);
+        let waits = spawn(async move { first.acquire_many(4).await.map(|()| 4) }).await;
+        sleep(ms(2500)).await;
+        assert_eq!(limiter.try_acquire(1).await, Err(RateLimited));
+        assert_eq!(waits.await.unwrap(), Ok(4));
+        assert_eq!(now().await.as_nanos(), 4_000_000_000);
+    });
+}
+
+#[test]
 fn wait_for_a_limiter_given_up_then_it_has_taken_nothing_and_the_next_goes_on() {
     under_each_quantum(|| async {
         let limiter = Rc::new(RateLimiter::new(1, SECOND).burst(3));
@@ -378,6 +392,31 @@ fn several_waits_for_a_limiter_in_one_task_under_foreign_wakers_then_all_come_in
         limiter.acquire().await;
         assert_eq!(now().await.as_nanos(), 500_000_000);
     });
+}
+
+#[test]
+fn tasks_wait_for_a_limiter_then_the_task_table_says_for_what_and_from_where() {
+    let mut scheduler = scheduler();
+    let limiter = Rc::new(RateLimiter::new(1, SECOND * 1000).named("gate"));
+    let mut waiting = Vec::new();
+    let line = line!() + 4;
+    for _task in 0..3 {
+        let limiter = Rc::clone(&limiter);
+        waiting.push(scheduler.spawn(async move {
+            limiter.acquire().await;
+        }));
+    }
+    for _step in 0..7 {
+        let _step = scheduler.step();
+    }
+    let tasks = scheduler.snapshot().tasks;
+    let TaskState::Blocked(calls) = &tasks.last().unwrap().state else { panic!("it waits") };
+    assert_eq!((calls[0].site.file(), calls[0].site.line()), (file!(), line));
+    let told = calls[0].to_string();
+    assert!(told.contains("rate limiter `gate`"), "{told}");
+    waiting.iter().for_each(|task| task.kill());
+    drop(waiting);
+    run_clean(&mut scheduler);
 }
 
 #[test]
@@ -616,6 +655,21 @@ fn worker_killed_then_its_submitter_is_told_and_another_takes_its_place() {
 }
 
 #[test]
+fn worker_killed_while_jobs_wait_then_they_are_done_by_another() {
+    under_each_quantum(|| async {
+        let pool = WorkerPool::new(1, 2);
+        let suicide = async {
+            let me = trapline::get_tid().await;
+            sleep(SECOND).await;
+            kill(me).await.unwrap();
+        };
+        let (killed, done) = join!(pool.submit(suicide), pool.submit(async { 2 }));
+        assert!(matches!(killed, Err(JobError::Killed)));
+        assert_eq!(done.unwrap(), 2);
+    });
+}
+
+#[test]
 fn pool_of_the_main_program_then_it_works_under_one_scheduler_after_another() {
     let pool = WorkerPool::new(2, 2);
     for _scheduler in 0..2 {
@@ -625,6 +679,41 @@ fn pool_of_the_main_program_then_it_works_under_one_scheduler_after_another() {
         let _killed_on_purpose = scheduler.run().unwrap();
     }
     pool.abort();
+}
+
+/// The one task that is stuck in a pattern: the report names all, at once, and where each waits.
+#[track_caller]
+fn assert_deadlock<T>(root: impl Future<Output = T>, tasks: usize) {
+    let mut scheduler = scheduler();
+    let error = scheduler.block_on(root).map(|_| ()).unwrap_err();
+    let RunError::Deadlock(report) = &error else { panic!("{error}") };
+    assert_eq!(report.blocked.len(), tasks, "{error}");
+    for blocked in &report.blocked {
+        assert!(!blocked.waits_for.is_empty(), "{error}");
+        for call in &blocked.waits_for {
+            assert_eq!(call.site.file(), file!(), "a line of the program's own: {error}");
+        }
+    }
+}
+
+#[test]
+fn pattern_is_stuck_then_a_deadlock_is_reported_at_once_with_the_lines_of_the_program() {
+    thread_local! {
+        static NEVER: &'static trapline::WaitQueue =
+            Box::leak(Box::new(trapline::WaitQueue::new(0)));
+    }
+    let never = || NEVER.with(|never| *never).park();
+    assert_deadlock(map_reduce(stream::iter(0..9), 2, move |_| never(), |(), ()| ()), 3);
+    // A source that goes on, held up; a stage that is stuck; a stage behind it; and who takes.
+    let line = pipeline(stream::iter(0..)).stage(1, move |_: i32| never()).stage(1, async |()| ());
+    assert_deadlock(line.collect(), 4);
+    let pool = WorkerPool::new(1, 1);
+    assert_deadlock(pool.submit(async move { never().await }), 2);
+    let attempt = move || async move {
+        never().await;
+        Ok::<(), ()>(())
+    };
+    assert_deadlock(retry(Backoff::constant(SECOND), attempt), 1);
 }
 
 #[test]
@@ -637,6 +726,41 @@ fn job_waits_for_ever_then_a_deadlock_is_reported_at_once() {
     assert!(matches!(error, RunError::Deadlock(_)), "{error}");
     let text = error.to_string();
     assert!(text.contains("a job"), "{text}");
+}
+
+#[test]
+fn submits_side_by_side_in_one_task_then_each_has_its_own_result() {
+    under_each_quantum(|| async {
+        let pool = WorkerPool::new(2, 1);
+        let after = |millis| async move {
+            sleep(ms(millis)).await;
+            millis
+        };
+        let (a, b, c) = join!(pool.submit(after(3)), pool.submit(after(2)), pool.submit(after(1)));
+        assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), (3, 2, 1));
+        let first = select_biased! {
+            slow = pool.submit(after(9)).fuse() => slow,
+            fast = pool.submit(after(4)).fuse() => fast,
+        };
+        assert_eq!(first.unwrap(), 4);
+        let all: FuturesUnordered<_> = (0..6).map(|n| pool.submit(after(n))).collect();
+        assert_eq!(all.map(Result::unwrap).fold(0, async |sum, n| sum + n).await, 15);
+        pool.shutdown().await;
+    });
+}
+
+#[test]
+fn job_cancelled_with_its_worker_then_its_submitter_is_told() {
+    under_each_quantum(|| async {
+        let pool = WorkerPool::new(1, 1);
+        let job = async {
+            let me = trapline::get_tid().await;
+            trapline::cancel(me, "enough").await.unwrap();
+            pending::<()>().await;
+        };
+        assert!(matches!(pool.submit(job).await, Err(JobError::Killed)));
+        assert_eq!(pool.submit(async { 1 }).await.unwrap(), 1);
+    });
 }
 
 #[test]
@@ -739,6 +863,28 @@ fn map_reduce_dropped_at_each_point_then_nothing_outlives_it() {
             run_clean(&mut scheduler);
         }
     }
+}
+
+#[test]
+fn map_reduce_dropped_before_its_tasks_have_begun_then_their_work_is_dropped_at_once() {
+    let mut scheduler = builder().quantum(32).build();
+    let root = async {
+        let live = Rc::new(Cell::new(0));
+        let counts = Rc::clone(&live);
+        let map = move |_| {
+            let live = Rc::clone(&counts);
+            live.set(live.get() + 1);
+            let end = OnDrop(move || live.set(live.get() - 1));
+            async move { drop(end) }
+        };
+        let mut work = Box::pin(for_each_concurrent(stream::iter(0..9), 4, map));
+        assert!(poll_once(&mut work).await.is_pending());
+        assert_eq!(live.get(), 4);
+        drop(work);
+        assert_eq!(live.get(), 0);
+    };
+    scheduler.block_on(root).unwrap();
+    run_clean(&mut scheduler);
 }
 
 #[test]
@@ -1049,6 +1195,58 @@ fn merged_then_items_in_the_order_of_arrival_and_one_failure_ends_all() {
         let error = merge([lane(1, 1000), bad], 2).collect().await.unwrap_err();
         assert_eq!(error.to_string(), "stage 1 failed: bad");
         assert!(now().await.as_nanos() < 1_000_000_000);
+    });
+}
+
+#[test]
+fn ends_of_pipelines_side_by_side_in_one_task_then_each_has_its_items() {
+    under_each_quantum(|| async {
+        let line = |from: u64| {
+            pipeline(stream::iter(from..from + 3)).stage(0, async |n| {
+                sleep(ms(n)).await;
+                n
+            })
+        };
+        let (mut kept, lost) = (Vec::new(), Rc::new(Cell::new(0)));
+        let (one, two) = join!(line(1).collect(), line(10).collect());
+        assert_eq!((one.unwrap(), two.unwrap()), (vec![1, 2, 3], vec![10, 11, 12]));
+        let ends: FuturesUnordered<_> = (0..3).map(|n| line(n * 10).collect()).collect();
+        kept.extend(ends.map(|end| end.unwrap()[0]).collect::<Vec<_>>().await);
+        assert_eq!(kept, [0, 10, 20]);
+        let count = Rc::clone(&lost);
+        let slow = line(1000).for_each(move |_| {
+            count.set(count.get() + 1);
+            async {}
+        });
+        select_biased! {
+            _ = slow.fuse() => panic!("it is the slower one"),
+            fast = line(1).collect().fuse() => assert_eq!(fast.unwrap().len(), 3),
+        }
+        assert_eq!(lost.get(), 0);
+    });
+}
+
+#[test]
+fn work_at_the_end_panics_then_the_stages_end_with_their_pipeline() {
+    let mut scheduler = scheduler();
+    let text = panic_of(|| {
+        scheduler.block_on(async {
+            let items = pipeline(stream::iter(0..)).stage(1, async |n: i32| n);
+            items.for_each(async |n| assert!(n < 3, "it is {n}")).await
+        })
+    });
+    assert_eq!(text, "it is 3");
+    run_clean(&mut scheduler);
+}
+
+#[test]
+fn pipeline_is_never_polled_then_nothing_runs() {
+    under_each_quantum(|| async {
+        let source = stream::iter(0..).inspect(|_: &i32| panic!("nobody asked for it"));
+        let items = pipeline(source).stage(1, async |n| n).parallel(1, 3, async |n| n);
+        yield_now().await;
+        drop(items.collect());
+        yield_now().await;
     });
 }
 

@@ -228,6 +228,34 @@ fn pending_call_moved_between_children_body_and_tasks_then_it_answers_where_it_i
 }
 
 #[test]
+fn pending_scope_moved_to_another_task_and_under_other_wakers_then_it_goes_on_there() {
+    let mut scheduler = scheduler();
+    scheduler
+        .block_on(async {
+            let mut moved = Box::pin(scope(async |s: Scope<'static>| {
+                for seconds in [1, 2, 3] {
+                    s.spawn(sleep(SECOND * seconds));
+                }
+                s.spawn(sleep(SECOND * 4)).await
+            }));
+            for _ in 0..5 {
+                assert!(poll_once(&mut moved).await.is_pending());
+                yield_now().await;
+            }
+            let task = spawn(async move {
+                assert!(timeout(SECOND, &mut moved).await.is_err());
+                let mut many = FuturesUnordered::new();
+                many.push(moved);
+                many.next().await.unwrap();
+            });
+            task.await.await.unwrap();
+            assert_eq!(now().await.as_nanos(), 4 * SECOND.as_nanos() as u64);
+        })
+        .unwrap();
+    run_clean(&mut scheduler);
+}
+
+#[test]
 fn scope_dropped_or_its_task_killed_then_body_and_children_are_dropped() {
     let mut scheduler = scheduler();
     let trace = Trace::default();
@@ -561,4 +589,138 @@ fn child_is_blocked_then_the_task_table_shows_its_line() {
     task.kill();
     drop(task);
     run_clean(&mut scheduler);
+}
+
+// At random.
+
+mod model {
+    use super::*;
+    use proptest::prelude::*;
+    use std::pin::Pin;
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Yield,
+        GiveWay,
+        Sleep(u8),
+        /// Several sleeps at a time, under wakers of the task's own or of others.
+        Sleeps(Vec<u8>, bool),
+        /// A sleep that is given up.
+        Timeout(u8),
+        Scope(Vec<Vec<Act>>),
+        /// Children of this scope, which are awaited.
+        Spawn(Vec<Vec<Act>>),
+        SpawnTask(u8),
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let nap = 0..20_u8;
+        let naps = || prop::collection::vec(0..20_u8, 1..4);
+        let leaf = prop_oneof![
+            Just(Act::Yield),
+            Just(Act::GiveWay),
+            nap.clone().prop_map(Act::Sleep),
+            (naps(), any::<bool>()).prop_map(|(naps, foreign)| Act::Sleeps(naps, foreign)),
+            nap.clone().prop_map(Act::Timeout),
+            nap.prop_map(Act::SpawnTask),
+        ];
+        let act = leaf.prop_recursive(3, 40, 4, |inner| {
+            let children = prop::collection::vec(prop::collection::vec(inner.clone(), 0..4), 0..4);
+            prop_oneof![
+                3 => inner,
+                1 => children.clone().prop_map(Act::Scope),
+                1 => children.prop_map(Act::Spawn),
+            ]
+        });
+        prop::collection::vec(act, 0..5)
+    }
+
+    fn longest(children: &[Vec<Act>]) -> u64 {
+        children.iter().map(|acts| length(acts)).max().unwrap_or(0)
+    }
+
+    /// How many milliseconds it takes.
+    fn length(acts: &[Act]) -> u64 {
+        let one = |act: &Act| match act {
+            Act::Yield | Act::GiveWay => 0,
+            Act::Sleep(nap) | Act::Timeout(nap) | Act::SpawnTask(nap) => u64::from(*nap),
+            Act::Sleeps(naps, _) => u64::from(*naps.iter().max().unwrap()),
+            Act::Scope(children) | Act::Spawn(children) => longest(children),
+        };
+        acts.iter().map(one).sum()
+    }
+
+    fn millis(count: u8) -> Duration {
+        Duration::from_millis(u64::from(count))
+    }
+
+    async fn play<'a>(acts: &'a [Act], scope_of: Scope<'a>) {
+        let start = now().await;
+        for act in acts {
+            match act {
+                Act::Yield => yield_now().await,
+                Act::GiveWay => give_way().await,
+                Act::Sleep(nap) => drop(sleep(millis(*nap)).await),
+                Act::Sleeps(naps, false) => {
+                    drop(join_all(naps.iter().map(|nap| sleep(millis(*nap)))).await);
+                }
+                Act::Sleeps(naps, true) => {
+                    let mut naps: FuturesUnordered<_> =
+                        naps.iter().map(|nap| sleep(millis(*nap))).collect();
+                    while naps.next().await.is_some() {}
+                }
+                Act::Timeout(nap) => {
+                    assert!(timeout(millis(*nap), sleep(SECOND * 9)).await.is_err());
+                }
+                Act::Scope(children) => {
+                    let body = async |s: Scope<'a>| {
+                        for acts in children {
+                            s.spawn(boxed(acts, s.clone()));
+                        }
+                    };
+                    scope(body).await;
+                }
+                Act::Spawn(children) => {
+                    let spawn = |acts: &'a Vec<Act>| scope_of.spawn(boxed(acts, scope_of.clone()));
+                    let children: Vec<_> = children.iter().map(spawn).collect();
+                    for child in children {
+                        child.await;
+                    }
+                }
+                Act::SpawnTask(nap) => {
+                    let nap = *nap;
+                    spawn(sleep(millis(nap))).await.await.unwrap();
+                }
+            }
+        }
+        let took = now().await - start;
+        assert_eq!(took, Duration::from_millis(length(acts)), "{acts:?}");
+    }
+
+    fn boxed<'a>(acts: &'a [Act], scope: Scope<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(play(acts, scope))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn random_trees_of_scopes_then_each_child_takes_the_time_it_should(
+            acts in acts(),
+            quantum in prop::sample::select(vec![1_u32, 3, 32]),
+            cut in 0..60_u64,
+        ) {
+            let mut scheduler = builder().quantum(quantum).build();
+            scheduler
+                .block_on(async {
+                    scope(async |s: Scope<'_>| play(&acts, s).await).await;
+                    let again = scope(async |s: Scope<'_>| play(&acts, s).await);
+                    let _cut_or_not = timeout(Duration::from_millis(cut), again).await;
+                })
+                .unwrap();
+            let report = scheduler.run().unwrap();
+            assert_eq!(report.failures, 0, "{report}");
+            support::assert_empty(&scheduler);
+        }
+    }
 }

@@ -62,7 +62,7 @@ pub(crate) fn serve(runtime: Runtime, addr: &str) -> Result<()> {
         Runtime::Trapline => on_trapline::serve(addr),
         Runtime::Tokio => on_tokio::serve(addr),
         Runtime::Floor => on_floor::serve(addr),
-        Runtime::Smol => Err("there is no server on smol".into()),
+        Runtime::Smol | Runtime::Plain => Err("there is no such server".into()),
         Runtime::Threads => Err("the server with threads is the example echo_threads".into()),
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Runtime {
     Trapline,
     Tokio,
     Smol,
+    /// Trapline again, in another way.
+    Plain,
     Floor,
     Threads,
 }
@@ -23,6 +25,7 @@ impl fmt::Display for Runtime {
             Self::Trapline => "trapline",
             Self::Tokio => "tokio",
             Self::Smol => "smol",
+            Self::Plain => "plain",
             Self::Floor => "floor",
             Self::Threads => "threads",
         })

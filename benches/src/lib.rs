@@ -72,6 +72,8 @@ enum Bench {
     Mutex,
     /// A timeout armed, polled once, and dropped
     Timeouts,
+    /// Tasks started in a group, beside plain ones
+    Group,
     /// Live heap per parked task, at 1,000,000 tasks
     ParkedMemory,
     /// A server's CPU time per request, at 1, 50 and 1,000 connections
@@ -123,6 +125,7 @@ fn run(args: &Args) -> Result<()> {
         Bench::Pingpong => together::pingpong(&harness),
         Bench::Mutex => together::mutex(&harness),
         Bench::Timeouts => together::timeouts(&harness),
+        Bench::Group => together::group(&harness),
         Bench::ParkedMemory => memory::parked(&harness),
         Bench::Echo => echo::run(&harness),
         Bench::Slide => slide::run(&harness),
@@ -134,6 +137,7 @@ fn run(args: &Args) -> Result<()> {
             together::pingpong,
             together::mutex,
             together::timeouts,
+            together::group,
             memory::parked,
             memory::detached,
             echo::run,

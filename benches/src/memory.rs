@@ -101,7 +101,9 @@ pub(crate) fn run_counted(live_bytes: fn() -> usize) -> Result<()> {
                 Runtime::Trapline => on_trapline::parked(tasks, live),
                 Runtime::Tokio => on_tokio::parked(tasks, live),
                 Runtime::Floor => on_floor::parked(tasks, live),
-                Runtime::Smol | Runtime::Threads => return Err("no tasks on threads".into()),
+                Runtime::Smol | Runtime::Plain | Runtime::Threads => {
+                    return Err("no tasks on threads".into());
+                }
             }?;
             println!("{}", live as i64 - (future as u64 * tasks) as i64);
         }

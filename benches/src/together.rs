@@ -1,4 +1,4 @@
-//! `pingpong`, `mutex`, `timeouts`: what tasks do with each other, and with time.
+//! `pingpong`, `mutex`, `timeouts`, `group`: what tasks do with each other, and with time.
 
 mod floor;
 mod smol;
@@ -14,6 +14,9 @@ const ROUNDS: u64 = 9;
 
 /// Tasks that take turns at one lock.
 const LOCKERS: u64 = 100;
+
+/// Children of one group at a time.
+const CHILDREN: u64 = 1_000;
 
 /// What is given a timeout is never as long as this.
 const LONG: Duration = Duration::from_secs(3600);
@@ -105,4 +108,28 @@ pub(crate) fn timeouts(harness: &Harness) -> Result<()> {
     compare("dropped=later", 0.45, later, n, 0)?;
     compare(&format!("beside={crowd}"), 1.0, later, n, crowd)?;
     compare(&format!("armed={crowd}"), 1.0, many, crowd, 0)
+}
+
+/// The CPU time of a task started in a group, with its share of collecting the results; beside plain
+/// tasks of which the handles are awaited in turn, and tokio's `JoinSet`.
+pub(crate) fn group(harness: &Harness) -> Result<()> {
+    Cores::allowed()?.pin(Place::First)?;
+    let groups = harness.count(500, 2);
+    let total = (groups * CHILDREN) as f64;
+    let figure = Figure {
+        bench: "group",
+        param: &format!("children={CHILDREN}"),
+        unit: "ns",
+        targets: &[(Runtime::Plain, 1.3)],
+        ..Figure::default()
+    };
+    harness.compare(
+        &figure,
+        ROUNDS,
+        &mut [
+            (Runtime::Trapline, Box::new(|| Ok(trapline::group(groups, CHILDREN)? / total))),
+            (Runtime::Plain, Box::new(|| Ok(trapline::no_group(groups, CHILDREN)? / total))),
+            (Runtime::Tokio, Box::new(|| Ok(tokio::group(groups, CHILDREN)? / total))),
+        ],
+    )
 }

@@ -44,7 +44,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use trapline::Scheduler;
 use trapline::net::TcpListener;
-use trapline::pattern::{Served, serve};
+use trapline::pattern::{ServeReport, serve};
 
 use crate::hall::Hall;
 
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves until it is told to stop, and all have left or the time is up. `None` if it did not wait.
-async fn run(args: &Args, hall: Rc<Hall>) -> io::Result<Option<Served>> {
+async fn run(args: &Args, hall: Rc<Hall>) -> io::Result<Option<ServeReport>> {
     let listener = TcpListener::bind(args.addr).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {}: {error}", args.addr))
     })?;

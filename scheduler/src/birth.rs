@@ -7,6 +7,7 @@ use trapline_abi::{NewTask, TaskBody, TaskId};
 
 use crate::kernel::Kernel;
 use crate::probe::Event;
+use crate::task::Record;
 use crate::task_table::Birth;
 
 impl Kernel {
@@ -49,8 +50,8 @@ impl Kernel {
 
     #[cold]
     fn tell_born(&mut self, id: TaskId) {
+        let &Record { parent, site, .. } = self.tasks.record(id);
         let task = self.tasks.live(id);
-        let (parent, site) = (task.parent, task.site);
         let name = task.body.as_ref().and_then(|body| body.name()).map(str::to_owned);
         self.tell(&Event::Born { task: id, parent, name: name.as_deref(), site });
     }

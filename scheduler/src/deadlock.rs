@@ -9,7 +9,7 @@ use trapline_abi::{CallId, CallInfo, Syscall, TaskId, TaskInfo, TaskState};
 
 use crate::kernel::Kernel;
 use crate::probe::Event;
-use crate::task::State;
+use crate::task::{State, Task};
 
 /// Every blocked task, what it waits for, and the cycle if there is one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,7 +107,12 @@ impl Kernel {
         let blocked = links.into_iter().filter_map(|(id, call)| {
             let task = self.tasks.get(id)?;
             let name = task.body.as_ref().and_then(|body| body.name()).map(str::to_owned);
-            Some(BlockedTask { task: id, name, site: task.site, waits_for: vec![call] })
+            Some(BlockedTask {
+                task: id,
+                name,
+                site: self.tasks.record(id).site,
+                waits_for: vec![call],
+            })
         });
         DeadlockReport { blocked: blocked.collect(), cycle }
     }
@@ -118,9 +123,9 @@ impl Kernel {
     /// once more after it, for a thread that woke and let go in between.
     pub(crate) fn wakers_are_held_elsewhere(&mut self) -> bool {
         let held = |place: usize, kernel: &mut Kernel| {
-            kernel.tasks.at(place).is_some_and(|task| {
-                matches!(task.state, State::Blocked) && task.waker.is_held_elsewhere()
-            })
+            let blocked = |task: &&mut Task| matches!(task.state, State::Blocked);
+            let blocked = kernel.tasks.at(place).filter(blocked).map(|task| task.id);
+            blocked.is_some_and(|id| kernel.tasks.record(id).waker.is_held_elsewhere())
         };
         if held(self.held_hint, self) {
             return true;

@@ -220,13 +220,13 @@ impl Kernel {
     /// Answers those who wait for the exit, in order.
     #[inline]
     fn tell_waiters(&mut self, id: TaskId, how: How, bad: Option<&ExitStatus>, key: u64) -> Told {
-        let mut waiters = std::mem::take(&mut self.tasks.live(id).waiters);
+        let waiters = std::mem::take(&mut self.tasks.record_mut(id).waiters);
         let mut told = Told { handle: false, others: false };
         let reply_to = |request| match request {
             Syscall::Join(_) => Reply::Outcome(key),
             _ => Reply::Exited(how.into()),
         };
-        while let Some((call, reply, booking)) = self.ring.answer_waiter(&mut waiters, reply_to) {
+        while let Some((call, reply, booking)) = self.ring.answer_waiter(&waiters, reply_to) {
             let Some(booking) = booking else { continue };
             if let Reply::Outcome(_) = reply {
                 told.handle = true;

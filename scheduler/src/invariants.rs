@@ -101,7 +101,7 @@ impl Kernel {
     fn waiters_of_exits(&self) -> usize {
         let mut count = 0;
         for task in self.tasks.iter() {
-            for call in self.ring.waiters(&task.waiters) {
+            for call in self.ring.waiters(&self.tasks.record(task.id).waiters) {
                 let on = Some(CallState::Blocked(On::Exit(task.id)));
                 assert_eq!(self.ring.state(call), on, "no-orphan: an exit");
                 count += 1;

@@ -277,8 +277,8 @@ impl Kernel {
         task.dispatches += u64::from(left == self.quantum);
         // It is resumed only while something of it is left.
         ring.set_budget(left - 1);
-        ring.begin(id, &task.waker.waker);
-        let mut cx = Context::from_waker(&task.waker.waker);
+        ring.begin(id, &task.waker);
+        let mut cx = Context::from_waker(&task.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| match (&mut task.body, root) {
             (Some(body), _) => body.as_mut().poll(&mut cx),
             (None, Some(root)) => root(Ask::Poll(&mut cx)),
@@ -485,7 +485,7 @@ impl Kernel {
         match on {
             On::Timer(key) => self.timers.disarm(key),
             On::Exit(task) => {
-                let waiters = &mut self.tasks.live(task).waiters;
+                let waiters = &mut self.tasks.record_mut(task).waiters;
                 self.ring.unlink(waiters, call);
             }
             On::Readable(place) => self.forget_source(call, place, Direction::Read),

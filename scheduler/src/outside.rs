@@ -65,8 +65,8 @@ impl Kernel {
         for letter in self.inbox.take() {
             match letter {
                 Letter::Wake(id) => {
-                    if let Some(task) = self.tasks.get(id) {
-                        task.waker.taken_from_inbox();
+                    if self.tasks.get(id).is_some() {
+                        self.tasks.record(id).waker.taken_from_inbox();
                     }
                     self.make_ready(id);
                 }

@@ -59,7 +59,7 @@ impl Kernel {
         let polled = self.poll_task(id, root);
         let took = self.driver.now() - before;
         let to = self.ring.first_site();
-        let born_at = self.tasks.live(id).site;
+        let born_at = self.tasks.record(id).site;
         let Some(watch) = &mut self.stopwatch else { return polled };
         let from = watch.stop_of(id).unwrap_or(born_at);
         if let Some(to) = to {

@@ -58,11 +58,12 @@ impl Kernel {
     fn info_of(&self, task: &Task, mut waits: Vec<CallInfo>) -> TaskInfo {
         waits.sort_by_key(|call| call.id.serial());
         let (cancelled, shield) = self.ring.cancel_state(task.id);
+        let record = self.tasks.record(task.id);
         TaskInfo {
             id: task.id,
             name: task.body.as_ref().and_then(|body| body.name()).map(str::to_owned),
-            parent: task.parent,
-            site: task.site,
+            parent: record.parent,
+            site: record.site,
             daemon: task.daemon,
             state: match &task.state {
                 State::Runnable if self.current == Some(task.id) => TaskState::Running,

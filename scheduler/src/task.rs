@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 use std::pin::Pin;
+use std::task::Waker;
 
 use trapline_abi::{Ended, ListHead, TaskBody, TaskId};
 
@@ -77,16 +78,25 @@ impl From<How> for Ended {
     }
 }
 
+/// What the loop needs of a task at every switch: a cache line. The rest is its [`Record`].
 pub(crate) struct Task {
     pub(crate) id: TaskId,
     /// `None` for the root of `block_on`, which lives on its caller's stack, and once it ended.
     pub(crate) body: Option<Pin<Box<dyn TaskBody>>>,
-    pub(crate) waker: TaskWaker,
+    /// Its own.
+    pub(crate) waker: Waker,
     pub(crate) state: State,
     pub(crate) daemon: bool,
     /// Whether a handle exists that may ask for the result.
     pub(crate) has_handle: bool,
     pub(crate) dispatches: u64,
+}
+
+const _: () = assert!(size_of::<Task>() <= 64);
+
+/// What is seldom asked of a task.
+pub(crate) struct Record {
+    pub(crate) waker: TaskWaker,
     pub(crate) parent: Option<TaskId>,
     pub(crate) site: &'static Location<'static>,
     /// Who waits for its exit.

@@ -3,6 +3,9 @@
 //! A task that is born is written into its place field by field, and one that ends is not moved out:
 //! a task copied whole so soon after it was written is waited for. A place keeps its waker for the
 //! next task there.
+//!
+//! What the loop seldom needs lies in a table of its own, so that a crowd that takes turns has a third
+//! less to go through.
 
 use std::panic::Location;
 use std::pin::Pin;
@@ -10,15 +13,17 @@ use std::sync::Arc;
 
 use trapline_abi::{ListHead, MAX_TASKS, TaskBody, TaskId};
 
-use crate::task::{State, Task};
+use crate::task::{Record, State, Task};
 use crate::waker::{Inbox, TaskWaker};
 
-/// So many places are kept when no task is left.
+/// So many places are kept when no task is left, and no more are made at once.
 const MANY_PLACES: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct TaskTable {
     places: Vec<Task>,
+    /// The rest of what is known of the tasks, at the same places.
+    records: Vec<Record>,
     /// The places whose tasks are gone; the last one freed is used first.
     free: Vec<u32>,
 }
@@ -79,6 +84,18 @@ impl TaskTable {
         task
     }
 
+    /// The rest of what is known of a task that is known to be in the table.
+    #[inline]
+    pub(crate) fn record(&self, id: TaskId) -> &Record {
+        &self.records[id.place()]
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(crate) fn record_mut(&mut self, id: TaskId) -> &mut Record {
+        &mut self.records[id.place()]
+    }
+
     /// The tasks, in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
         self.places.iter().filter(|task| !task.is_gone())
@@ -95,15 +112,16 @@ impl TaskTable {
     ) -> TaskId {
         let place = match self.free.pop() {
             Some(place) => place as usize,
-            None => self.make_place(sequence, birth.site, inbox),
+            None => self.make_places(sequence, birth.site, inbox),
         };
         let id = TaskId::new(sequence, place);
-        let task = &mut self.places[place];
+        let (task, record) = (&mut self.places[place], &mut self.records[place]);
         // One that somebody else still holds would wake the new task (stale-id).
-        if task.waker.is_held_elsewhere() {
-            task.waker = TaskWaker::new(id, inbox);
+        if record.waker.is_held_elsewhere() {
+            record.waker = TaskWaker::new(id, inbox);
+            task.waker = record.waker.waker();
         } else {
-            task.waker.retarget(id);
+            record.waker.retarget(id);
         }
         task.id = id;
         task.body = body;
@@ -111,35 +129,42 @@ impl TaskTable {
         task.daemon = birth.daemon;
         task.has_handle = birth.has_handle;
         task.dispatches = 0;
-        task.parent = birth.parent;
-        task.site = birth.site;
+        record.parent = birth.parent;
+        record.site = birth.site;
         id
     }
 
-    /// One more place, which is free, with a waker for whoever comes there.
+    /// As many places again, which are free, with wakers for whoever comes there. Gives the first.
+    ///
+    /// Made one by one, the wakers would lie between the bodies of a crowd that is spawned in a row, and
+    /// a loop that goes from body to body would skip every other cache line, which is slower than
+    /// to read them all.
     #[cold]
     #[inline(never)]
-    fn make_place(
+    fn make_places(
         &mut self,
         sequence: u64,
         site: &'static Location<'static>,
         inbox: &Arc<Inbox>,
     ) -> usize {
-        let place = self.places.len();
-        let id = TaskId::new(sequence, place);
-        self.places.push(Task {
-            id,
-            body: None,
-            waker: TaskWaker::new(id, inbox),
-            state: State::Gone,
-            daemon: false,
-            has_handle: false,
-            dispatches: 0,
-            parent: None,
-            site,
-            waiters: ListHead::new(),
-        });
-        place
+        let first = self.places.len();
+        let end = MAX_TASKS.min(first + first.clamp(1, MANY_PLACES));
+        for place in first..end {
+            let id = TaskId::new(sequence, place);
+            let waker = TaskWaker::new(id, inbox);
+            self.places.push(Task {
+                id,
+                body: None,
+                waker: waker.waker(),
+                state: State::Gone,
+                daemon: false,
+                has_handle: false,
+                dispatches: 0,
+            });
+            self.records.push(Record { waker, parent: None, site, waiters: ListHead::new() });
+        }
+        self.free.extend((first + 1..end).rev().map(|place| place as u32));
+        first
     }
 
     /// Gives the memory back that a crowd needed. Only while no task is in it.

@@ -142,13 +142,13 @@ impl Wake for Shared {
     }
 }
 
-/// A task's own waker: made when the task is born, compared by its data pointer ever after.
+/// What a task's own waker leads to. The waker is made when the task is born, and compared by its
+/// data pointer ever after.
 pub(crate) struct TaskWaker {
-    pub(crate) waker: Waker,
     shared: Arc<Shared>,
 }
 
-/// How many references are the kernel's own: one in `waker`, one in `shared`.
+/// How many references are the kernel's own: one here, and one in the task's waker.
 const OWN_REFERENCES: usize = 2;
 
 impl TaskWaker {
@@ -158,7 +158,11 @@ impl TaskWaker {
             queued: AtomicBool::new(false),
             inbox: Arc::clone(inbox),
         });
-        TaskWaker { waker: Waker::from(Arc::clone(&shared)), shared }
+        TaskWaker { shared }
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.shared))
     }
 
     /// Whether somebody else holds a clone, and so may wake the task.

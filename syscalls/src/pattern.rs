@@ -23,17 +23,23 @@ mod worker_pool;
 
 mod map_reduce;
 
-mod fan;
 mod pipeline;
+
+mod end;
+mod fan;
+
+mod part;
 mod stage;
 
 mod crew;
 
 pub use backoff::{Backoff, Jitter};
+pub use end::{Collect, ForEach};
 pub use fan::{Deal, merge};
 pub use map_reduce::{ForEachConcurrent, MapReduce, for_each_concurrent, map_reduce};
-pub use pipeline::{Collect, ForEach, Pipeline, PipelineError, pipeline};
+pub use pipeline::{Pipeline, pipeline};
 pub use rate_limiter::{Acquire, AcquireMany, ExceedsBurst, RateLimited, RateLimiter, TryAcquire};
 pub use retry::{Retry, retry};
-pub use serve::{Serve, Served, serve};
+pub use serve::{Serve, ServeReport, serve};
+pub use stage::PipelineError;
 pub use worker_pool::{JobError, Submit, WorkerPool, WorkerPoolShutdown};

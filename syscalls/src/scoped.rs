@@ -5,12 +5,16 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 
 use pin_project::{pin_project, pinned_drop};
 use slab::Slab;
 use trapline_abi::{ParkOn, ReadyList, WaitQueue};
+
+mod waker;
+
+use self::waker::{ChildWaker, Foreign};
 
 /// The body's place among the children.
 const BODY: usize = 0;
@@ -161,54 +165,6 @@ struct Child<'env> {
     held: bool,
 }
 
-/// Who was woken by others than the ring, from any thread.
-#[derive(Default)]
-struct Foreign {
-    state: Mutex<Woken>,
-}
-
-#[derive(Default)]
-struct Woken {
-    children: Vec<usize>,
-    /// The waker that the scope is polled under; there only while others hold one of a child, so that
-    /// a deadlock is told from a pause.
-    waker: Option<Waker>,
-}
-
-impl Foreign {
-    fn state(&self) -> std::sync::MutexGuard<'_, Woken> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct ChildWaker {
-    place: usize,
-    foreign: Arc<Foreign>,
-}
-
-impl ChildWaker {
-    fn new(place: usize, foreign: &Arc<Foreign>) -> Arc<ChildWaker> {
-        Arc::new(ChildWaker { place, foreign: Arc::clone(foreign) })
-    }
-}
-
-impl Wake for ChildWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let waker = {
-            let mut state = self.foreign.state();
-            state.children.push(self.place);
-            state.waker.clone()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
 /// The future of [`scope`].
 #[pin_project(PinnedDrop)]
 #[must_use = "it does nothing until it is awaited"]
@@ -227,7 +183,9 @@ impl<F: Future> Future for ScopeRun<'_, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let inner = Rc::clone(&self.inner);
         assert!(!inner.closed.get(), "a scope was polled after its end");
-        inner.ready.polled_in(cx);
+        if inner.ready.polled_in(cx) {
+            inner.push_all();
+        }
         inner.take_foreign();
         // Whoever comes while these are polled has its turn when the others of the task had theirs.
         let polling = InPoll::new(&inner.polling);
@@ -303,6 +261,12 @@ impl Drop for InPoll<'_> {
 }
 
 impl Inner<'_> {
+    /// All are to be polled, wherever their calls are booked now.
+    fn push_all(&self) {
+        let children = self.children.borrow();
+        children.iter().for_each(|(place, _)| self.ready.push(place));
+    }
+
     /// Polls a child, which is out of the table meanwhile: it may spawn others.
     fn poll_child(&self, place: usize) {
         let taken = self.children.borrow_mut().get_mut(place).and_then(Option::take);

@@ -137,3 +137,21 @@ pub(crate) fn many_timeouts(n: u64, _: u64) -> Result<f64> {
     check("timeouts", done?, n)?;
     Ok(time)
 }
+
+pub(crate) fn group(groups: u64, children: u64) -> Result<f64> {
+    let runtime = runtime()?;
+    let main = runtime.spawn(async move {
+        let mut sum = 0;
+        for _ in 0..groups {
+            let mut set = tokio::task::JoinSet::new();
+            for i in 0..children {
+                set.spawn(async move { i });
+            }
+            sum += set.join_all().await.iter().sum::<u64>();
+        }
+        sum
+    });
+    let (sum, time) = cpu::time(|| runtime.block_on(main))?;
+    check("as the sum of what the tasks gave", sum?, groups * (children * (children - 1) / 2))?;
+    Ok(time)
+}

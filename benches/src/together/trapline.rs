@@ -8,7 +8,7 @@ use std::rc::Rc;
 use futures_lite::future::poll_once;
 use trapline::channel::channel;
 use trapline::sync::Mutex;
-use trapline::{Scheduler, Timeout, sleep, spawn, timeout, yield_now};
+use trapline::{JoinError, Scheduler, TaskGroup, Timeout, sleep, spawn, timeout, yield_now};
 
 use super::LONG;
 use crate::cpu;
@@ -36,7 +36,7 @@ pub(crate) fn pingpong(n: u64) -> Result<f64> {
         }
         drop(ping);
         echo.await?;
-        Ok::<u64, trapline::JoinError>(sum)
+        Ok::<u64, JoinError>(sum)
     });
     let (sum, time) = cpu::time(|| scheduler.block_on(main))?;
     check("as the sum of what came back", sum???, n * (n - 1) / 2)?;
@@ -133,5 +133,43 @@ pub(crate) fn many_timeouts(n: u64, _: u64) -> Result<f64> {
     });
     let (done, time) = cpu::time(|| scheduler.block_on(main))?;
     check("timeouts", done??, n)?;
+    Ok(time)
+}
+
+pub(crate) fn group(groups: u64, children: u64) -> Result<f64> {
+    let mut scheduler = Scheduler::new();
+    let main = scheduler.spawn(async move {
+        let mut sum = 0;
+        for _ in 0..groups {
+            let group = TaskGroup::<u64>::new();
+            for i in 0..children {
+                group.spawn_value(async move { i }).await;
+            }
+            sum += group.join_all().await.map_or(0, |values| values.iter().sum());
+        }
+        sum
+    });
+    let (sum, time) = cpu::time(|| scheduler.block_on(main))?;
+    check("as the sum of what the tasks gave", sum??, groups * (children * (children - 1) / 2))?;
+    Ok(time)
+}
+
+pub(crate) fn no_group(groups: u64, children: u64) -> Result<f64> {
+    let mut scheduler = Scheduler::new();
+    let main = scheduler.spawn(async move {
+        let mut sum = 0;
+        for _ in 0..groups {
+            let mut handles = Vec::new();
+            for i in 0..children {
+                handles.push(spawn(async move { i }).await);
+            }
+            for handle in handles {
+                sum += handle.await?;
+            }
+        }
+        Ok::<u64, JoinError>(sum)
+    });
+    let (sum, time) = cpu::time(|| scheduler.block_on(main))?;
+    check("as the sum of what the tasks gave", sum???, groups * (children * (children - 1) / 2))?;
     Ok(time)
 }

@@ -67,7 +67,7 @@ pub(crate) fn join(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
 }
 
 fn block_on_exit(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
-    let waiters = &mut kernel.tasks.live(target).waiters;
+    let waiters = &mut kernel.tasks.record_mut(target).waiters;
     kernel.ring.link(waiters, call);
     Fate::Block(On::Exit(target))
 }

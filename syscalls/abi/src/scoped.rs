@@ -79,23 +79,32 @@ impl ReadyList {
         }
     }
 
-    /// Notes where the scope is polled now.
-    pub fn polled_in(&self, cx: &Context<'_>) {
+    /// Notes where the scope is polled now. Says whether it was polled elsewhere before: then the calls
+    /// of its children are booked there, and they are to be polled again.
+    #[must_use]
+    pub fn polled_in(&self, cx: &Context<'_>) -> bool {
         let ring = Ring::of_running_task();
         let outer = match (ring.own_waker_of(cx.waker()), ring.scoped.polled_under(cx.waker())) {
             (Some(task), _) => Outer::Task(ring, ring.life(), task),
             (None, Some((list, child))) => Outer::Child(list, child),
             (None, None) => {
-                let same =
-                    matches!(&*self.outer.borrow(), Outer::Waker(w) if w.will_wake(cx.waker()));
-                if same {
-                    return;
+                if matches!(&*self.outer.borrow(), Outer::Waker(w) if w.will_wake(cx.waker())) {
+                    return false;
                 }
                 Outer::Waker(Rc::new(cx.waker().clone()))
             }
         };
         let before = self.outer.replace(outer);
-        drop(before);
+        match (&before, &*self.outer.borrow()) {
+            (Outer::Nowhere, _) => false,
+            (Outer::Task(_, life, task), Outer::Task(_, now, there)) => {
+                (life, task) != (now, there)
+            }
+            (Outer::Child(list, child), Outer::Child(now, there)) => {
+                !Rc::ptr_eq(list, now) || child != there
+            }
+            _ => true,
+        }
     }
 
     /// Puts a child on the list from outside of the scope's own poll, and sees to it that the scope is

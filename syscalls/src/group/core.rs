@@ -184,7 +184,8 @@ impl<T, E> Core<T, E> {
         let handle = JoinHandle::new(task, ring);
         let mut state = self.state.borrow_mut();
         state.home = Some((ring, ring.life()));
-        let (closed, cancelled) = (state.closed, state.cancelled.is_some());
+        let (closed, retiring) = (state.closed, state.retiring);
+        let cancelled = state.cancelled.is_some();
         let Some(child) = state.child(key).filter(|child| child.result.is_none()) else {
             // It has left its result already, so its handle is no longer needed.
             drop(state);
@@ -193,12 +194,13 @@ impl<T, E> Core<T, E> {
         };
         child.task = Some(task);
         child.handle = Some(handle);
+        let is_late = child.daemon && retiring;
         if child.ended {
             let settled = state.settle(key.place);
             drop(state);
             return self.tell(settled);
         }
-        if closed {
+        if closed || is_late {
             ring.post(Post::Kill(task));
         } else if cancelled && let Some(why) = &state.cancelled {
             ring.post(Post::Cancel(task, why.clone()));
@@ -224,7 +226,6 @@ impl<T, E> Core<T, E> {
     /// panicked, with this text.
     #[inline]
     pub(super) fn ended(&self, key: Key, result: Option<Result<T, E>>, panic: Option<Rc<str>>) {
-        let ring = Ring::current();
         let mut state = self.state.borrow_mut();
         let told_to = state.closed || state.cancelled.is_some();
         let (retiring, fails_fast) = (state.retiring, state.policy.fails_fast);
@@ -240,7 +241,7 @@ impl<T, E> Core<T, E> {
         if result.is_some() {
             // Let go in its own turn, so that the kernel keeps nothing when it ends.
             handle = child.handle.take();
-            child.task = child.task.or_else(|| ring.and_then(Ring::running));
+            child.task = child.task.or_else(|| Ring::current().and_then(Ring::running));
             child.result = result;
         }
         let told = child.result.is_some() || child.handle.is_some();
@@ -356,7 +357,9 @@ impl<T, E> Core<T, E> {
     fn tell_drained(&self) {
         self.changes.wake_all();
         // Those who wait for one more result wait in vain.
-        self.results.wake_all();
+        if self.results.waiting() > 0 {
+            self.results.wake_all();
+        }
     }
 }
 

@@ -27,19 +27,23 @@ struct Membership<T, E> {
     result: Option<Result<T, E>>,
     panic: Option<Rc<str>>,
     started: bool,
+    told: bool,
 }
 
 impl<T, E> Drop for Membership<T, E> {
     #[inline]
     fn drop(&mut self) {
-        self.core.ended(self.key, self.result.take(), self.panic.take());
+        if !self.told {
+            self.core.ended(self.key, self.result.take(), self.panic.take());
+        }
     }
 }
 
 impl<F, T, E> Member<F, T, E> {
     #[inline]
     pub(super) fn new(future: F, core: Rc<Core<T, E>>, key: Key) -> Member<F, T, E> {
-        let membership = Membership { core, key, result: None, panic: None, started: false };
+        let membership =
+            Membership { core, key, result: None, panic: None, started: false, told: false };
         Member { future: Some(future), membership }
     }
 }
@@ -66,7 +70,8 @@ where
             Ok(Poll::Ready(result)) => {
                 this.membership.result = Some(result);
                 this.future.set(None);
-                let Membership { core, key, result, .. } = this.membership;
+                let Membership { core, key, result, told, .. } = this.membership;
+                *told = true;
                 core.ended(*key, result.take(), None);
                 Poll::Ready(())
             }

@@ -257,6 +257,7 @@ impl<T, E> Future for JoinGroup<T, E> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let JoinGroup { group, site, watch, sum } = &mut *self;
         ready!(watch.poll_empty(&group.core, site, cx));
+        group.core.close();
         ready!(sum.poll(&group.core, site, cx));
         Poll::Ready(sum.take(&group.core))
     }

@@ -3,7 +3,8 @@
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::pattern::pipeline::{Part, Pipeline, State};
+use crate::pattern::part::Part;
+use crate::pattern::pipeline::{Pipeline, State};
 use crate::pattern::stage::{Inlet, Outlet, StageEnd, Unwanted, link};
 
 /// Who of several gets the next item.

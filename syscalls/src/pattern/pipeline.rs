@@ -1,24 +1,16 @@
 //! Stages that pass items on, each a task.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 
 use futures::Stream;
-use futures::stream::FusedStream;
 
-pub use crate::pattern::stage::PipelineError;
-
-use crate::pattern::crew::{Body, Crew, Start};
-use crate::pattern::stage::{
-    Epitaph, Inlet, Outlet, SharedStep, StageEnd, StageName, Turns, conduct, link, pump,
-    pump_source,
-};
+use crate::pattern::part::Part;
+use crate::pattern::stage::{Inlet, PipelineError, SharedStep, Turns, link, pump, pump_source};
 
 /// How far the source may be ahead of the first stage.
 const SOURCE_BUFFER: usize = 1;
@@ -26,7 +18,7 @@ const SOURCE_BUFFER: usize = 1;
 /// A pipeline that begins with what `source` gives.
 ///
 /// Add stages, each of which runs as a task of its own, with a bounded buffer behind it: a stage that
-/// is faster than the next waits until there is room. Then take what comes out, by
+/// is faster than the next waits until there is room. A buffer of 0 passes items from hand to hand. Then take what comes out, by
 /// [`for_each`](Pipeline::for_each), [`collect`](Pipeline::collect), or as a
 /// [`Stream`]. Nothing runs before that is polled.
 ///
@@ -199,56 +191,6 @@ impl<T: 'static> Pipeline<T> {
         self
     }
 
-    /// Does `work` with each item that comes out, in the task that awaits this.
-    ///
-    /// # Errors
-    /// [`PipelineError`], if a stage did not end well, after what had come out before.
-    ///
-    /// # Panics
-    /// If it is polled outside a task, or again after it was ready.
-    ///
-    /// # Cancel safety
-    /// Lossy: dropping it kills the stages, and drops what they had.
-    #[track_caller]
-    pub fn for_each<Fut>(self, mut work: impl FnMut(T) -> Fut + 'static) -> ForEach
-    where
-        Fut: Future<Output = ()> + 'static,
-    {
-        let site = Location::caller();
-        let inner = Box::pin(async move {
-            self.start();
-            while let Some(item) = self.inlet.next(site).await? {
-                work(item).await;
-            }
-            Ok(())
-        });
-        ForEach { inner: Some(inner) }
-    }
-
-    /// Collects what comes out.
-    ///
-    /// # Errors
-    /// [`PipelineError`], if a stage did not end well.
-    ///
-    /// # Panics
-    /// If it is polled outside a task, or again after it was ready.
-    ///
-    /// # Cancel safety
-    /// Lossy: dropping it kills the stages, and drops what they had and what has come out.
-    #[track_caller]
-    pub fn collect(self) -> Collect<T> {
-        let site = Location::caller();
-        let inner = Box::pin(async move {
-            self.start();
-            let mut items = Vec::new();
-            while let Some(item) = self.inlet.next(site).await? {
-                items.push(item);
-            }
-            Ok(items)
-        });
-        Collect { inner: Some(inner) }
-    }
-
     fn grow<U, Fut>(
         self,
         buffer: usize,
@@ -287,35 +229,8 @@ impl<T: 'static> Pipeline<T> {
         Pipeline { parts, inlet, stages, site, state: State::Idle }
     }
 
-    fn start(&self) {
+    pub(crate) fn start(&self) {
         self.parts.iter().for_each(|part| part.start());
-    }
-}
-
-impl<T: 'static> Stream for Pipeline<T> {
-    type Item = Result<T, PipelineError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if let State::Idle = this.state {
-            this.start();
-            let (inlet, site) = (this.inlet.clone(), this.site);
-            this.state = State::Waits(Box::pin(async move { inlet.next(site).await }));
-        }
-        let State::Waits(next) = &mut this.state else { return Poll::Ready(None) };
-        let item = ready!(next.as_mut().poll(cx)).transpose();
-        this.state = State::Idle;
-        if !matches!(item, Some(Ok(_))) {
-            this.state = State::Over;
-            this.parts.clear();
-        }
-        Poll::Ready(item)
-    }
-}
-
-impl<T: 'static> FusedStream for Pipeline<T> {
-    fn is_terminated(&self) -> bool {
-        matches!(self.state, State::Over)
     }
 }
 
@@ -323,95 +238,10 @@ impl<T> Unpin for Pipeline<T> {}
 
 impl<T> fmt::Debug for Pipeline<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tasks: usize = self.parts.iter().map(|part| part.crew.len()).sum();
+        let tasks: usize = self.parts.iter().map(|part| part.tasks()).sum();
         f.debug_struct("Pipeline")
             .field("stages", &self.stages)
             .field("tasks", &tasks)
             .finish_non_exhaustive()
-    }
-}
-
-/// Futures that drop the pipeline before they give what came of it.
-macro_rules! end_of_pipeline {
-    ($(#[$attribute:meta])* $name:ident $(<$item:ident>)? -> $output:ty) => {
-        $(#[$attribute])*
-        #[must_use = "a pipeline does nothing until its end is awaited"]
-        pub struct $name $(<$item>)? {
-            inner: Option<Pin<Box<dyn Future<Output = Result<$output, PipelineError>>>>>,
-        }
-
-        impl $(<$item>)? Future for $name $(<$item>)? {
-            type Output = Result<$output, PipelineError>;
-
-            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-                let inner = self.inner.as_mut().expect("a pipeline was polled after its end");
-                let output = ready!(inner.as_mut().poll(cx));
-                self.inner = None;
-                Poll::Ready(output)
-            }
-        }
-
-        impl $(<$item>)? fmt::Debug for $name $(<$item>)? {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).finish_non_exhaustive()
-            }
-        }
-    };
-}
-
-end_of_pipeline! {
-    /// The future of [`Pipeline::for_each`].
-    ForEach -> ()
-}
-
-end_of_pipeline! {
-    /// The future of [`Pipeline::collect`].
-    Collect<T> -> Vec<T>
-}
-
-/// Tasks of a pipeline that go together: they are started with the first end that is polled, and killed
-/// with the last that is dropped.
-pub(crate) struct Part {
-    crew: Crew,
-    unstarted: RefCell<Vec<Unstarted>>,
-}
-
-struct Unstarted {
-    name: StageName,
-    site: &'static Location<'static>,
-    body: Body,
-}
-
-impl Part {
-    pub(crate) fn new() -> Rc<Part> {
-        let crew = Crew::new("the stages of a pipeline to end");
-        Rc::new(Part { crew, unstarted: RefCell::default() })
-    }
-
-    /// A task that does `body`, and tells `outlets` how that ended.
-    pub(crate) fn add<T: 'static>(
-        &self,
-        name: Rc<str>,
-        site: &'static Location<'static>,
-        outlets: Vec<Outlet<T>>,
-        body: impl Future<Output = Result<(), StageEnd>> + 'static,
-    ) {
-        let name = Rc::new(RefCell::new(name));
-        let body = Box::pin(conduct(Epitaph::new(Rc::clone(&name), outlets), body));
-        self.unstarted.borrow_mut().push(Unstarted { name, site, body });
-    }
-
-    fn rename(&self, name: &str) {
-        for task in &*self.unstarted.borrow() {
-            task.name.replace(name.into());
-        }
-    }
-
-    fn start(&self) {
-        let unstarted = self.unstarted.take();
-        for Unstarted { name, site, body } in unstarted {
-            let name = name.borrow().to_string().into();
-            self.crew.start(Start { name, site, body }, false);
-        }
     }
 }

@@ -63,7 +63,7 @@ use crate::time::saturating_nanos;
 /// Safe, in that no connection is lost that was not accepted; those that were are killed.
 ///
 /// # Cost
-/// Three allocations a connection, beside those of its future.
+/// One trap before the first connection. Three allocations a connection, beside those of its future.
 ///
 /// # Kin
 /// trio's `serve_tcp`; tokio's usual loop of `accept` and `spawn`.
@@ -85,7 +85,7 @@ where
 
 /// What came of [`serve`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Served {
+pub struct ServeReport {
     /// How many connections were accepted.
     pub connections: u64,
     /// How many of these were killed when the grace was over.
@@ -126,7 +126,7 @@ impl Serve {
 }
 
 impl Future for Serve {
-    type Output = io::Result<Served>;
+    type Output = io::Result<ServeReport>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -134,8 +134,7 @@ impl Future for Serve {
             && stop.as_mut().poll(cx).is_ready()
         {
             this.stop = None;
-            // The listener goes with the phase.
-            this.phase = Phase::Done;
+            // The listener goes with the old phase.
             let (crew, grace, site) = (Rc::clone(&this.crew), this.grace, this.site);
             this.phase = Phase::Drains(Box::pin(drain(crew, grace, site)));
         }
@@ -147,7 +146,7 @@ impl Future for Serve {
         this.stop = None;
         this.phase = Phase::Done;
         this.crew.kill();
-        Poll::Ready(ended.map(|killed| Served { connections: this.accepted.get(), killed }))
+        Poll::Ready(ended.map(|killed| ServeReport { connections: this.accepted.get(), killed }))
     }
 }
 
@@ -183,6 +182,11 @@ impl Door {
         Fut: Future + 'static,
     {
         let Door { listener, limit, crew, accepted, site } = self;
+        // The first wait of a scheduler takes descriptors of its own. It shall have them before the
+        // first connections take the last.
+        if let Err(error) = listener.acceptable_at(site).await {
+            return error;
+        }
         loop {
             crew.at_most(limit - 1, site).await;
             let (stream, peer) = match listener.accept_at(site).await {

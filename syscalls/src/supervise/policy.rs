@@ -1,0 +1,132 @@
+//! When, how often and how fast a child is started again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use trapline_abi::{Instant, random};
+
+/// When a child is to be started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Restart {
+    /// Never.
+    Never,
+    /// When it has failed: by an error, a panic, a kill or a cancellation.
+    #[default]
+    OnFailure,
+    /// Whenever it has ended.
+    Always,
+}
+
+/// How long to wait before a child is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backoff {
+    /// Not at all.
+    None,
+    /// So long, each time.
+    Constant(Duration),
+    /// So long the first time, and each time twice as long as before, up to a cap.
+    Exponential {
+        /// The first time.
+        first: Duration,
+        /// The longest.
+        cap: Duration,
+    },
+}
+
+impl Backoff {
+    /// How long to wait before the `count`-th restart in a row, counted from 0.
+    fn delay(self, count: u32) -> Duration {
+        match self {
+            Backoff::None => Duration::ZERO,
+            Backoff::Constant(delay) => delay,
+            Backoff::Exponential { first, cap } => {
+                let factor = 1_u32.checked_shl(count).unwrap_or(u32::MAX);
+                first.saturating_mul(factor).min(cap)
+            }
+        }
+    }
+}
+
+/// When, how often and how fast a child is started again: by default on failure, three times within
+/// five seconds, without delay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Policy {
+    restart: Restart,
+    most: usize,
+    window: Duration,
+    backoff: Backoff,
+    jitter_percent: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::new(Restart::OnFailure)
+    }
+}
+
+impl Policy {
+    /// The default, but for when.
+    pub const fn new(restart: Restart) -> Policy {
+        let window = Duration::from_secs(5);
+        Policy { restart, most: 3, window, backoff: Backoff::None, jitter_percent: 0 }
+    }
+
+    /// How many restarts there may be within a window of so much time; one more, and it is given up.
+    pub const fn at_most(mut self, restarts: usize, window: Duration) -> Policy {
+        (self.most, self.window) = (restarts, window);
+        self
+    }
+
+    /// How long to wait before a restart. The waits grow anew once a window has passed without one.
+    pub const fn backoff(mut self, backoff: Backoff) -> Policy {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Takes up to so many hundredths off each wait, at random, so that those who failed together do
+    /// not come back together. The random numbers are the scheduler's.
+    pub const fn jitter_percent(mut self, percent: u32) -> Policy {
+        self.jitter_percent = if percent > 100 { 100 } else { percent };
+        self
+    }
+
+    pub(super) fn wants<T, E>(&self, end: &Result<T, E>) -> bool {
+        match self.restart {
+            Restart::Never => false,
+            Restart::OnFailure => end.is_err(),
+            Restart::Always => true,
+        }
+    }
+}
+
+/// The restarts of a child, as far back as they count.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    times: VecDeque<Instant>,
+    in_a_row: u32,
+}
+
+impl History {
+    /// Another end at `now`: how long to wait, or `None` if there were too many.
+    pub(super) fn allow(&mut self, policy: &Policy, now: Instant) -> Option<Duration> {
+        while self.times.front().is_some_and(|first| now - *first > policy.window) {
+            self.times.pop_front();
+        }
+        if self.times.is_empty() {
+            self.in_a_row = 0;
+        }
+        if self.times.len() >= policy.most {
+            return None;
+        }
+        self.times.push_back(now);
+        let delay = policy.backoff.delay(self.in_a_row);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if policy.jitter_percent == 0 || delay.is_zero() {
+            return Some(delay);
+        }
+        let most = delay.as_nanos() * u128::from(policy.jitter_percent) / 100;
+        let less = u128::from(random()) % (most + 1);
+        Some(delay - Duration::from_nanos(u64::try_from(less).unwrap_or(u64::MAX)))
+    }
+}
