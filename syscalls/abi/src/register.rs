@@ -7,8 +7,9 @@
 //! A *yield* that comes through the register does not even enter with its reply: that is known, so it
 //! is written nowhere. One that has left the register, and is not in the table, has been answered.
 //!
-//! A *park* stands in the table at once, blocked and in line, and so is written there once; the register
-//! says only that it is yet to be served. Whoever looks into the table before that sees it as such.
+//! A *park* that finds no token stands in the table at once, blocked and in line, and so is written there
+//! once and not read when it is served: the register says only that it has yet to be. Whoever looks into
+//! the table before that sees it queued and unserved, for so it is written back.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::num::NonZeroU64;
