@@ -418,7 +418,7 @@ fn closed_semaphore_asked_again_and_again_then_the_others_have_their_turn() {
 
 #[test]
 fn very_many_waiters_then_all_are_served_and_all_may_be_killed() {
-    const MANY: usize = 30_000;
+    const MANY: usize = 10_000;
     let mut scheduler = Scheduler::builder().virtual_clock().build();
     scheduler
         .block_on(async {

@@ -288,6 +288,20 @@ fn many_are_wanted_then_they_are_not_passed_by_those_who_want_few() {
 }
 
 #[test]
+fn some_are_there_but_somebody_waits_for_more_then_nobody_takes_them() {
+    under_each_quantum(|| async {
+        let limiter = Rc::new(RateLimiter::new(1, SECOND).burst(5));
+        limiter.acquire_many(5).await.unwrap();
+        let first = Rc::clone(&limiter);
+        let waits = spawn(async move { first.acquire_many(4).await.map(|()| 4) }).await;
+        sleep(ms(2500)).await;
+        assert_eq!(limiter.try_acquire(1).await, Err(RateLimited));
+        assert_eq!(waits.await.unwrap(), Ok(4));
+        assert_eq!(now().await.as_nanos(), 4_000_000_000);
+    });
+}
+
+#[test]
 fn wait_for_a_limiter_given_up_then_it_has_taken_nothing_and_the_next_goes_on() {
     under_each_quantum(|| async {
         let limiter = Rc::new(RateLimiter::new(1, SECOND).burst(3));
@@ -641,6 +655,21 @@ fn worker_killed_then_its_submitter_is_told_and_another_takes_its_place() {
 }
 
 #[test]
+fn worker_killed_while_jobs_wait_then_they_are_done_by_another() {
+    under_each_quantum(|| async {
+        let pool = WorkerPool::new(1, 2);
+        let suicide = async {
+            let me = trapline::get_tid().await;
+            sleep(SECOND).await;
+            kill(me).await.unwrap();
+        };
+        let (killed, done) = join!(pool.submit(suicide), pool.submit(async { 2 }));
+        assert!(matches!(killed, Err(JobError::Killed)));
+        assert_eq!(done.unwrap(), 2);
+    });
+}
+
+#[test]
 fn pool_of_the_main_program_then_it_works_under_one_scheduler_after_another() {
     let pool = WorkerPool::new(2, 2);
     for _scheduler in 0..2 {
@@ -834,6 +863,28 @@ fn map_reduce_dropped_at_each_point_then_nothing_outlives_it() {
             run_clean(&mut scheduler);
         }
     }
+}
+
+#[test]
+fn map_reduce_dropped_before_its_tasks_have_begun_then_their_work_is_dropped_at_once() {
+    let mut scheduler = builder().quantum(32).build();
+    let root = async {
+        let live = Rc::new(Cell::new(0));
+        let counts = Rc::clone(&live);
+        let map = move |_| {
+            let live = Rc::clone(&counts);
+            live.set(live.get() + 1);
+            let end = OnDrop(move || live.set(live.get() - 1));
+            async move { drop(end) }
+        };
+        let mut work = Box::pin(for_each_concurrent(stream::iter(0..9), 4, map));
+        assert!(poll_once(&mut work).await.is_pending());
+        assert_eq!(live.get(), 4);
+        drop(work);
+        assert_eq!(live.get(), 0);
+    };
+    scheduler.block_on(root).unwrap();
+    run_clean(&mut scheduler);
 }
 
 #[test]

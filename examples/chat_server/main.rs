@@ -110,16 +110,10 @@ async fn run(args: &Args, hall: Rc<Hall>) -> io::Result<Option<ServeReport>> {
 
     let (idle, grace) = (args.idle_timeout, args.grace);
     let (told, twice) = trapline::channel::oneshot();
-    let first_signal = {
-        let signals = Rc::clone(&signals);
-        trapline::spawn(async move { signals.next().await }).name("signals").await
-    };
-    // It shall hear signals before the first client may take the last descriptor.
-    trapline::yield_now().await;
     let stop = {
-        let hall = Rc::clone(&hall);
+        let (hall, signals) = (Rc::clone(&hall), Rc::clone(&signals));
         async move {
-            let _either_way = first_signal.await;
+            let _either_way = signals.next().await;
             hall.tell_all(&format!("* the server ends in {grace:?}; /quit, and goodbye"));
             let _nobody_waits = told.send(());
         }

@@ -138,8 +138,8 @@ impl<'a> Claim<'a> {
         cx: &mut Context<'_>,
         attempt: impl FnOnce(&WaitQueue) -> Option<R>,
     ) -> Poll<Result<R, Woken>> {
+        let ring = Ring::current();
         if self.parking.is_unborn() {
-            let ring = Ring::current();
             let fresh = matches!(self.rest, Rest::NotYet);
             if !fresh || ring.is_some_and(must_rest) {
                 ready!(self.poll_rest(cx));
@@ -152,7 +152,7 @@ impl<'a> Claim<'a> {
                 return Poll::Ready(Ok(done));
             }
         }
-        self.parking.poll(self.queue, cx).map(Err)
+        self.parking.poll_in(ring, self.queue, cx).map(Err)
     }
 
     #[cold]

@@ -89,10 +89,22 @@ impl<T> Core<T> {
     }
 
     /// Takes the first value out. The caller has a token of `items`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self) -> T {
         let value = self.values.borrow_mut().pop_front();
         let value = value.expect("a token of a channel stands for a value (one-token)");
+        if self.taken.is_some() || self.closed.get() {
+            self.tell_of_the_place();
+        } else {
+            self.room.wake();
+        }
+        value
+    }
+
+    /// There is one value less in a rendezvous, or in a channel that is closed.
+    #[cold]
+    #[inline(never)]
+    fn tell_of_the_place(&self) {
         match &self.taken {
             Some(taken) if taken.waiting() > 0 => taken.wake(),
             _ => self.room.wake(),
@@ -100,7 +112,6 @@ impl<T> Core<T> {
         if self.closed.get() {
             self.tell_of_the_end();
         }
-        value
     }
 
     /// Takes back the value of a rendezvous that nobody was promised.

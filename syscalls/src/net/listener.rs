@@ -1,6 +1,7 @@
 //! Listening: bind, accept.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -142,6 +143,12 @@ impl TcpListener {
     /// The same for whoever stands at `site`.
     pub(crate) fn accept_at(&self, site: &'static Location<'static>) -> Accept<'_> {
         Accept { listener: self, op: Op::new(site) }
+    }
+
+    /// Waits until somebody has connected, for whoever stands at `site`.
+    pub(crate) async fn acceptable_at(&self, site: &'static Location<'static>) -> io::Result<()> {
+        let mut op = Op::new(site);
+        poll_fn(|cx| op.poll_ready(cx, &self.source, Direction::Read)).await
     }
 
     /// The connections, one after the other: [`accept`](TcpListener::accept) as a stream, which

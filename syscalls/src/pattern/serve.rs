@@ -63,7 +63,7 @@ use crate::time::saturating_nanos;
 /// Safe, in that no connection is lost that was not accepted; those that were are killed.
 ///
 /// # Cost
-/// Three allocations a connection, beside those of its future.
+/// One trap before the first connection. Three allocations a connection, beside those of its future.
 ///
 /// # Kin
 /// trio's `serve_tcp`; tokio's usual loop of `accept` and `spawn`.
@@ -182,6 +182,11 @@ impl Door {
         Fut: Future + 'static,
     {
         let Door { listener, limit, crew, accepted, site } = self;
+        // The first wait of a scheduler takes descriptors of its own. It shall have them before the
+        // first connections take the last.
+        if let Err(error) = listener.acceptable_at(site).await {
+            return error;
+        }
         loop {
             crew.at_most(limit - 1, site).await;
             let (stream, peer) = match listener.accept_at(site).await {
