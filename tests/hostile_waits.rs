@@ -18,7 +18,7 @@ use trapline::channel::{
     Closed, Lag, Queue, Receiver, Sender, broadcast, broadcast_with, channel, oneshot, remote,
     rendezvous,
 };
-use trapline::sync::{Barrier, Event, Mutex, RLock, RwLock, RwLockWriteGuard, Semaphore};
+use trapline::sync::{Barrier, Condvar, Event, Mutex, RLock, RwLock, RwLockWriteGuard, Semaphore};
 use trapline::{Scheduler, WaitQueue, kill, sleep, spawn, spawn_detached, timeout, yield_now};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -133,6 +133,35 @@ fn writer_downgrades_while_writers_and_readers_wait_then_they_go_in_order() {
         drop(guard);
         settle().await;
         assert_eq!(trace.take(), ["write b", "read c RwLockReadGuard(1)"]);
+    });
+}
+
+#[test]
+fn condition_that_is_waited_for_panics_then_the_next_is_notified() {
+    under_each_quantum(|| async {
+        let shared = Rc::new((Mutex::new(0), Condvar::new()));
+        let mut waiting = Vec::new();
+        for fails in [true, false] {
+            let shared = Rc::clone(&shared);
+            waiting.push(
+                spawn(async move {
+                    let (mutex, news) = &*shared;
+                    let empty = move |count: &mut u32| {
+                        assert!(*count == 0 || !fails, "on purpose");
+                        *count == 0
+                    };
+                    drop(news.wait_while(mutex.lock().await, empty).await);
+                })
+                .await,
+            );
+        }
+        settle().await;
+        assert!(!shared.0.is_held());
+        *shared.0.lock().await = 1;
+        shared.1.notify_one();
+        for (task, fails) in waiting.into_iter().zip([true, false]) {
+            assert_eq!(task.await.is_err(), fails);
+        }
     });
 }
 

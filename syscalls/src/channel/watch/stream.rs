@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 
 use crate::channel::watch::{Receiver, Screen};
-use crate::pace::Claim;
+use crate::pace::{Claim, may_try, spend};
 
 /// The stream's wait for a change.
 pub(super) type Wait = Pin<Box<dyn Future<Output = ()>>>;
@@ -18,13 +18,18 @@ pub(super) type Wait = Pin<Box<dyn Future<Output = ()>>>;
 /// Safe: a value counts as seen when it is given out.
 ///
 /// # Cost
-/// As [`Receiver::changed`], an allocation and a clone of the value.
+/// As [`Receiver::changed`], and a clone of the value; where it has to wait, an allocation besides, for
+/// the stream owns its wait.
 impl<T: Clone + 'static> Stream for Receiver<T> {
     type Item = T;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
         let seen = this.seen;
+        if this.wait.is_none() && may_try() && this.has_changed() {
+            spend();
+            return Poll::Ready(Some(T::clone(&this.see())));
+        }
         let wait = this.wait.get_or_insert_with(|| {
             let screen = Rc::clone(&this.screen);
             Box::pin(async move { Change::new(&screen, seen).await })
