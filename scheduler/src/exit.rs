@@ -48,6 +48,7 @@ impl Kernel {
         // Ended from here on: what the destructors post about it changes nothing.
         task.state = State::Ending;
         let mut body = task.body.take();
+        let has_handle = has_handle && body.as_ref().is_none_or(|body| body.leaves_outcome());
         if self.current == Some(id) {
             self.current = None;
         } else if was_runnable {

@@ -12,6 +12,7 @@ use futures::Stream;
 use pin_project::pin_project;
 use trapline_abi::{CancelReason, Cancelled, Instant, TaskId};
 
+mod children;
 mod core;
 mod member;
 

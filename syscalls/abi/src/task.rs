@@ -32,6 +32,12 @@ pub trait TaskBody {
         Some(payload)
     }
 
+    /// Whether the handle, if there is one, is yet to ask how the task ended. One that has told somebody
+    /// else what it came to leaves nothing.
+    fn leaves_outcome(&self) -> bool {
+        true
+    }
+
     /// Moves the output into `slot`, an `Option` of the output's type.
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any);
 }
@@ -84,6 +90,10 @@ impl<B: TaskBody> TaskBody for Named<B> {
         self.project().body.panicked(payload)
     }
 
+    fn leaves_outcome(&self) -> bool {
+        self.body.leaves_outcome()
+    }
+
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any) {
         self.project().body.take_output(slot);
     }
@@ -132,8 +142,10 @@ impl TaskOptions {
         self.wrap(Body::Running(future))
     }
 
-    /// Boxes a body, which takes the name.
-    pub(crate) fn wrap(&mut self, body: impl TaskBody + 'static) -> Pin<Box<dyn TaskBody>> {
+    /// Boxes a body, which takes the name. For the library.
+    #[doc(hidden)]
+    #[inline]
+    pub fn wrap(&mut self, body: impl TaskBody + 'static) -> Pin<Box<dyn TaskBody>> {
         match self.name.take() {
             None => Box::pin(body),
             Some(name) => Box::pin(Named { body, name }),

@@ -13,7 +13,8 @@ use trapline_abi::{
     Herald, NewTask, Post, Reply, Ring, Syscall, TaskBody, TaskId, TaskOptions, Trap,
 };
 
-use super::core::{Core, Key};
+use super::children::Key;
+use super::core::Core;
 use super::member::Member;
 use crate::task::unexpected;
 
@@ -82,7 +83,7 @@ where
     fn admit(&mut self, future: F) -> (Key, Pin<Box<dyn TaskBody>>) {
         let key = self.core.admit(self.options.is_daemon());
         let member = Member::new(future, Rc::clone(&self.core), key);
-        (key, self.options.body(member))
+        (key, self.options.wrap(member))
     }
 }
 
@@ -106,7 +107,7 @@ where
             let daemon = this.options.is_daemon();
             let key = this.core.admit(daemon);
             let member = Member::new(future, Rc::clone(this.core), key);
-            let body = this.options.body(member);
+            let body = this.options.wrap(member);
             let request = if daemon { Syscall::SpawnDaemon } else { Syscall::Spawn };
             let (trap, _) = this.call.insert((Trap::new(request, this.site), key));
             trap.submit_spawn(body, cx);
