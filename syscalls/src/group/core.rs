@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::Location;
+use std::ptr;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -58,7 +59,7 @@ struct State<T, E> {
     ended: VecDeque<usize>,
     /// Those of them that are not for whoever asks for the next one.
     reserved: VecDeque<usize>,
-    /// The ring they were born in, and that ring's life.
+    /// The ring they are born in, and that ring's life.
     home: Option<(&'static Ring, u64)>,
     /// Children that have not settled, and daemons among the children that have not.
     live: usize,
@@ -154,11 +155,12 @@ impl<T, E> Core<T, E> {
     /// A child is about to be spawned.
     ///
     /// # Panics
-    /// If the group has ended.
+    /// If the group has ended, or has children in another scheduler.
     #[inline]
-    pub(super) fn admit(&self, daemon: bool) -> Key {
+    pub(super) fn admit(&self, daemon: bool, ring: &'static Ring) -> Key {
         let state = &mut *self.state.borrow_mut();
         assert!(!state.closed, "a task was spawned into a group that has ended");
+        state.settle_in(ring);
         state.last_serial += 1;
         let serial = state.last_serial;
         let place = state.children.insert(Child {
@@ -183,7 +185,6 @@ impl<T, E> Core<T, E> {
     pub(super) fn born(&self, key: Key, task: TaskId, ring: &'static Ring) {
         let handle = JoinHandle::new(task, ring);
         let mut state = self.state.borrow_mut();
-        state.home = Some((ring, ring.life()));
         let (closed, retiring) = (state.closed, state.retiring);
         let cancelled = state.cancelled.is_some();
         let Some(child) = state.child(key).filter(|child| child.result.is_none()) else {
@@ -320,9 +321,15 @@ impl<T, E> Core<T, E> {
     /// Takes the first child that has ended and has not been told of. The token for it is the
     /// caller's to have taken.
     pub(super) fn take_ended(&self) -> Option<Ended<T, E>> {
-        let state = &mut *self.state.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let place = state.ended.pop_front()?;
-        Some(state.remove(place))
+        let ended = state.remove(place);
+        let is_last = state.live == 0 && state.ended.is_empty();
+        drop(state);
+        if is_last {
+            self.end_vain_waits();
+        }
+        Some(ended)
     }
 
     /// Takes all of them.
@@ -348,15 +355,20 @@ impl<T, E> Core<T, E> {
         if open {
             self.results.wake();
         }
-        drop(unwanted);
         if drained {
             self.tell_drained();
         }
+        // Foreign code, which may panic: whoever waits has been told.
+        drop(unwanted);
     }
 
     fn tell_drained(&self) {
         self.changes.wake_all();
-        // Those who wait for one more result wait in vain.
+        self.end_vain_waits();
+    }
+
+    /// Those who wait for one more result wait in vain.
+    fn end_vain_waits(&self) {
         if self.results.waiting() > 0 {
             self.results.wake_all();
         }
@@ -367,6 +379,18 @@ impl<T, E> State<T, E> {
     #[inline]
     fn child(&mut self, key: Key) -> Option<&mut Child<T, E>> {
         self.children.get_mut(key.place).filter(|child| child.serial == key.serial)
+    }
+
+    /// Children are born in `ring`: an id names another task elsewhere.
+    #[inline]
+    fn settle_in(&mut self, ring: &'static Ring) {
+        let here = (ring, ring.life());
+        let elsewhere = self.home().is_some_and(|home| !ptr::eq(home, ring));
+        assert!(
+            !elsewhere || self.live + self.daemons == 0,
+            "a task was spawned into a group that has children in another scheduler"
+        );
+        self.home = Some(here);
     }
 
     /// A child has ended, and how can be told.
