@@ -122,3 +122,27 @@ fn scope_opened_later_beside_an_ended_body_then_both_return() {
         .unwrap();
     run_clean(&mut scheduler);
 }
+
+#[test]
+fn task_has_been_told_when_a_shield_ends_then_the_scopes_that_outlive_it_return() {
+    let mut scheduler = scheduler();
+    scheduler
+        .block_on(async move {
+            let child = spawn(async move {
+                let mut all = FuturesUnordered::new();
+                all.push(async {
+                    // Heard within the shield; the scope after it is not due before the shield ends.
+                    cancelled().await;
+                    cancellable(never::<()>()).await.is_err()
+                });
+                let _ = shield(timeout(SECOND, all.next())).await;
+                all.next().await.unwrap()
+            })
+            .await;
+            yield_now().await;
+            cancel(child.id(), "x").await.unwrap();
+            assert!(timeout(SECOND * 2, child).await.unwrap().unwrap());
+        })
+        .unwrap();
+    run_clean(&mut scheduler);
+}

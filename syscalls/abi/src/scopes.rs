@@ -260,12 +260,10 @@ impl Scope {
 }
 
 impl Ring {
-    /// A scope of `task` was closed or moved where others in the task could not see it: if it is to
-    /// be cancelled, they may be due now.
+    /// A scope of `task` was closed or moved where others in the task could not see it: if it has been
+    /// cancelled, they may be due now.
     fn tell_others(&self, task: TaskId) {
-        if self.scopes.has_pending()
-            && let Some(polled) = self.scopes.polled_of_pending(task)
-        {
+        if let Some(polled) = self.scopes.polled_of_cancelled(task) {
             self.resume(task, polled);
         }
     }
@@ -381,11 +379,13 @@ impl Scopes {
         self.table.borrow().records.get(&task).is_some_and(Record::is_pending)
     }
 
-    /// Those who are to be polled again, if `task` is to be cancelled and has not been told.
-    fn polled_of_pending(&self, task: TaskId) -> Option<Vec<Polled>> {
+    /// Those who are to be polled again, if `task` has been cancelled and some are due, or may end.
+    fn polled_of_cancelled(&self, task: TaskId) -> Option<Vec<Polled>> {
         let mut table = self.table.borrow_mut();
-        table.records.get(&task).filter(|record| record.is_pending())?;
-        Some(table.take_polled(task))
+        let record = table.records.get(&task).filter(|record| record.cancelled.is_some())?;
+        let is_pending = record.is_pending();
+        let polled = table.take_polled(task);
+        (is_pending || !polled.is_empty()).then_some(polled)
     }
 
     /// Gives what it was polled under before.
