@@ -166,11 +166,11 @@ fn order() -> impl Strategy<Value = Order> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn random_programs_are_cancelled_and_killed_then_all_end_and_nothing_is_left(
-        programs in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 1..4),
+        programs in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..90)), 1..4),
         orders in prop::collection::vec(order(), 0..12),
         quantum in prop_oneof![Just(1), Just(2), Just(32)],
         probed in any::<bool>(),
@@ -186,7 +186,7 @@ proptest! {
             let (mut tasks, mut plans) = (Vec::new(), Vec::new());
             for (scopes, bytes) in programs {
                 let mut reader = Reader { bytes: bytes.iter(), scopes };
-                let plan = reader.plan(3, false);
+                let plan = reader.plan(4, false);
                 plans.push(format!("{plan:?}"));
                 let child = spawn(run(plan, scopes, &count)).await;
                 tasks.push(child.id());

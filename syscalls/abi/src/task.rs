@@ -32,6 +32,11 @@ pub trait TaskBody {
         Some(payload)
     }
 
+    /// The task has been cancelled, and ends by that: told before the body is dropped.
+    fn cancelled(self: Pin<&mut Self>, why: &Cancelled) {
+        let _ = why;
+    }
+
     /// Moves the output into `slot`, an `Option` of the output's type.
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any);
 }
@@ -82,6 +87,10 @@ impl<B: TaskBody> TaskBody for Named<B> {
 
     fn panicked(self: Pin<&mut Self>, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
         self.project().body.panicked(payload)
+    }
+
+    fn cancelled(self: Pin<&mut Self>, why: &Cancelled) {
+        self.project().body.cancelled(why);
     }
 
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any) {
