@@ -335,7 +335,7 @@ impl<T, E> GroupHandle<T, E> {
     /// In a group that has been cancelled it is cancelled, too: it ends where it first blocks.
     ///
     /// # Panics
-    /// If the group has ended, or been closed. At 2^24 live tasks.
+    /// If the group has ended, been closed, or has children in another scheduler. At 2^24 live tasks.
     ///
     /// # Cancel safety
     /// Lossy: dropped before it is polled, or in the same turn, nothing is started, and `child` is
@@ -372,7 +372,8 @@ impl<T, E> GroupHandle<T, E> {
     /// Starts a child without suspending: short for `spawn(child).post()`.
     ///
     /// # Panics
-    /// Outside a task or its destructors; if the group has ended, or been closed.
+    /// Outside a task or its destructors; if the group has ended, been closed, or has children in
+    /// another scheduler.
     ///
     /// # Cost
     /// No trap; three allocations.
@@ -389,7 +390,8 @@ impl<T, E> GroupHandle<T, E> {
     /// The same for a child that returns a bare value.
     ///
     /// # Panics
-    /// Outside a task or its destructors; if the group has ended, or been closed.
+    /// Outside a task or its destructors; if the group has ended, been closed, or has children in
+    /// another scheduler.
     #[track_caller]
     pub fn post_value<F>(&self, child: F)
     where
@@ -426,7 +428,7 @@ impl<T, E> GroupHandle<T, E> {
     /// told.
     ///
     /// # Panics
-    /// If the group has ended, or been closed. At 2^24 live tasks.
+    /// If the group has ended, been closed, or has children in another scheduler. At 2^24 live tasks.
     ///
     /// # Cancel safety
     /// Lossy: dropped before the child is ready, it kills the child.
@@ -482,7 +484,8 @@ impl<T, E> GroupHandle<T, E> {
     /// Cancels the group when this time has come, if it has not ended by then.
     ///
     /// # Panics
-    /// Outside a task or its destructors; if the group has ended, or been closed.
+    /// Outside a task or its destructors; if the group has ended, been closed, or has children in
+    /// another scheduler.
     ///
     /// # Cost
     /// A daemon child that sleeps.

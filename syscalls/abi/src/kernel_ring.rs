@@ -585,7 +585,7 @@ impl Drop for KernelRing {
             let granted = granted_and_not_taken(&table);
             let (own, pool, bodies) = table.into_parts();
             let posts = ring.posts.take();
-            let wakers = ring.scopes.clear();
+            let scopes = ring.scopes.clear();
             let scoped = ring.scoped.clear();
             let (outcomes, queues) = (ring.outcomes.take(), ring.calls.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
@@ -596,7 +596,7 @@ impl Drop for KernelRing {
             drop_each(pool);
             drop_each(bodies);
             drop_each(posts);
-            drop_each(wakers);
+            drop_each(scopes);
             drop_each([scoped]);
             drop_each(outcomes.into_all());
             drop_each(queues);

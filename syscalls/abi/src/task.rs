@@ -38,6 +38,11 @@ pub trait TaskBody {
         true
     }
 
+    /// The task has been cancelled, and ends by that: told before the body is dropped.
+    fn cancelled(self: Pin<&mut Self>, why: &Cancelled) {
+        let _ = why;
+    }
+
     /// Moves the output into `slot`, an `Option` of the output's type.
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any);
 }
@@ -92,6 +97,10 @@ impl<B: TaskBody> TaskBody for Named<B> {
 
     fn leaves_outcome(&self) -> bool {
         self.body.leaves_outcome()
+    }
+
+    fn cancelled(self: Pin<&mut Self>, why: &Cancelled) {
+        self.project().body.cancelled(why);
     }
 
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any) {

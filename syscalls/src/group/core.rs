@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::Location;
+use std::ptr;
 use std::rc::Rc;
 
 use trapline_abi::{CancelReason, Cancelled, JoinHandle, Post, Ring, TaskId, WaitQueue};
@@ -44,6 +45,8 @@ struct State<T, E> {
     ended: Line,
     /// Those of them that are not for whoever asks for the next one.
     reserved: Line,
+    /// The ring they are born in, and that ring's life.
+    home: Option<(&'static Ring, u64)>,
     /// Children that have not settled, and daemons among the children that have not.
     live: usize,
     daemons: usize,
@@ -90,6 +93,7 @@ impl<T, E> Core<T, E> {
                 last_serial: 0,
                 ended: Line::new(),
                 reserved: Line::new(),
+                home: None,
                 live: 0,
                 daemons: 0,
                 policy: Policy { fails_fast: true, keeps: true, reserves: false },
@@ -137,11 +141,12 @@ impl<T, E> Core<T, E> {
     /// A child is about to be spawned.
     ///
     /// # Panics
-    /// If the group has ended.
+    /// If the group has ended, or has children in another scheduler.
     #[inline]
-    pub(super) fn admit(&self, daemon: bool) -> Key {
+    pub(super) fn admit(&self, daemon: bool, ring: &'static Ring) -> Key {
         let state = &mut *self.state.borrow_mut();
         assert!(!state.closed, "a task was spawned into a group that has ended");
+        state.settle_in(ring);
         state.last_serial += 1;
         let serial = state.last_serial;
         let place = state.children.insert(serial, daemon);
@@ -297,9 +302,16 @@ impl<T, E> Core<T, E> {
     /// caller's to have taken.
     #[inline]
     pub(super) fn take_ended(&self) -> Option<Left<T, E>> {
-        let State { children, ended, .. } = &mut *self.state.borrow_mut();
+        let mut state = self.state.borrow_mut();
+        let State { children, ended, live, .. } = &mut *state;
         let place = children.pop_front(ended)?;
-        Some(children.take(place))
+        let left = children.take(place);
+        let is_last = *live == 0 && ended.len() == 0;
+        drop(state);
+        if is_last {
+            self.end_vain_waits();
+        }
+        Some(left)
     }
 
     /// Takes all of them: the values in the order in which the children were spawned, and what else
@@ -334,15 +346,20 @@ impl<T, E> Core<T, E> {
         if open {
             self.results.wake();
         }
-        drop(unwanted);
         if drained {
             self.tell_drained();
         }
+        // Foreign code, which may panic: whoever waits has been told.
+        drop(unwanted);
     }
 
     fn tell_drained(&self) {
         self.changes.wake_all();
-        // Those who wait for one more result wait in vain.
+        self.end_vain_waits();
+    }
+
+    /// Those who wait for one more result wait in vain.
+    fn end_vain_waits(&self) {
         if self.results.waiting() > 0 {
             self.results.wake_all();
         }
@@ -350,6 +367,18 @@ impl<T, E> Core<T, E> {
 }
 
 impl<T, E> State<T, E> {
+    /// Children are born in `ring`: an id names another task elsewhere.
+    #[inline]
+    fn settle_in(&mut self, ring: &'static Ring) {
+        let lives = |(home, life): &(&'static Ring, u64)| home.life() == *life;
+        let elsewhere = self.home.filter(lives).is_some_and(|(home, _)| !ptr::eq(home, ring));
+        assert!(
+            !elsewhere || self.live + self.daemons == 0,
+            "a task was spawned into a group that has children in another scheduler"
+        );
+        self.home = Some((ring, ring.life()));
+    }
+
     /// A child has ended, and how can be told.
     #[inline]
     fn settle(&mut self, place: u32) -> Settled<T, E> {
