@@ -29,6 +29,8 @@ pub(crate) struct Line {
     waiting: Cell<usize>,
     /// Tokens that have come for the first waiter: fewer than it wants (one-token).
     gathered: Cell<usize>,
+    /// Whether one who wants nothing may be among them: it goes on as soon as it is the first.
+    has_wantless: Cell<bool>,
     /// Calls that were given what they wanted and have not been taken.
     granted: Cell<usize>,
 }
@@ -143,6 +145,9 @@ impl Ring {
         if line.waiting() == 0 {
             line.gathered.set(free.take());
         }
+        if want.tokens() == 0 {
+            line.has_wantless.set(true);
+        }
         line.count_in();
         calls.push_back(&line.list, call);
     }
@@ -157,6 +162,9 @@ impl Ring {
     #[inline]
     pub(crate) fn give_one(&self, home: &Home) -> bool {
         let Home { core, line, .. } = home;
+        if line.has_wantless.get() {
+            return false;
+        }
         let mut calls = self.calls.table();
         let Some((id, served, first)) = calls.grant_one(&line.list, line.gathered.get()) else {
             return false;
@@ -200,6 +208,7 @@ impl Ring {
             self.answer_first(line, calls, Reply::Token);
         }
         if line.list.is_empty() {
+            line.has_wantless.set(false);
             core.keep(std::mem::take(&mut gathered));
         }
         line.gathered.set(gathered);
