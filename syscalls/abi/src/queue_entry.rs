@@ -29,10 +29,10 @@ pub(crate) struct Line {
     waiting: Cell<usize>,
     /// Tokens that have come for the first waiter: fewer than it wants (one-token).
     gathered: Cell<usize>,
+    /// Whether one who wants nothing may be among them: it goes on as soon as it is the first.
+    has_wantless: Cell<bool>,
     /// Calls that were given what they wanted and have not been taken.
     granted: Cell<usize>,
-    /// Whether one who wants nothing may stand among the others, and goes as soon as it is the first.
-    has_idlers: Cell<bool>,
 }
 
 impl Line {
@@ -79,7 +79,6 @@ impl Home {
         line.list.clear();
         line.waiting.set(0);
         line.granted.set(0);
-        line.has_idlers.set(false);
         self.core.keep(untaken + line.gathered.take());
         if self.core.rule() == Rule::Held {
             self.core.holders.leave_unseen(granted);
@@ -147,7 +146,7 @@ impl Ring {
             line.gathered.set(free.take());
         }
         if want.tokens() == 0 {
-            line.has_idlers.set(true);
+            line.has_wantless.set(true);
         }
         line.count_in();
         calls.push_back(&line.list, call);
@@ -163,10 +162,13 @@ impl Ring {
     #[inline]
     pub(crate) fn give_one(&self, home: &Home) -> bool {
         let Home { core, line, .. } = home;
+        if line.has_wantless.get() {
+            return false;
+        }
         let mut calls = self.calls.table();
-        // Where some have gathered, or one behind may want nothing, more is to be looked at.
-        let apart = line.gathered.get() | usize::from(line.has_idlers.get());
-        let Some((id, served, first)) = calls.grant_one(&line.list, apart) else { return false };
+        let Some((id, served, first)) = calls.grant_one(&line.list, line.gathered.get()) else {
+            return false;
+        };
         line.waiting.set(line.waiting.get() - 1);
         line.note_granted();
         if core.rule() == Rule::Held {
@@ -206,7 +208,7 @@ impl Ring {
             self.answer_first(line, calls, Reply::Token);
         }
         if line.list.is_empty() {
-            line.has_idlers.set(false);
+            line.has_wantless.set(false);
             core.keep(std::mem::take(&mut gathered));
         }
         line.gathered.set(gathered);
@@ -232,7 +234,6 @@ impl Ring {
         while self.answer_first(&home.line, &mut calls, Reply::Done) {
             answered += 1;
         }
-        home.line.has_idlers.set(false);
         home.core.keep(home.line.gathered.take());
         answered
     }
