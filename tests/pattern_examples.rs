@@ -416,6 +416,18 @@ fn argument_that_is_none_then_one_line_and_status_2() {
     }
 }
 
+#[test]
+fn arguments_that_are_missing_then_the_line_names_them() {
+    for (program, arguments, missing) in [
+        ("word_count", &[][..], "<DIR>"),
+        ("log_pipeline", &["Cargo.toml"], "<TEXT>"),
+        ("log_pipeline", &[], "<FILE> <TEXT>"),
+    ] {
+        let told = text(&run(program, arguments).stderr).trim_end().to_owned();
+        assert!(told.ends_with(missing), "{program} {arguments:?}: {told}");
+    }
+}
+
 // What is needed for that.
 
 /// A directory that goes with its test.
