@@ -1,5 +1,6 @@
 //! Time: now, sleep, timeout, interval.
 
+use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -117,10 +118,30 @@ pub(crate) fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The time was up.
+/// The time was up. A `?` turns it into an [`io::Error`] of the kind
+/// [`TimedOut`](io::ErrorKind::TimedOut).
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::io;
+/// use std::time::Duration;
+///
+/// async fn hurried() -> io::Result<()> {
+///     Ok(trapline::timeout(Duration::from_secs(1), std::future::pending()).await?)
+/// }
+/// assert_eq!(hurried().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the time was up")]
 pub struct Elapsed;
+
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
 
 /// Gives `future` so much time.
 ///
@@ -153,6 +174,7 @@ pub struct Elapsed;
 ///
 /// # Kin
 /// curio's `timeout_after`, trio's `fail_after`.
+#[doc(alias("timeout_after", "move_on_after", "fail_after"))]
 #[track_caller]
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     Timeout { future: Some(future), sleep: sleep(duration) }
@@ -218,6 +240,7 @@ pub enum MissedTick {
 ///
 /// # Kin
 /// `timerfd_create(2)`; tokio's `interval`.
+#[doc(alias = "ticker")]
 pub fn interval(period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval has a period");
     Interval { period, next: None, missed: MissedTick::default() }
