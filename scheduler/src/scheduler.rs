@@ -22,6 +22,7 @@ use crate::step::{Kind, Step};
 /// scheduler.run()?;
 /// # Ok::<(), trapline_scheduler::RunError>(())
 /// ```
+#[doc(alias("Runtime", "Kernel"))]
 pub struct Scheduler {
     pub(crate) kernel: Kernel,
 }

@@ -144,6 +144,7 @@ pub fn post_cancel(target: TaskId, reason: impl Into<CancelReason>) {
 ///
 /// # Kin
 /// `pthread_setcancelstate(3)`; trio's `CancelScope`.
+#[doc(alias = "CancelScope")]
 #[track_caller]
 pub fn cancellable<F: Future>(future: F) -> Cancellable<F> {
     let scope = Scope::new(ScopeKind::Cancellable, Location::caller());

@@ -58,6 +58,7 @@ use self::core::Core;
 ///
 /// # Kin
 /// trio's nursery, curio's `TaskGroup`, tokio's `JoinSet`.
+#[doc(alias("JoinSet", "Nursery"))]
 #[must_use = "dropping the group kills its children"]
 pub struct TaskGroup<T, E = std::convert::Infallible> {
     core: Rc<Core<T, E>>,
@@ -262,6 +263,7 @@ impl<T, E> TaskGroup<T, E> {
 ///
 /// # Kin
 /// trio's `async with open_nursery()`.
+#[doc(alias = "open_nursery")]
 #[track_caller]
 pub fn group_scope<T, E, B, F>(body: impl FnOnce(GroupHandle<T, E>) -> F) -> GroupRun<F, B, T, E>
 where
@@ -375,6 +377,7 @@ impl<T, E> GroupHandle<T, E> {
     ///
     /// # Cost
     /// No trap; three allocations.
+    #[doc(alias = "start_soon")]
     #[track_caller]
     pub fn post<F>(&self, child: F)
     where

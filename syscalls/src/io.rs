@@ -40,6 +40,7 @@ use trapline_abi::{Reply, Syscall, Target, Trap};
 ///
 /// # Kin
 /// `poll(2)` with `POLLIN`; pyos7 `ReadWait`.
+#[doc(alias("wait_readable", "AsyncFd"))]
 #[track_caller]
 pub fn read_wait<F: AsFd + ?Sized>(fd: &F) -> ReadWait<'_> {
     let request = Syscall::ReadWait(target_of(fd.as_fd()));
@@ -61,6 +62,7 @@ pub fn read_wait<F: AsFd + ?Sized>(fd: &F) -> ReadWait<'_> {
 ///
 /// # Kin
 /// `poll(2)` with `POLLOUT`; pyos7 `WriteWait`.
+#[doc(alias = "wait_writable")]
 #[track_caller]
 pub fn write_wait<F: AsFd + ?Sized>(fd: &F) -> WriteWait<'_> {
     let request = Syscall::WriteWait(target_of(fd.as_fd()));

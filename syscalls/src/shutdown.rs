@@ -44,6 +44,7 @@ use crate::time::timeout_at;
 ///
 /// # Kin
 /// `CancellationToken` and `TaskTracker` of tokio-util; systemd's `TimeoutStopSec=`.
+#[doc(alias = "CancellationToken")]
 #[derive(Clone)]
 pub struct Shutdown {
     shared: Rc<Shared>,

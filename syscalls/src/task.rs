@@ -70,6 +70,7 @@ pub(crate) fn unexpected(request: Syscall, reply: Reply) -> ! {
 ///
 /// # Kin
 /// `gettid(2)`; pyos4 `GetTid`.
+#[doc(alias("current_task", "task_id"))]
 #[track_caller]
 pub fn get_tid() -> GetTid {
     GetTid::new(Syscall::GetTid)
@@ -103,6 +104,7 @@ trap_future! {
 ///
 /// # Kin
 /// `sched_yield(2)`; a bare `yield` in pyos.
+#[doc(alias = "checkpoint")]
 #[track_caller]
 #[inline]
 pub fn yield_now() -> Yield {
@@ -150,6 +152,7 @@ impl Future for Yield {
 ///
 /// # Kin
 /// `pthread_create(3)`; pyos5 `NewTask`.
+#[doc(alias("spawn_local", "create_task"))]
 #[track_caller]
 pub fn spawn<F>(future: F) -> Spawn<F>
 where
@@ -320,6 +323,7 @@ pub struct NoSuchTask;
 ///
 /// # Kin
 /// `waitpid(2)`; pyos6 `WaitTask`, which gave only a bool.
+#[doc(alias = "waitpid")]
 #[track_caller]
 pub fn wait(target: TaskId) -> Wait {
     Wait { trap: Trap::new(Syscall::Wait(target), Location::caller()) }
@@ -389,6 +393,7 @@ pub enum KillOutcome {
 ///
 /// # Kin
 /// `kill(2)` with `SIGKILL`; pyos5 `KillTask`, `generator.close()`.
+#[doc(alias = "abort")]
 #[track_caller]
 pub fn kill(target: TaskId) -> Kill {
     Kill::new(Syscall::Kill(target))

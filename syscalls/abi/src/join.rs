@@ -82,6 +82,7 @@ impl<T: 'static> JoinHandle<T> {
 
     /// Ends the task, as `trapline::kill` does, by a post: without suspending. The handle may still be
     /// awaited.
+    #[doc(alias = "abort")]
     pub fn kill(&self) {
         if self.ring.life() == self.life {
             self.ring.post(Post::Kill(self.task));

@@ -142,6 +142,7 @@ impl<T: 'static> Pipeline<T> {
     ///
     /// # Panics
     /// If there are no tasks.
+    #[doc(alias = "buffer_unordered")]
     #[track_caller]
     pub fn parallel<U, Fut>(
         self,
@@ -165,6 +166,7 @@ impl<T: 'static> Pipeline<T> {
     ///
     /// # Panics
     /// If there are no tasks.
+    #[doc(alias = "buffered")]
     #[track_caller]
     pub fn parallel_ordered<U, Fut>(
         self,

@@ -30,6 +30,7 @@ use crate::sync::acquire::ParkOnce;
 ///
 /// # Kin
 /// `eventfd(2)`; curio's, trio's and Python's `Event`.
+#[doc(alias = "Notify")]
 pub struct Event {
     queue: WaitQueue,
     set: Cell<bool>,
