@@ -51,6 +51,19 @@ pub fn read_wait<F: AsFd + ?Sized>(fd: &F) -> ReadWait<'_> {
 ///
 /// All that [`read_wait`] says holds here.
 ///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::io::Write;
+/// use std::os::unix::net::UnixStream;
+///
+/// let (mut stream, _peer) = UnixStream::pair()?;
+/// stream.set_nonblocking(true)?;
+/// trapline::write_wait(&stream).await?;
+/// stream.write_all(b"there is room")?;
+/// # std::io::Result::Ok(()) }).unwrap().unwrap();
+/// ```
+///
 /// # Errors
 /// As for [`read_wait`].
 ///

@@ -82,6 +82,11 @@ pub struct ShutdownReport {
 
 impl Shutdown {
     /// A shutdown that nobody has asked for, of nothing.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// assert!(!trapline::Shutdown::new().is_triggered());
+    /// ```
     #[must_use]
     pub fn new() -> Shutdown {
         let triggered = WaitQueue::labelled("shutdown", 0);
@@ -90,6 +95,13 @@ impl Shutdown {
     }
 
     /// Asks for it; the first reason counts. From anywhere on the scheduler's thread.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let shutdown = trapline::Shutdown::new();
+    /// shutdown.trigger("SIGTERM");
+    /// assert!(shutdown.is_triggered());
+    /// ```
     pub fn trigger(&self, reason: impl Into<CancelReason>) {
         let reason = reason.into();
         let is_first = self.shared.reason.borrow().is_none();
@@ -106,6 +118,23 @@ impl Shutdown {
     }
 
     /// Waits until it is asked for, and gives the reason.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let shutdown = trapline::Shutdown::new();
+    /// let stop = shutdown.clone();
+    /// let server = trapline::spawn(async move {
+    ///     trapline::race(std::future::pending(), stop.wait()).await;
+    ///     trapline::sleep(Duration::from_secs(1)).await; // says goodbye
+    /// });
+    /// let server = server.await;
+    /// shutdown.trigger("closing time");
+    /// server.await.unwrap();
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Cancel safety
     /// Safe: it changes nothing.
@@ -125,6 +154,21 @@ impl Shutdown {
 
     /// Waits until it is asked for, then ends the parts in the reverse order of their registration: each
     /// when the one before has ended. Says which had to be killed.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let shutdown = trapline::Shutdown::new();
+    /// let server = trapline::spawn(std::future::pending::<()>()).await;
+    /// shutdown.add("server", server.id(), Duration::from_secs(5));
+    /// shutdown.trigger("closing time");
+    /// let report = shutdown.run().await;
+    /// assert!(report.killed.is_empty());
+    /// assert!(server.await.unwrap_err().cancelled().is_some());
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it is polled outside a task, or again after it was ready.

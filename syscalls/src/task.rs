@@ -187,12 +187,29 @@ where
     F: Future<Output: 'static> + 'static,
 {
     /// Names the task, for reports and the task table.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let child = trapline::spawn(async { "done" }).name("counter").await;
+    /// assert_eq!(child.await.unwrap(), "done");
+    /// # }).unwrap();
+    /// ```
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Spawn<F> {
         self.options = std::mem::take(&mut self.options).name(name);
         self
     }
 
     /// Makes it a daemon: `run` does not wait for it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// // It keeps nobody waiting: the program ends without it.
+    /// let heartbeat = trapline::spawn(std::future::pending::<()>()).daemon().await;
+    /// heartbeat.detach();
+    /// # }).unwrap();
+    /// ```
     pub fn daemon(mut self) -> Spawn<F> {
         self.options = std::mem::take(&mut self.options).daemon();
         self
@@ -410,6 +427,15 @@ trap_future! {
 
 /// Ends a task, as [`kill`] does, by a post: without suspending, from a destructor too. An id that
 /// names no living task is passed over.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let child = trapline::spawn(std::future::pending::<()>()).await;
+/// trapline::post_kill(child.id());
+/// assert!(child.await.unwrap_err().is_killed());
+/// # }).unwrap();
+/// ```
 ///
 /// # Panics
 /// Outside a scheduler.
