@@ -99,6 +99,18 @@ impl<'a, In: 'a, Out: 'a> Coroutine<'a, In, Out> {
     /// A coroutine that runs `body`. Nothing of it runs before the first value is sent.
     ///
     /// `body` is an `async` closure that takes the [`Mailbox`], or a closure that returns a future.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let printer = Coroutine::new(async |mailbox: Mailbox<&str>| {
+    ///     while let Some(line) = mailbox.receive().await {
+    ///         println!("{line}");
+    ///     }
+    /// });
+    /// printer.send("hello").unwrap();
+    /// ```
     #[track_caller]
     pub fn new<B>(body: B) -> Coroutine<'a, In, Out>
     where
@@ -156,6 +168,21 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     ///
     /// Replies to earlier values that nobody took are dropped.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::Coroutine;
+    ///
+    /// let average = Coroutine::new(async |mailbox| {
+    ///     let (mut sum, mut count) = (0.0, 0.0);
+    ///     while let Some(value) = mailbox.receive().await {
+    ///         (sum, count) = (sum + value, count + 1.0);
+    ///         mailbox.reply(sum / count).await;
+    ///     }
+    /// });
+    /// assert_eq!(average.send(1.0), Ok(Some(1.0)));
+    /// assert_eq!(average.send(2.0), Ok(Some(1.5)));
+    /// ```
+    ///
     /// # Errors
     /// [`Finished`] if the block has ended without taking the value.
     ///
@@ -185,6 +212,22 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     /// Runs the block until it replies, and gives that: for those that reply more than once to a
     /// value. `None` if it waits for the next value or has ended.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let letters = Coroutine::new(async |mailbox: Mailbox<&str, char>| {
+    ///     while let Some(word) = mailbox.receive().await {
+    ///         for letter in word.chars() {
+    ///             mailbox.reply(letter).await;
+    ///         }
+    ///     }
+    /// });
+    /// assert_eq!(letters.send("ab"), Ok(Some('a')));
+    /// assert_eq!(letters.reply(), Some('b'));
+    /// assert_eq!(letters.reply(), None);
+    /// ```
+    ///
     /// # Panics
     /// As [`send`](Coroutine::send).
     ///
@@ -202,6 +245,25 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     /// returns. Replies are dropped. Nothing happens if it has ended before.
     ///
     /// A block that was never resumed is run, too.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::cell::Cell;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let sum = Cell::new(0);
+    /// let adder = Coroutine::new(async |mailbox: Mailbox<u32>| {
+    ///     let mut total = 0;
+    ///     while let Some(value) = mailbox.receive().await {
+    ///         total += value;
+    ///     }
+    ///     sum.set(total);
+    /// });
+    /// adder.send(40).unwrap();
+    /// adder.send(2).unwrap();
+    /// adder.close();
+    /// assert_eq!(sum.get(), 42);
+    /// ```
     ///
     /// # Panics
     /// As [`send`](Coroutine::send); and if the block calls `receive` again after its `None`.
@@ -238,6 +300,16 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     }
 
     /// Whether the block has returned, or panicked.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let idle = Coroutine::new(async |mailbox: Mailbox<u32>| while mailbox.receive().await.is_some() {});
+    /// assert!(!idle.is_finished());
+    /// idle.close();
+    /// assert!(idle.is_finished());
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.inner.has_ended.get()

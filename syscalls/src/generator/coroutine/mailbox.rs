@@ -22,6 +22,20 @@ impl<In, Out> Mailbox<In, Out> {
     /// Waits for the next value. `None` is the end: the coroutine is being closed, and the block
     /// should return. It is given once, so that a block that does not look cannot spin.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let pairs = Coroutine::new(async |mailbox: Mailbox<u32, u32>| {
+    ///     while let Some(first) = mailbox.receive().await {
+    ///         let Some(second) = mailbox.receive().await else { return };
+    ///         mailbox.reply(first + second).await;
+    ///     }
+    /// });
+    /// assert_eq!(pairs.send(40), Ok(None));
+    /// assert_eq!(pairs.send(2), Ok(Some(42)));
+    /// ```
+    ///
     /// # Panics
     /// When it is polled outside the coroutine that it was made for, while another `receive` of it
     /// waits, or after one has given `None`.
@@ -39,6 +53,18 @@ impl<In, Out> Mailbox<In, Out> {
     }
 
     /// Gives a reply, and goes on when the coroutine is resumed after somebody took it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let echo = Coroutine::new(async |mailbox: Mailbox<u32, u32>| {
+    ///     while let Some(value) = mailbox.receive().await {
+    ///         mailbox.reply(value).await;
+    ///     }
+    /// });
+    /// assert_eq!(echo.over(1..=3).collect::<Vec<_>>(), [1, 2, 3]);
+    /// ```
     ///
     /// # Panics
     /// When it is polled outside the coroutine that it was made for, or while another reply has not
