@@ -31,6 +31,18 @@ pub struct Scheduler {
 impl Scheduler {
     /// Runs until no task is left but daemons.
     ///
+    /// ```
+    /// use trapline_scheduler::{RunError, Scheduler};
+    ///
+    /// let mut scheduler = Scheduler::new();
+    /// scheduler.spawn(async { println!("a task") }).detach();
+    /// assert_eq!(scheduler.run()?.failures, 0);
+    ///
+    /// scheduler.spawn(std::future::pending::<()>()).detach();
+    /// assert!(matches!(scheduler.run(), Err(RunError::Deadlock(_))));
+    /// # Ok::<(), RunError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`RunError::Deadlock`] if nobody can ever run again; [`RunError::InsideTask`] if it is
     /// called by a task; see [`RunError`] for the others. The scheduler stays as it is, and may be
@@ -47,6 +59,17 @@ impl Scheduler {
 
     /// Takes one step: resumes one task once and serves what it asked, or looks at the outside.
     /// Blocks only where nothing is ready.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(trapline_syscalls::yield_now()).detach();
+    /// let mut steps = 0;
+    /// while !scheduler.step().is_last() {
+    ///     steps += 1;
+    /// }
+    /// // It trapped, and it ended.
+    /// assert_eq!(steps, 2);
+    /// ```
     ///
     /// # Panics
     /// If it is called by a task.
