@@ -16,6 +16,9 @@ use crate::net::source::Source;
 /// ([`split`](TcpStream::split), [`into_split`](TcpStream::into_split)). An idle connection that
 /// waits in [`readable`](TcpStream::readable) needs no buffer.
 ///
+/// It implements `AsyncRead` and `AsyncWrite` of the `futures` crate. Import its `AsyncReadExt` for what is
+/// not here, such as `read_to_end` and `read_to_string`, and wrap it in its `BufReader` to read lines.
+///
 /// It stays on its thread. It may be made and dropped outside a scheduler, and used under one after
 /// the other.
 ///

@@ -18,8 +18,8 @@ const SOURCE_BUFFER: usize = 1;
 /// A pipeline that begins with what `source` gives.
 ///
 /// Add stages, each of which runs as a task of its own, with a bounded buffer behind it: a stage that
-/// is faster than the next waits until there is room. A buffer of 0 passes items from hand to hand. Then take what comes out, by
-/// [`for_each`](Pipeline::for_each), [`collect`](Pipeline::collect), or as a
+/// is faster than the next waits until there is room. A buffer of 0 passes items from hand to hand. Then
+/// take what comes out, by [`for_each`](Pipeline::for_each), [`collect`](Pipeline::collect), or as a
 /// [`Stream`]. Nothing runs before that is polled.
 ///
 /// Whatever ends it ends it as a whole. When the source has ended, the stages end one after the other,
