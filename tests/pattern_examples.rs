@@ -392,7 +392,7 @@ fn grace_is_over_or_a_second_signal_comes_then_those_left_are_put_out() {
 #[test]
 fn the_readme_shows_the_deadlock_as_it_is_reported() {
     let output = run("philosophers", &["--deadlock", "--seats", "2"]);
-    let block = format!("```text\n{}```\n", text(&output.stderr));
+    let block = format!("```text\n{}```\n", text(&output.stdout));
     assert!(include_str!("../examples/README.md").contains(&block), "it lacks:\n{block}");
 }
 

@@ -112,6 +112,14 @@ impl Shutdown {
     }
 
     /// Whether it has been asked for.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let shutdown = trapline::Shutdown::new();
+    /// assert!(!shutdown.is_triggered());
+    /// shutdown.trigger("SIGTERM");
+    /// assert!(shutdown.is_triggered());
+    /// ```
     #[must_use]
     pub fn is_triggered(&self) -> bool {
         self.shared.reason.borrow().is_some()
@@ -148,6 +156,22 @@ impl Shutdown {
 
     /// Registers a part that has just been started. When its turn comes, it is cancelled, given `grace`
     /// to end, and killed.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let shutdown = trapline::Shutdown::new();
+    /// let stubborn = trapline::spawn(trapline::shield(std::future::pending::<()>())).await;
+    /// shutdown.add("stubborn", stubborn.id(), Duration::from_secs(5));
+    /// trapline::yield_now().await;
+    /// shutdown.trigger("closing time");
+    /// // It is given five seconds, and killed then.
+    /// assert_eq!(shutdown.run().await.killed[0].name, "stubborn");
+    /// # stubborn.detach();
+    /// # }).unwrap();
+    /// ```
     pub fn add(&self, name: impl Into<Cow<'static, str>>, task: TaskId, grace: Duration) {
         self.shared.parts.borrow_mut().push(Part { name: name.into(), task, grace });
     }

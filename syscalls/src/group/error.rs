@@ -92,6 +92,18 @@ impl<E> ChildError<E> {
     }
 
     /// Who cancelled it and why, if that is how it ended.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// let child = group.spawn_value(std::future::pending()).await;
+    /// trapline::yield_now().await;
+    /// trapline::cancel(child, "no longer needed").await.unwrap();
+    /// let error = group.next().await.unwrap().1.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> Option<&Cancelled> {
         match self {
@@ -101,6 +113,17 @@ impl<E> ChildError<E> {
     }
 
     /// The payload of its panic, for `std::panic::resume_unwind`.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(async { panic!("out of cheese") });
+    /// let (_, ended) = group.next().await.unwrap();
+    /// let payload = ended.unwrap_err().try_into_panic().unwrap();
+    /// assert_eq!(payload.downcast_ref(), Some(&"out of cheese"));
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// The error itself, if it did not panic.

@@ -234,6 +234,18 @@ impl TcpListener {
     }
 
     /// Closes it. Those who connected and were not accepted are told that they were reset.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let addr = listener.local_addr()?;
+    /// listener.close();
+    /// assert!(TcpStream::connect(addr).await.is_err());
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     pub fn close(self) {}
 
     fn accept_now(&self) -> io::Result<(std::net::TcpStream, SocketAddr)> {

@@ -32,6 +32,18 @@ impl TcpStream {
 
     /// Whether small writes are sent at once.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_nodelay(false)?;
+    /// assert!(!stream.nodelay()?);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says.
     pub fn nodelay(&self) -> io::Result<bool> {
@@ -133,6 +145,18 @@ impl TcpStream {
 
     /// Sets it; Linux doubles the number.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_recv_buffer_size(64 * 1024)?;
+    /// assert!(stream.recv_buffer_size()? > 0);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
@@ -148,6 +172,18 @@ impl TcpStream {
     }
 
     /// Sets it; Linux doubles the number.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_send_buffer_size(64 * 1024)?;
+    /// assert!(stream.send_buffer_size()? > 0);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What the operating system says.

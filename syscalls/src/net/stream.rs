@@ -209,6 +209,19 @@ impl TcpStream {
 
     /// Closes the connection, as dropping it does: at once. What was written is still sent.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, _) = listener.accept().await?;
+    /// client.close();
+    /// assert_eq!(stream.read(&mut [0; 8]).await?, 0);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Cost
     /// One system call, no trap.
     pub fn close(self) {}

@@ -68,6 +68,20 @@ impl PipelineError {
     }
 
     /// Whether the stage was killed or cancelled by somebody else.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let suicidal = pipeline(stream::iter([1])).stage(4, async |_: i32| {
+    ///     let me = trapline::get_tid().await;
+    ///     let _ended = trapline::kill(me).await;
+    /// });
+    /// assert!(suicidal.collect().await.unwrap_err().is_killed());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn is_killed(&self) -> bool {
         matches!(*self.cause, Cause::Killed)

@@ -63,6 +63,16 @@ impl WorkerPool {
     ///
     /// It may be made outside a task.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::pattern::WorkerPool;
+    ///
+    /// let pool = WorkerPool::new(4, 16);
+    /// assert_eq!(pool.submit(async { 42 }).await.unwrap(), 42);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If either is zero.
     #[must_use]

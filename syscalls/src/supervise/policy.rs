@@ -120,6 +120,17 @@ impl Policy {
 
     /// Takes up to so many hundredths off each wait, at random, so that those who failed together do
     /// not come back together. The random numbers are the scheduler's.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::{Backoff, Policy};
+    ///
+    /// // From a half to the whole of a second.
+    /// let backoff = Backoff::Constant(Duration::from_secs(1));
+    /// let policy = Policy::default().backoff(backoff).jitter_percent(50);
+    /// # assert_ne!(policy, Policy::default());
+    /// ```
     pub const fn jitter_percent(mut self, percent: u32) -> Policy {
         self.jitter_percent = if percent > 100 { 100 } else { percent };
         self
