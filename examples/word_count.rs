@@ -9,8 +9,8 @@
 //! what is no text, and symbolic links are passed over. A file that cannot be read is complained of, the
 //! others are counted, and the exit status is 1.
 //!
-//! A file is read in one go, by the standard library, which stops all tasks for as long as that takes.
-//! `read_text` is the place to change that: run its body on another thread, and await it.
+//! Reading a file blocks, whatever it is asked with; so other threads do that (`unblock`), and as many
+//! files as `--limit` allows are read at a time. The counting is the tasks'.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -102,9 +102,8 @@ fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 
 /// The text of a file; `None` if it is no text.
 async fn read_text(path: &Path) -> io::Result<Option<String>> {
-    let bytes = fs::read(path)?;
-    // The next file's turn: reading did not trap, and counting will not either.
-    trapline::yield_now().await;
+    let path = path.to_owned();
+    let bytes = trapline::unblock(move || fs::read(path)).await?;
     Ok(String::from_utf8(bytes).ok())
 }
 
@@ -147,7 +146,10 @@ fn explain(error: &clap::Error) -> ExitCode {
         let _closed = error.print();
         return ExitCode::SUCCESS;
     }
-    complain(2, error.to_string().lines().next().unwrap_or("error: the arguments are wrong"))
+    // What is wrong stands before the first empty line, the usage after it.
+    let text = error.to_string();
+    let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    complain(2, &what.join(" "))
 }
 
 /// Prints a line. Where nobody reads it, that is no mistake of ours.

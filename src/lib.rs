@@ -14,13 +14,52 @@
 //! # Ok::<(), trapline::RunError>(())
 //! ```
 //!
-//! * A [`Scheduler`] runs tasks: [`run`](Scheduler::run), [`step`](Scheduler::step),
-//!   [`block_on`](Scheduler::block_on).
-//! * Inside a task, the functions of this crate make system calls: [`spawn`], [`sleep`],
-//!   [`wait`], [`read_wait`], … and [`net`] is built on them.
-//! * [`race`](fn@race), [`join`](fn@join) and the macros [`join!`], [`try_join!`] and [`select!`] let
-//!   one task wait for several things.
-//! * [`macro@main`] and [`macro@test`] make an `async fn` a program, or a test with a virtual clock.
+//! A task is a future. What it cannot do alone it asks the kernel for, by awaiting a function of this
+//! crate; the task stops there (a *trap*), the kernel serves the call, and the task goes on when its turn
+//! has come again. All tasks of a [`Scheduler`] live on one thread, so that what they share needs to be
+//! neither `Send` nor locked, and nothing happens to it between two `.await`s.
+//!
+//! # What is where
+//!
+//! | for | there is |
+//! |---|---|
+//! | running | [`Scheduler`], made to order by its [`Builder`]; [`block_on`] and [`run`] for one run; [`macro@main`] and [`macro@test`], which make an `async fn` a program, or a test with a virtual clock |
+//! | tasks | [`spawn`] and its [`JoinHandle`], [`spawn_detached`], [`wait`], [`kill`], [`get_tid`], [`yield_now`] |
+//! | ending in order | [`cancel`], [`cancellable`], [`shield`], [`cancelled`]; [`Shutdown`] |
+//! | tasks that belong together | [`TaskGroup`], [`group_scope`]; [`scope`] for children that borrow; [`supervise`], [`Supervisor`] |
+//! | several things at once | [`join!`], [`try_join!`], [`select!`]; [`join`](fn@join), [`join_all`], [`race`], [`race_all`] |
+//! | time | [`now`], [`sleep`], [`sleep_until`], [`timeout`], [`interval`] |
+//! | sockets and descriptors | [`net`]; [`read_wait`], [`write_wait`] |
+//! | locks and the like | [`sync`]; [`task_local!`] |
+//! | values from task to task | [`channel`]; [`send`] and [`receive`], by task id |
+//! | what programs do again and again | [`pattern`]: pipelines, worker pools, retries, rate limits, servers |
+//! | what blocks, and other threads | [`unblock`], [`handle`], [`channel::remote()`] |
+//! | values one by one | [`generator`] |
+//! | building blocks of your own | [`WaitQueue`], [`OwnCall`] |
+//! | looking at it | [`Scheduler::step`], [`Scheduler::snapshot`], [`Probe`], [`DeadlockReport`] |
+//!
+//! # Coming from elsewhere
+//!
+//! | tokio | trio, curio | here |
+//! |---|---|---|
+//! | `#[tokio::main]`, `Runtime` | `trio.run` | [`macro@main`], [`Scheduler`] |
+//! | `spawn(…)`, `spawn_local(…)` | `curio.spawn` | [`spawn`]`(…).await`: the handle comes from the kernel |
+//! | `handle.abort()` | `task.cancel()` | [`JoinHandle::kill`], or [`JoinHandle::cancel`] where the task may clean up |
+//! | `JoinSet` | `open_nursery` | [`group_scope`], [`TaskGroup`] |
+//! | `CancellationToken` | `CancelScope` | [`cancel`] and [`cancellable`]; [`Shutdown`] for a program |
+//! | `time::timeout` | `move_on_after`, `timeout_after` | [`timeout`] |
+//! | `spawn_blocking` | `to_thread.run_sync`, `run_in_thread` | [`unblock`] |
+//! | `mpsc::channel(8)` | `open_memory_channel(8)` | [`channel::channel(8)`](fn@channel::channel) |
+//! | `Notify` | `Event` | [`sync::Event`], [`WaitQueue`] |
+//! | `io::AsyncReadExt`, `AsyncWriteExt` | | the methods of [`net::TcpStream`], and the traits of the `futures` crate for the rest (`read_to_end`, `BufReader`) |
+//! | `time::pause` | `MockClock` | [`Builder::virtual_clock`] |
+//!
+//! # How the documentation reads
+//!
+//! What waits is a plain function that returns a future of its own type, often named after it ([`sleep`] and
+//! [`Sleep`]). Its page says under *Cancel safety* what becomes of the call when that future is dropped
+//! before it is ready, by a [`timeout`] or a lost branch of [`select!`]: *Safe* (nothing is lost), or
+//! *Lossy*, and what. *Cost* counts traps and allocations. *Kin* names relatives in other libraries.
 
 pub use trapline_abi::{
     CallId, CallInfo, CallState, CancelCause, CancelReason, Cancelled, Ended, Errno, ExitStatus,
@@ -41,3 +80,8 @@ pub mod __private {
     pub use trapline_scheduler::__private::*;
     pub use trapline_syscalls::__private::*;
 }
+
+/// The README's example runs as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

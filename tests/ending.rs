@@ -465,7 +465,7 @@ fn join_dropped_when_the_outcome_was_there_then_the_panic_is_reported() {
         })
         .unwrap();
     let report = scheduler.run().unwrap();
-    assert_eq!(report.to_string(), "1 failures\n  task 2: missed");
+    assert_eq!(report.to_string(), "1 failure\n  task 2: missed");
     assert_empty(&scheduler);
 }
 
@@ -990,7 +990,7 @@ fn root_whose_destructor_panics_at_kill_then_killed_and_reported() {
     });
     assert!(matches!(result, Err(RunError::Killed)), "{result:?}");
     let report = scheduler.run().unwrap();
-    assert_eq!(report.to_string(), "1 failures\n  task 1: on the way out");
+    assert_eq!(report.to_string(), "1 failure\n  task 1: on the way out");
     assert_empty(&scheduler);
 }
 
@@ -1057,7 +1057,7 @@ fn destructor_that_panics_at_kill_then_killed_and_reported() {
         })
         .unwrap();
     let report = scheduler.run().unwrap();
-    assert_eq!(report.to_string(), "1 failures\n  task 2: in the destructor");
+    assert_eq!(report.to_string(), "1 failure\n  task 2: in the destructor");
     assert!(trace.take().contains(&"2 failed, unseen: in the destructor".to_owned()));
     assert_empty(&scheduler);
 }
@@ -1523,7 +1523,7 @@ fn root_whose_destructor_panics_in_a_deadlock_then_the_error_and_reported() {
     });
     assert!(matches!(error, Err(RunError::Deadlock(_))), "{error:?}");
     let report = scheduler.run().unwrap();
-    assert_eq!(report.to_string(), "1 failures\n  task 1: given up");
+    assert_eq!(report.to_string(), "1 failure\n  task 1: given up");
     assert_empty(&scheduler);
 }
 

@@ -200,7 +200,7 @@ fn main_with_a_panic_that_nobody_looked_at_then_told_on_stderr_at_the_end() {
     let (output, out, err) = process("program", "unseen", None);
     assert!(output.status.success(), "{err}");
     assert!(out.contains("the end"), "{out}");
-    assert!(err.contains("trapline: nobody looked at 1 failures\n  task 2: nobody looks"), "{err}");
+    assert!(err.contains("trapline: nobody looked at 1 failure\n  task 2: nobody looks"), "{err}");
 }
 
 #[test]
@@ -270,14 +270,14 @@ async fn test_that_deadlocks_then_the_report() {
 }
 
 #[trapline::test]
-#[should_panic(expected = "nobody looked at 1 failures\n  task 2: boom")]
+#[should_panic(expected = "nobody looked at 1 failure\n  task 2: boom")]
 async fn test_that_leaves_a_panic_unseen_then_its_text() {
     trapline::spawn_detached(async { panic!("boom") });
     trapline::yield_now().await;
 }
 
 #[trapline::test]
-#[should_panic(expected = "nobody looked at 1 failures\n  task 2: boom")]
+#[should_panic(expected = "nobody looked at 1 failure\n  task 2: boom")]
 async fn test_that_drops_the_handle_of_a_panic_at_its_end_then_its_text() {
     let _handle = trapline::spawn(async { panic!("boom") }).await;
     trapline::yield_now().await;

@@ -387,6 +387,15 @@ fn grace_is_over_or_a_second_signal_comes_then_those_left_are_put_out() {
     }
 }
 
+// The README
+
+#[test]
+fn the_readme_shows_the_deadlock_as_it_is_reported() {
+    let output = run("philosophers", &["--deadlock", "--seats", "2"]);
+    let block = format!("```text\n{}```\n", text(&output.stdout));
+    assert!(include_str!("../examples/README.md").contains(&block), "it lacks:\n{block}");
+}
+
 // Arguments
 
 #[test]
@@ -413,6 +422,18 @@ fn argument_that_is_none_then_one_line_and_status_2() {
         assert_eq!(text(&output.stdout), "");
         assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
         assert!(text(&output.stderr).starts_with("error: "), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn arguments_that_are_missing_then_the_line_names_them() {
+    for (program, arguments, missing) in [
+        ("word_count", &[][..], "<DIR>"),
+        ("log_pipeline", &["Cargo.toml"], "<TEXT>"),
+        ("log_pipeline", &[], "<FILE> <TEXT>"),
+    ] {
+        let told = text(&run(program, arguments).stderr).trim_end().to_owned();
+        assert!(told.ends_with(missing), "{program} {arguments:?}: {told}");
     }
 }
 

@@ -650,7 +650,7 @@ fn probe_and_a_task_that_panics_then_it_sees_its_exit() {
         .detach();
     let report = scheduler.run().unwrap();
     assert_eq!(report.failures, 1);
-    assert_eq!(report.to_string(), "1 failures\n  task 1: oh dear");
+    assert_eq!(report.to_string(), "1 failure\n  task 1: oh dear");
     assert_eq!(
         trace.take(),
         [

@@ -113,6 +113,15 @@ fn sleep_longer_than_the_clock_can_count_then_it_ends_with_the_clock() {
 }
 
 #[test]
+fn timeout_in_what_gives_an_io_error_then_it_says_timed_out() {
+    let error = block_on(async {
+        std::io::Error::from(timeout(SECOND, pending::<()>()).await.unwrap_err())
+    });
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(error.to_string(), "the time was up");
+}
+
+#[test]
 fn sleep_counts_from_when_it_is_first_polled() {
     block_on(async {
         let early = sleep(SECOND);

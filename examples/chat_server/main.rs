@@ -154,7 +154,10 @@ fn explain(error: &clap::Error) -> ExitCode {
         let _closed = error.print();
         return ExitCode::SUCCESS;
     }
-    complain(2, error.to_string().lines().next().unwrap_or("error: the arguments are wrong"))
+    // What is wrong stands before the first empty line, the usage after it.
+    let text = error.to_string();
+    let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    complain(2, &what.join(" "))
 }
 
 /// Prints a line. That nobody reads it must not stop the server.

@@ -82,6 +82,14 @@ impl Builder {
     /// How many steps a task whose calls are answered at once may take before it goes to the back
     /// of the ready queue. 1 is the course's scheduler: every trap is a scheduling point. Zero
     /// counts as 1. Default 32.
+    ///
+    /// ```
+    /// use trapline_scheduler::Scheduler;
+    ///
+    /// // The course's scheduler.
+    /// let scheduler = Scheduler::builder().quantum(1).build();
+    /// # drop(scheduler);
+    /// ```
     pub fn quantum(mut self, steps: u32) -> Builder {
         self.quantum = steps.max(1);
         self
@@ -102,6 +110,16 @@ impl Builder {
 
     /// A virtual clock that jumps to the next deadline when nothing can run: the same as
     /// `driver(SimulatedDriver::new())`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trapline_scheduler::Scheduler;
+    ///
+    /// let mut scheduler = Scheduler::builder().virtual_clock().build();
+    /// // An hour passes at once.
+    /// scheduler.block_on(trapline_syscalls::sleep(Duration::from_secs(3600)))?;
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn virtual_clock(self) -> Builder {
         self.driver(SimulatedDriver::new())
     }
@@ -113,6 +131,20 @@ impl Builder {
     }
 
     /// Who is told of everything the kernel does. A closure over `&Event` will do.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use trapline_scheduler::{Event, Scheduler};
+    ///
+    /// let events = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&events);
+    /// let probe = move |_event: &Event<'_>| count.set(count.get() + 1);
+    /// let mut scheduler = Scheduler::builder().probe(probe).build();
+    /// scheduler.block_on(trapline_syscalls::yield_now())?;
+    /// assert!(events.get() > 0);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn probe(mut self, probe: impl Probe + 'static) -> Builder {
         self.probe = Some(Box::new(probe));
         self

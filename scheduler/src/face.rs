@@ -23,6 +23,13 @@ impl Scheduler {
     }
 
     /// A scheduler made to order.
+    ///
+    /// ```
+    /// use trapline_scheduler::Scheduler;
+    ///
+    /// let scheduler = Scheduler::builder().quantum(1).seed(7).build();
+    /// # drop(scheduler);
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -51,6 +58,16 @@ impl Scheduler {
     }
 
     /// Starts a task with a name, or a daemon.
+    ///
+    /// ```
+    /// use trapline_abi::TaskOptions;
+    /// use trapline_scheduler::Scheduler;
+    ///
+    /// let mut scheduler = Scheduler::new();
+    /// let cook = scheduler.spawn_with(TaskOptions::new().name("cook"), async { "soup" });
+    /// assert_eq!(scheduler.block_on(cook)?.unwrap(), "soup");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     ///
     /// # Panics
     /// At 2^24 live tasks.
@@ -88,12 +105,26 @@ impl Scheduler {
     }
 
     /// The task table, copied out.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(async {}).detach();
+    /// assert_eq!(scheduler.snapshot().tasks.len(), 1);
+    /// println!("{}", scheduler.snapshot());
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { tasks: self.kernel.task_infos() }
     }
 
     /// Every blocked task and what it waits for, as a deadlock is reported.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(std::future::pending::<()>()).detach();
+    /// scheduler.step();
+    /// assert_eq!(scheduler.blocked().blocked.len(), 1);
+    /// ```
     #[must_use]
     pub fn blocked(&self) -> DeadlockReport {
         self.kernel.deadlock_report()
@@ -101,18 +132,42 @@ impl Scheduler {
 
     /// `step` as a sentence, with names and source lines. Of the latest step it tells every call
     /// and everyone woken; of earlier ones the first call.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(trapline_syscalls::yield_now()).detach();
+    /// let step = scheduler.step();
+    /// assert!(scheduler.show(&step).to_string().contains("yield"));
+    /// ```
     #[must_use]
     pub fn show(&self, step: &Step) -> Shown<'_> {
         Shown { scheduler: self, step: *step }
     }
 
     /// Whom the latest step woke, in order.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let target = scheduler.spawn(trapline_syscalls::yield_now());
+    /// let waiter = scheduler.spawn(trapline_syscalls::wait(target.id()));
+    /// while scheduler.woken().is_empty() {
+    ///     assert!(!scheduler.step().is_last());
+    /// }
+    /// // The target has ended.
+    /// assert_eq!(scheduler.woken(), [waiter.id()]);
+    /// ```
     #[must_use]
     pub fn woken(&self) -> &[TaskId] {
         &self.kernel.woken
     }
 
     /// The ready queue, first to last. A task whose dispatch is not over goes on before them.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let tasks = [scheduler.spawn(async {}), scheduler.spawn(async {})];
+    /// assert_eq!(scheduler.ready(), tasks.map(|task| task.id()));
+    /// ```
     #[must_use]
     pub fn ready(&self) -> Vec<TaskId> {
         let Kernel { ready, tasks, .. } = &self.kernel;
@@ -120,6 +175,15 @@ impl Scheduler {
     }
 
     /// How many tasks live, daemons too.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(async {}).detach();
+    /// assert_eq!(scheduler.task_count(), 1);
+    /// drop(scheduler.run()?);
+    /// assert_eq!(scheduler.task_count(), 0);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn task_count(&self) -> usize {
         self.kernel.population

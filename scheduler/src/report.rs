@@ -34,7 +34,8 @@ pub struct Failure {
 
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failures", self.failures)?;
+        let plural = if self.failures == 1 { "" } else { "s" };
+        write!(f, "{} failure{plural}", self.failures)?;
         for Failure { task, text } in &self.first_failures {
             write!(f, "\n  task {task}: {text}")?;
         }

@@ -22,6 +22,7 @@ use crate::step::{Kind, Step};
 /// scheduler.run()?;
 /// # Ok::<(), trapline_scheduler::RunError>(())
 /// ```
+#[doc(alias("Runtime", "Kernel"))]
 pub struct Scheduler {
     pub(crate) kernel: Kernel,
 }
@@ -29,6 +30,18 @@ pub struct Scheduler {
 /// The loop.
 impl Scheduler {
     /// Runs until no task is left but daemons.
+    ///
+    /// ```
+    /// use trapline_scheduler::{RunError, Scheduler};
+    ///
+    /// let mut scheduler = Scheduler::new();
+    /// scheduler.spawn(async { println!("a task") }).detach();
+    /// assert_eq!(scheduler.run()?.failures, 0);
+    ///
+    /// scheduler.spawn(std::future::pending::<()>()).detach();
+    /// assert!(matches!(scheduler.run(), Err(RunError::Deadlock(_))));
+    /// # Ok::<(), RunError>(())
+    /// ```
     ///
     /// # Errors
     /// [`RunError::Deadlock`] if nobody can ever run again; [`RunError::InsideTask`] if it is
@@ -46,6 +59,17 @@ impl Scheduler {
 
     /// Takes one step: resumes one task once and serves what it asked, or looks at the outside.
     /// Blocks only where nothing is ready.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(trapline_syscalls::yield_now()).detach();
+    /// let mut steps = 0;
+    /// while !scheduler.step().is_last() {
+    ///     steps += 1;
+    /// }
+    /// // It trapped, and it ended.
+    /// assert_eq!(steps, 2);
+    /// ```
     ///
     /// # Panics
     /// If it is called by a task.

@@ -19,6 +19,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The task with this id, if it is in the table.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async {});
+    /// assert_eq!(scheduler.snapshot().task(task.id()).unwrap().id, task.id());
+    /// ```
     #[must_use]
     pub fn task(&self, id: TaskId) -> Option<&TaskInfo> {
         self.tasks.iter().find(|task| task.id == id)

@@ -93,6 +93,16 @@ impl Future for Cancel {
 /// Asks a task to end, as [`cancel`] does, by a post: without suspending, from a destructor too. An id
 /// that names no living task is passed over.
 ///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let child = trapline::spawn(std::future::pending::<()>()).await;
+/// trapline::post_cancel(child.id(), "no longer needed");
+/// let error = child.await.unwrap_err();
+/// assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+/// # }).unwrap();
+/// ```
+///
 /// # Panics
 /// Outside a scheduler.
 ///
@@ -144,6 +154,7 @@ pub fn post_cancel(target: TaskId, reason: impl Into<CancelReason>) {
 ///
 /// # Kin
 /// `pthread_setcancelstate(3)`; trio's `CancelScope`.
+#[doc(alias = "CancelScope")]
 #[track_caller]
 pub fn cancellable<F: Future>(future: F) -> Cancellable<F> {
     let scope = Scope::new(ScopeKind::Cancellable, Location::caller());

@@ -95,6 +95,7 @@ pub use until_closed::UntilClosed;
 ///
 /// # Kin
 /// `pipe(2)`; tokio's `mpsc`, trio's `open_memory_channel`.
+#[doc(alias("bounded", "mpsc", "open_memory_channel"))]
 #[must_use]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let core = Rc::new(Core::new(capacity));

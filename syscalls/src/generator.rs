@@ -85,6 +85,17 @@ impl<'a, Y: 'a, R: 'a> Generator<'a, Y, R> {
     /// A generator of what `body` yields. Nothing of it runs before the first value is asked for.
     ///
     /// `body` is an `async` closure that takes the [`Yielder`], or a closure that returns a future.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::Generator;
+    ///
+    /// let mut words = Generator::new(async |y| {
+    ///     y.yield_("one").await;
+    ///     y.yield_("two").await;
+    /// });
+    /// assert_eq!(words.next(), Some("one"));
+    /// ```
     #[track_caller]
     pub fn new<B>(body: B) -> Generator<'a, Y, R>
     where
@@ -150,6 +161,18 @@ impl<Y, R> Generator<'_, Y, R> {
     }
 
     /// Whether the block has returned, or panicked.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::Generator;
+    ///
+    /// let mut one = Generator::new(async |y| y.yield_(1).await);
+    /// assert_eq!(one.next(), Some(1));
+    /// // It has not run on from its yield.
+    /// assert!(!one.is_finished());
+    /// assert_eq!(one.next(), None);
+    /// assert!(one.is_finished());
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.block.is_none()
@@ -229,6 +252,22 @@ pub struct Yielder<Y> {
 
 impl<Y> Yielder<Y> {
     /// Yields `value`, and goes on when the next one is asked for.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Generator, Yielder};
+    ///
+    /// async fn twice(y: &Yielder<u32>, value: u32) {
+    ///     y.yield_(value).await;
+    ///     y.yield_(value).await;
+    /// }
+    ///
+    /// let pairs = Generator::new(async |y| {
+    ///     twice(&y, 1).await;
+    ///     twice(&y, 2).await;
+    /// });
+    /// assert_eq!(pairs.collect::<Vec<_>>(), [1, 1, 2, 2]);
+    /// ```
     ///
     /// # Panics
     /// When it is polled outside the generator that it was made for, or while the value of another

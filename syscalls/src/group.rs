@@ -59,6 +59,7 @@ use self::core::Core;
 ///
 /// # Kin
 /// trio's nursery, curio's `TaskGroup`, tokio's `JoinSet`.
+#[doc(alias("JoinSet", "Nursery"))]
 #[must_use = "dropping the group kills its children"]
 pub struct TaskGroup<T, E = std::convert::Infallible> {
     core: Rc<Core<T, E>>,
@@ -69,6 +70,14 @@ pub struct TaskGroup<T, E = std::convert::Infallible> {
 
 impl<T, E> TaskGroup<T, E> {
     /// A group without children.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// assert!(group.is_empty());
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn new() -> TaskGroup<T, E> {
         TaskGroup::new_at(Location::caller())
@@ -81,6 +90,19 @@ impl<T, E> TaskGroup<T, E> {
     }
 
     /// Lets a failure be a result like others: it cancels nobody.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32, &str>::new().tolerant();
+    /// group.post(async { Err("out of cheese") });
+    /// group.post(async { Ok(7) });
+    /// let (_, first) = group.next().await.unwrap();
+    /// assert!(first.is_err());
+    /// let (_, second) = group.next().await.unwrap();
+    /// assert_eq!(second.unwrap(), 7);
+    /// # }).unwrap();
+    /// ```
     pub fn tolerant(self) -> TaskGroup<T, E> {
         self.core.set_policy(|policy| policy.fails_fast = false);
         self
@@ -88,12 +110,36 @@ impl<T, E> TaskGroup<T, E> {
 
     /// Drops the values that children return, so that a group may have children without end. Failures
     /// are kept.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new().forget_values();
+    /// for number in 0..100 {
+    ///     group.post_value(async move { number });
+    /// }
+    /// assert!(group.join_all().await.unwrap().is_empty());
+    /// # }).unwrap();
+    /// ```
     pub fn forget_values(self) -> TaskGroup<T, E> {
         self.core.set_policy(|policy| policy.keeps = false);
         self
     }
 
     /// The part of it that its children may have, and others.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<&str>::new();
+    /// let handle = group.handle();
+    /// group.post_value(async move {
+    ///     handle.post_value(async { "grandchild" });
+    ///     "child"
+    /// });
+    /// assert_eq!(group.join_all().await.unwrap(), ["child", "grandchild"]);
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn handle(&self) -> GroupHandle<T, E> {
         self.handle.clone()
@@ -108,6 +154,23 @@ impl<T, E> TaskGroup<T, E> {
 
     /// Waits until all children have ended, and gives what those returned that nobody has asked for
     /// yet, in the order in which they were spawned. Daemons are ended when the others have.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let group = trapline::TaskGroup::<u64>::new();
+    /// for seconds in [3, 1, 2] {
+    ///     group.post_value(async move {
+    ///         trapline::sleep(Duration::from_secs(seconds)).await;
+    ///         seconds
+    ///     });
+    /// }
+    /// // In the order in which they were spawned.
+    /// assert_eq!(group.join_all().await.unwrap(), [3, 1, 2]);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// [`GroupError`] with all failures, if a child failed; or with the reason, if the group was
@@ -162,6 +225,17 @@ impl<T, E> TaskGroup<T, E> {
     /// The same for the first that succeeds. A group that is not [`tolerant`](TaskGroup::tolerant)
     /// cancels the others at the first failure, so there is little to wait for then.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let mirrors = trapline::TaskGroup::<&str, &str>::new().tolerant();
+    /// mirrors.post(async { Err("unreachable") });
+    /// mirrors.post(async { Ok("the file") });
+    /// let (_, file) = mirrors.first_ok().await.unwrap();
+    /// assert_eq!(file, "the file");
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`GroupError`] with all failures, if no child succeeded.
     ///
@@ -177,6 +251,15 @@ impl<T, E> TaskGroup<T, E> {
 
     /// Kills the children, and waits until the last destructor has run. A failure that nobody was told
     /// of is reported to the probe.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(std::future::pending());
+    /// group.close().await;
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Cancel safety
     /// Lossy: dropped before it is polled, it kills them all the same, and waits for nobody.
@@ -197,6 +280,18 @@ impl<T, E> TaskGroup<T, E> {
     ///
     /// If this task is cancelled, and has no [`cancellable`](crate::cancellable) open around the group,
     /// the group is cancelled with the same reason; when the last child has ended, so does the task.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<(), &str>::new();
+    /// let sum = group.run(async |group| {
+    ///     group.spawn(async { Ok(()) }).name("helper").await;
+    ///     Ok(40 + 2)
+    /// });
+    /// assert_eq!(sum.await.unwrap(), 42);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// [`GroupError`] with all that failed: children, body, or both; or with the reason for which the
@@ -263,6 +358,7 @@ impl<T, E> TaskGroup<T, E> {
 ///
 /// # Kin
 /// trio's `async with open_nursery()`.
+#[doc(alias = "open_nursery")]
 #[track_caller]
 pub fn group_scope<T, E, B, F>(body: impl FnOnce(GroupHandle<T, E>) -> F) -> GroupRun<F, B, T, E>
 where
@@ -334,6 +430,16 @@ impl<T, E> GroupHandle<T, E> {
     ///
     /// In a group that has been cancelled it is cancelled, too: it ends where it first blocks.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32, &str>::new();
+    /// let child = group.spawn(async { Ok(7) }).name("seven").await;
+    /// let (ended, result) = group.next().await.unwrap();
+    /// assert_eq!((ended, result.unwrap()), (child, 7));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If the group has ended, been closed, or has children in another scheduler. At 2^24 live tasks.
     ///
@@ -358,6 +464,15 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// The same for a child that cannot fail but by a panic, and returns a bare value.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// group.spawn_value(async { 7 }).await;
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     #[inline]
     pub fn spawn_value<F>(&self, child: F) -> GroupSpawn<Giving<F, E>, T, E>
@@ -371,12 +486,22 @@ impl<T, E> GroupHandle<T, E> {
 
     /// Starts a child without suspending: short for `spawn(child).post()`.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32, &str>::new();
+    /// group.post(async { Ok(7) });
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// Outside a task or its destructors; if the group has ended, been closed, or has children in
     /// another scheduler.
     ///
     /// # Cost
     /// No trap; three allocations.
+    #[doc(alias = "start_soon")]
     #[track_caller]
     pub fn post<F>(&self, child: F)
     where
@@ -388,6 +513,15 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// The same for a child that returns a bare value.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// group.post_value(async { 7 });
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// Outside a task or its destructors; if the group has ended, been closed, or has children in
@@ -455,6 +589,26 @@ impl<T, E> GroupHandle<T, E> {
     /// Of a group with a body, and not [`tolerant`](TaskGroup::tolerant), failures are told by the group
     /// when it ends, and not here.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let group = trapline::TaskGroup::<u64>::new();
+    /// for seconds in [3, 1, 2] {
+    ///     group.post_value(async move {
+    ///         trapline::sleep(Duration::from_secs(seconds)).await;
+    ///         seconds
+    ///     });
+    /// }
+    /// let mut ended = Vec::new();
+    /// while let Some((_, result)) = group.next().await {
+    ///     ended.push(result.unwrap());
+    /// }
+    /// assert_eq!(ended, [1, 2, 3]);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`ChildError`], if the child failed, or was told to end.
     ///
@@ -474,6 +628,17 @@ impl<T, E> GroupHandle<T, E> {
     /// Asks all children to end, those that are yet to come, too: see [`cancel`](crate::cancel). The
     /// first reason counts.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(std::future::pending());
+    /// group.cancel("closing time");
+    /// let error = group.join_all().await.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "closing time");
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Cost
     /// No trap; O(n log n).
     #[track_caller]
@@ -482,6 +647,20 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// Cancels the group when this time has come, if it has not ended by then.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let deadline = trapline::now().await + Duration::from_secs(5);
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(std::future::pending());
+    /// group.cancel_at(deadline);
+    /// assert!(group.join_all().await.is_err());
+    /// assert_eq!(trapline::now().await, deadline);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// Outside a task or its destructors; if the group has ended, been closed, or has children in
@@ -508,6 +687,17 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// How many children have not ended, daemons left out.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(async {});
+    /// assert_eq!(group.len(), 1);
+    /// group.next().await;
+    /// assert!(group.is_empty());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.core.live()
@@ -520,6 +710,16 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// Who cancelled the group and why, if that was so: its first failure, it may be.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// assert!(group.cancelled().is_none());
+    /// group.cancel("closing time");
+    /// assert_eq!(group.cancelled().unwrap().text(), "closing time");
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> Option<Cancelled> {
         self.core.cancelled()

@@ -40,6 +40,7 @@ use trapline_abi::{Reply, Syscall, Target, Trap};
 ///
 /// # Kin
 /// `poll(2)` with `POLLIN`; pyos7 `ReadWait`.
+#[doc(alias("wait_readable", "AsyncFd"))]
 #[track_caller]
 pub fn read_wait<F: AsFd + ?Sized>(fd: &F) -> ReadWait<'_> {
     let request = Syscall::ReadWait(target_of(fd.as_fd()));
@@ -49,6 +50,19 @@ pub fn read_wait<F: AsFd + ?Sized>(fd: &F) -> ReadWait<'_> {
 /// Waits until there is room to write to `fd`, or an error.
 ///
 /// All that [`read_wait`] says holds here.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::io::Write;
+/// use std::os::unix::net::UnixStream;
+///
+/// let (mut stream, _peer) = UnixStream::pair()?;
+/// stream.set_nonblocking(true)?;
+/// trapline::write_wait(&stream).await?;
+/// stream.write_all(b"there is room")?;
+/// # std::io::Result::Ok(()) }).unwrap().unwrap();
+/// ```
 ///
 /// # Errors
 /// As for [`read_wait`].
@@ -61,6 +75,7 @@ pub fn read_wait<F: AsFd + ?Sized>(fd: &F) -> ReadWait<'_> {
 ///
 /// # Kin
 /// `poll(2)` with `POLLOUT`; pyos7 `WriteWait`.
+#[doc(alias = "wait_writable")]
 #[track_caller]
 pub fn write_wait<F: AsFd + ?Sized>(fd: &F) -> WriteWait<'_> {
     let request = Syscall::WriteWait(target_of(fd.as_fd()));

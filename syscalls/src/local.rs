@@ -102,6 +102,17 @@ impl<T: 'static> TaskLocal<T> {
 
     /// Runs `future` with `value`: while it is polled, and while it is dropped.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// trapline::task_local! { static DEPTH: u32; }
+    ///
+    /// let inner = DEPTH.scope(2, async { DEPTH.get() });
+    /// let outer = DEPTH.scope(1, async { (inner.await, DEPTH.get()) });
+    /// assert_eq!(outer.await, (2, 1));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Cancel safety
     /// As safe as the future's own: dropping the scope drops it, and then the value.
     ///
@@ -128,6 +139,16 @@ impl<T: 'static> TaskLocal<T> {
 
     /// Lets `read` have the value of the innermost scope.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// trapline::task_local! { static USER: String; }
+    ///
+    /// let length = USER.scope("Ada".to_owned(), async { USER.with(String::len) });
+    /// assert_eq!(length.await, 3);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If no scope has been entered.
     pub fn with<R>(&'static self, read: impl FnOnce(&T) -> R) -> R {
@@ -139,6 +160,13 @@ impl<T: 'static> TaskLocal<T> {
 
     /// The same where there may be no scope.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// trapline::task_local! { static USER: String; }
+    ///
+    /// assert_eq!(USER.try_with(String::len), Err(trapline::NoScope));
+    /// ```
+    ///
     /// # Errors
     /// [`NoScope`] if none has been entered.
     pub fn try_with<R>(&'static self, read: impl FnOnce(&T) -> R) -> Result<R, NoScope> {
@@ -146,6 +174,15 @@ impl<T: 'static> TaskLocal<T> {
     }
 
     /// A copy of the value of the innermost scope.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// trapline::task_local! { static DEPTH: u32; }
+    ///
+    /// assert_eq!(DEPTH.scope(3, async { DEPTH.get() }).await, 3);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If no scope has been entered.

@@ -57,6 +57,19 @@ pub fn send<M: 'static>(to: TaskId, message: M) -> SendTo<M> {
 ///
 /// The mailbox is that of the task which calls this, also if the future is awaited elsewhere.
 ///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let adder = trapline::spawn(async {
+///     let (first, second): (u32, u32) = trapline::receive().await;
+///     first + second
+/// });
+/// let adder = adder.await;
+/// trapline::send(adder.id(), (20_u32, 22_u32)).await.unwrap();
+/// assert_eq!(adder.await.unwrap(), 42);
+/// # }).unwrap();
+/// ```
+///
 /// # Panics
 /// Outside a task; if it is polled again after it was ready.
 ///
@@ -75,6 +88,15 @@ pub fn receive<M: 'static>() -> Receive<M> {
 }
 
 /// Takes a message of type `M` to the calling task, if there is one.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let child = trapline::spawn(async { trapline::try_receive::<&str>() }).await;
+/// trapline::send(child.id(), "a letter").await.unwrap();
+/// assert_eq!(child.await.unwrap(), Some("a letter"));
+/// # }).unwrap();
+/// ```
 ///
 /// # Panics
 /// Outside a task.

@@ -127,6 +127,7 @@ where
 ///
 /// # Kin
 /// `futures::future::select_all`, JavaScript's `Promise.race`.
+#[doc(alias = "select_all")]
 #[track_caller]
 pub fn race_all<I>(runners: I) -> RaceAll<I::Item>
 where

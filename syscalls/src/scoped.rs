@@ -89,6 +89,19 @@ impl<'env> Scope<'env> {
     /// Starts a child. It is first polled after whoever runs now has given way. Await what this gives for
     /// the child's value; dropped, the child goes on all the same.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let words = ["one".to_owned(), "two".to_owned()];
+    /// let lengths = trapline::scope(async |scope| {
+    ///     let first = scope.spawn(async { words[0].len() });
+    ///     let second = scope.spawn(async { words[1].len() });
+    ///     first.await + second.await
+    /// });
+    /// assert_eq!(lengths.await, 6);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If the scope has ended.
     ///
@@ -127,6 +140,19 @@ impl<'env> Scope<'env> {
     }
 
     /// How many children have not ended.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// trapline::scope(async |scope| {
+    ///     scope.spawn(async {});
+    ///     assert_eq!(scope.len(), 1);
+    ///     trapline::yield_now().await;
+    ///     assert!(scope.is_empty());
+    /// })
+    /// .await;
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.live.get()

@@ -44,6 +44,7 @@ use crate::time::timeout_at;
 ///
 /// # Kin
 /// `CancellationToken` and `TaskTracker` of tokio-util; systemd's `TimeoutStopSec=`.
+#[doc(alias = "CancellationToken")]
 #[derive(Clone)]
 pub struct Shutdown {
     shared: Rc<Shared>,
@@ -81,6 +82,11 @@ pub struct ShutdownReport {
 
 impl Shutdown {
     /// A shutdown that nobody has asked for, of nothing.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// assert!(!trapline::Shutdown::new().is_triggered());
+    /// ```
     #[must_use]
     pub fn new() -> Shutdown {
         let triggered = WaitQueue::labelled("shutdown", 0);
@@ -89,6 +95,13 @@ impl Shutdown {
     }
 
     /// Asks for it; the first reason counts. From anywhere on the scheduler's thread.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let shutdown = trapline::Shutdown::new();
+    /// shutdown.trigger("SIGTERM");
+    /// assert!(shutdown.is_triggered());
+    /// ```
     pub fn trigger(&self, reason: impl Into<CancelReason>) {
         let reason = reason.into();
         let is_first = self.shared.reason.borrow().is_none();
@@ -99,12 +112,37 @@ impl Shutdown {
     }
 
     /// Whether it has been asked for.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let shutdown = trapline::Shutdown::new();
+    /// assert!(!shutdown.is_triggered());
+    /// shutdown.trigger("SIGTERM");
+    /// assert!(shutdown.is_triggered());
+    /// ```
     #[must_use]
     pub fn is_triggered(&self) -> bool {
         self.shared.reason.borrow().is_some()
     }
 
     /// Waits until it is asked for, and gives the reason.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let shutdown = trapline::Shutdown::new();
+    /// let stop = shutdown.clone();
+    /// let server = trapline::spawn(async move {
+    ///     trapline::race(std::future::pending(), stop.wait()).await;
+    ///     trapline::sleep(Duration::from_secs(1)).await; // says goodbye
+    /// });
+    /// let server = server.await;
+    /// shutdown.trigger("closing time");
+    /// server.await.unwrap();
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Cancel safety
     /// Safe: it changes nothing.
@@ -118,12 +156,43 @@ impl Shutdown {
 
     /// Registers a part that has just been started. When its turn comes, it is cancelled, given `grace`
     /// to end, and killed.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let shutdown = trapline::Shutdown::new();
+    /// let stubborn = trapline::spawn(trapline::shield(std::future::pending::<()>())).await;
+    /// shutdown.add("stubborn", stubborn.id(), Duration::from_secs(5));
+    /// trapline::yield_now().await;
+    /// shutdown.trigger("closing time");
+    /// // It is given five seconds, and killed then.
+    /// assert_eq!(shutdown.run().await.killed[0].name, "stubborn");
+    /// # stubborn.detach();
+    /// # }).unwrap();
+    /// ```
     pub fn add(&self, name: impl Into<Cow<'static, str>>, task: TaskId, grace: Duration) {
         self.shared.parts.borrow_mut().push(Part { name: name.into(), task, grace });
     }
 
     /// Waits until it is asked for, then ends the parts in the reverse order of their registration: each
     /// when the one before has ended. Says which had to be killed.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let shutdown = trapline::Shutdown::new();
+    /// let server = trapline::spawn(std::future::pending::<()>()).await;
+    /// shutdown.add("server", server.id(), Duration::from_secs(5));
+    /// shutdown.trigger("closing time");
+    /// let report = shutdown.run().await;
+    /// assert!(report.killed.is_empty());
+    /// assert!(server.await.unwrap_err().cancelled().is_some());
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it is polled outside a task, or again after it was ready.

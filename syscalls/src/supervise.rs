@@ -209,11 +209,45 @@ pub struct Supervisor<E> {
 
 impl<E: 'static> Supervisor<E> {
     /// A supervisor without children.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::{Policy, Shutdown, Supervisor};
+    ///
+    /// let supervisor = Supervisor::new()
+    ///     .child("once", Policy::default(), Duration::from_secs(1), async || Ok::<_, &str>(()));
+    /// assert!(supervisor.run(&Shutdown::new()).await.is_ok());
+    /// # }).unwrap();
+    /// ```
     pub fn new() -> Supervisor<E> {
         Supervisor { wards: Vec::new() }
     }
 
     /// One more child, made by `make` for each start, which is given `grace` to end when it is shut down.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use std::time::Duration;
+    /// use trapline::{Policy, Shutdown, Supervisor};
+    ///
+    /// let starts = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&starts);
+    /// let flaky = move || {
+    ///     count.set(count.get() + 1);
+    ///     let fails = count.get() < 3;
+    ///     async move { if fails { Err("no luck") } else { Ok(()) } }
+    /// };
+    /// let supervisor =
+    ///     Supervisor::new().child("flaky", Policy::default(), Duration::from_secs(1), flaky);
+    /// assert!(supervisor.run(&Shutdown::new()).await.is_ok());
+    /// assert_eq!(starts.get(), 3);
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn child<F>(
         mut self,
@@ -233,6 +267,20 @@ impl<E: 'static> Supervisor<E> {
     /// Starts the children in order, and looks after them until all have ended for good, or one is given
     /// up, or `shutdown` is triggered. Those that are left then are shut down in reverse order: each is
     /// cancelled, given its grace, and killed; and only then the next.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::{Policy, Restart, Shutdown, Supervisor};
+    ///
+    /// let policy = Policy::new(Restart::Never);
+    /// let supervisor = Supervisor::new()
+    ///     .child("broken", policy, Duration::from_secs(1), async || Err("no luck"));
+    /// let gave_up = supervisor.run(&Shutdown::new()).await.unwrap_err();
+    /// assert!(gave_up.to_string().contains("broken"));
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// [`GaveUp`], of the first child that was given up.

@@ -70,6 +70,7 @@ pub(crate) fn unexpected(request: Syscall, reply: Reply) -> ! {
 ///
 /// # Kin
 /// `gettid(2)`; pyos4 `GetTid`.
+#[doc(alias("current_task", "task_id"))]
 #[track_caller]
 pub fn get_tid() -> GetTid {
     GetTid::new(Syscall::GetTid)
@@ -103,6 +104,7 @@ trap_future! {
 ///
 /// # Kin
 /// `sched_yield(2)`; a bare `yield` in pyos.
+#[doc(alias = "checkpoint")]
 #[track_caller]
 #[inline]
 pub fn yield_now() -> Yield {
@@ -150,6 +152,7 @@ impl Future for Yield {
 ///
 /// # Kin
 /// `pthread_create(3)`; pyos5 `NewTask`.
+#[doc(alias("spawn_local", "create_task"))]
 #[track_caller]
 pub fn spawn<F>(future: F) -> Spawn<F>
 where
@@ -184,12 +187,29 @@ where
     F: Future<Output: 'static> + 'static,
 {
     /// Names the task, for reports and the task table.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let child = trapline::spawn(async { "done" }).name("counter").await;
+    /// assert_eq!(child.await.unwrap(), "done");
+    /// # }).unwrap();
+    /// ```
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Spawn<F> {
         self.options = std::mem::take(&mut self.options).name(name);
         self
     }
 
     /// Makes it a daemon: `run` does not wait for it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// // It keeps nobody waiting: the program ends without it.
+    /// let heartbeat = trapline::spawn(std::future::pending::<()>()).daemon().await;
+    /// heartbeat.detach();
+    /// # }).unwrap();
+    /// ```
     pub fn daemon(mut self) -> Spawn<F> {
         self.options = std::mem::take(&mut self.options).daemon();
         self
@@ -320,6 +340,7 @@ pub struct NoSuchTask;
 ///
 /// # Kin
 /// `waitpid(2)`; pyos6 `WaitTask`, which gave only a bool.
+#[doc(alias = "waitpid")]
 #[track_caller]
 pub fn wait(target: TaskId) -> Wait {
     Wait { trap: Trap::new(Syscall::Wait(target), Location::caller()) }
@@ -389,6 +410,7 @@ pub enum KillOutcome {
 ///
 /// # Kin
 /// `kill(2)` with `SIGKILL`; pyos5 `KillTask`, `generator.close()`.
+#[doc(alias = "abort")]
 #[track_caller]
 pub fn kill(target: TaskId) -> Kill {
     Kill::new(Syscall::Kill(target))
@@ -405,6 +427,15 @@ trap_future! {
 
 /// Ends a task, as [`kill`] does, by a post: without suspending, from a destructor too. An id that
 /// names no living task is passed over.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let child = trapline::spawn(std::future::pending::<()>()).await;
+/// trapline::post_kill(child.id());
+/// assert!(child.await.unwrap_err().is_killed());
+/// # }).unwrap();
+/// ```
 ///
 /// # Panics
 /// Outside a scheduler.

@@ -73,6 +73,7 @@ pub fn handle() -> Handle {
 ///
 /// # Kin
 /// tokio's `spawn_blocking`; trio's `to_thread.run_sync`, curio's `run_in_thread`; the `blocking` crate.
+#[doc(alias("spawn_blocking", "run_in_thread", "to_thread"))]
 #[track_caller]
 pub fn unblock<T, W>(work: W) -> Unblock<T, W>
 where

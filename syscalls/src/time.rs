@@ -1,5 +1,6 @@
 //! Time: now, sleep, timeout, interval.
 
+use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -73,6 +74,16 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// Waits until `deadline`, and gives the time at which the wait ended. A deadline in the past is
 /// answered at once.
 ///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let noon = trapline::now().await + Duration::from_secs(3600);
+/// assert_eq!(trapline::sleep_until(noon).await, noon);
+/// # }).unwrap();
+/// ```
+///
 /// # Cancel safety
 /// Safe: dropping it disarms the timer.
 ///
@@ -117,10 +128,30 @@ pub(crate) fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The time was up.
+/// The time was up. A `?` turns it into an [`io::Error`] of the kind
+/// [`TimedOut`](io::ErrorKind::TimedOut).
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::io;
+/// use std::time::Duration;
+///
+/// async fn hurried() -> io::Result<()> {
+///     Ok(trapline::timeout(Duration::from_secs(1), std::future::pending()).await?)
+/// }
+/// assert_eq!(hurried().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the time was up")]
 pub struct Elapsed;
+
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
 
 /// Gives `future` so much time.
 ///
@@ -153,6 +184,7 @@ pub struct Elapsed;
 ///
 /// # Kin
 /// curio's `timeout_after`, trio's `fail_after`.
+#[doc(alias("timeout_after", "move_on_after", "fail_after"))]
 #[track_caller]
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     Timeout { future: Some(future), sleep: sleep(duration) }
@@ -218,6 +250,7 @@ pub enum MissedTick {
 ///
 /// # Kin
 /// `timerfd_create(2)`; tokio's `interval`.
+#[doc(alias = "ticker")]
 pub fn interval(period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval has a period");
     Interval { period, next: None, missed: MissedTick::default() }
@@ -234,6 +267,22 @@ pub struct Interval {
 
 impl Interval {
     /// What to do about ticks that were missed.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::MissedTick;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let mut ticks = trapline::interval(second).missed(MissedTick::Skip);
+    /// let start = ticks.tick().await;
+    /// trapline::sleep(second * 3 + second / 2).await;
+    /// // Those at 1, 2 and 3 seconds were missed.
+    /// ticks.tick().await;
+    /// assert_eq!(ticks.tick().await - start, second * 4);
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn missed(mut self, policy: MissedTick) -> Interval {
         self.missed = policy;
@@ -241,17 +290,56 @@ impl Interval {
     }
 
     /// The period.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(trapline::interval(Duration::from_secs(5)).period().as_secs(), 5);
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn period(&self) -> Duration {
         self.period
     }
 
     /// Starts anew: the next tick comes at once, and the phase counts from there.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let mut ticks = trapline::interval(second * 10);
+    /// let start = ticks.tick().await;
+    /// trapline::sleep(second * 3).await;
+    /// ticks.reset();
+    /// assert_eq!(ticks.tick().await - start, second * 3);
+    /// assert_eq!(ticks.tick().await - start, second * 13);
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Kin
+    /// tokio's `Interval::reset_immediately`.
     pub fn reset(&mut self) {
         self.next = None;
     }
 
     /// Waits for the next tick, and gives the instant at which it was due.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let mut ticks = trapline::interval(second);
+    /// let first = ticks.tick().await;
+    /// assert_eq!(ticks.tick().await - first, second);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Cancel safety
     /// Safe: a tick that is not taken comes again.

@@ -104,6 +104,7 @@ impl<A: Future, B: Future> Future for Join<A, B> {
 ///
 /// # Kin
 /// `futures::future::join_all`, asyncio's `gather`.
+#[doc(alias = "gather")]
 pub fn join_all<I>(futures: I) -> JoinAll<I::Item>
 where
     I: IntoIterator<Item: Future>,

@@ -34,6 +34,13 @@ pub struct CancelReason {
 
 impl CancelReason {
     /// A reason in words.
+    ///
+    /// ```
+    /// use trapline_abi::CancelReason;
+    ///
+    /// // Words are turned into one wherever a reason is asked for.
+    /// assert_eq!(CancelReason::new("closing time"), "closing time".into());
+    /// ```
     #[must_use]
     pub fn new(text: impl Into<Cow<'static, str>>) -> CancelReason {
         CancelReason { cause: CancelCause::Request, text: text.into() }

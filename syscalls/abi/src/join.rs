@@ -56,12 +56,25 @@ impl<T: 'static> JoinHandle<T> {
     }
 
     /// The task's id.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async {});
+    /// assert_eq!(task.id().sequence(), 1);
+    /// ```
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.task
     }
 
     /// Waits for the task and takes its result: the same as awaiting the handle, at this line.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async { 7 });
+    /// assert_eq!(scheduler.block_on(task.join())?.unwrap(), 7);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     ///
     /// # Cancel safety
     /// Lossy: the handle goes with the future, so dropping it detaches the task. Await `&mut
@@ -82,6 +95,15 @@ impl<T: 'static> JoinHandle<T> {
 
     /// Ends the task, as `trapline::kill` does, by a post: without suspending. The handle may still be
     /// awaited.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// task.kill();
+    /// assert!(scheduler.block_on(task)?.unwrap_err().is_killed());
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    #[doc(alias = "abort")]
     pub fn kill(&self) {
         if self.ring.life() == self.life {
             self.ring.post(Post::Kill(self.task));
@@ -89,6 +111,15 @@ impl<T: 'static> JoinHandle<T> {
     }
 
     /// Asks the task to end, as `trapline::cancel` does, by a post: without suspending.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// task.cancel("no longer needed");
+    /// let error = scheduler.block_on(task)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<CancelReason>) {
         if self.ring.life() == self.life {
@@ -98,6 +129,14 @@ impl<T: 'static> JoinHandle<T> {
     }
 
     /// Lets the task run on without a handle.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(async { println!("on its own") }).detach();
+    /// let report = scheduler.run()?;
+    /// assert_eq!(report.failures, 0);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn detach(self) {}
 
     #[inline]
@@ -186,18 +225,43 @@ enum Cause {
 
 impl JoinError {
     /// The task that was joined.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async { panic!("oh dear") });
+    /// let id = task.id();
+    /// let error = scheduler.block_on(task)?.map(|()| ()).unwrap_err();
+    /// assert_eq!(error.task(), id);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn task(&self) -> TaskId {
         self.task
     }
 
     /// Whether the task panicked.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async { panic!("oh dear") });
+    /// let error = scheduler.block_on(task)?.map(|()| ()).unwrap_err();
+    /// assert!(error.is_panic() && error.to_string().contains("oh dear"));
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(self.cause, Cause::Panicked(..))
     }
 
     /// Whether the task was killed.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// task.kill();
+    /// assert!(scheduler.block_on(task)?.unwrap_err().is_killed());
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn is_killed(&self) -> bool {
         matches!(self.cause, Cause::Killed)
@@ -213,6 +277,15 @@ impl JoinError {
     }
 
     /// The payload of the panic, for `std::panic::resume_unwind`.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async { panic!("oh dear") });
+    /// let error = scheduler.block_on(task)?.map(|()| ()).unwrap_err();
+    /// let payload = error.try_into_panic().unwrap();
+    /// assert_eq!(payload.downcast_ref(), Some(&"oh dear"));
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     ///
     /// # Errors
     /// The error itself, if the task did not panic.

@@ -172,6 +172,28 @@ impl<C: OwnCall> ErasedOwnCall for Carrier<C> {
 
 /// Makes a system call of the program's own.
 ///
+/// ```
+/// use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+///
+/// struct Double(u32);
+///
+/// impl OwnCall for Double {
+///     type Reply = u32;
+///
+///     fn name(&self) -> &'static str {
+///         "double"
+///     }
+///
+///     fn serve(&mut self, _kernel: &mut dyn KernelFace, _call: CallId) -> Served<u32> {
+///         Served::Answer(self.0 * 2)
+///     }
+/// }
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// assert_eq!(scheduler.block_on(own_call(Double(21)))?, 42);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
+///
 /// # Cancel safety
 /// Safe as far as the kernel goes: dropping the future drops `call` and forgets the wait; a
 /// handler that answers it later is told that it is gone.

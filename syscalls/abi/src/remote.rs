@@ -65,6 +65,17 @@ impl Handle {
     /// Tasks are started in the order in which the scheduler was asked. Dropping the handle of the task
     /// detaches it. If the scheduler is gone, or goes before the task has ended, that handle tells.
     ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let handle = scheduler.handle();
+    /// let thread = std::thread::spawn(move || handle.spawn(|| async { 6 * 7 }));
+    /// let task = thread.join().unwrap();
+    /// let report = scheduler.run()?;
+    /// assert_eq!(task.join().unwrap(), 42);
+    /// # drop(report);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    ///
     /// # Cost
     /// Two allocations, and a wake-up of the scheduler if it sleeps.
     #[track_caller]
@@ -77,6 +88,18 @@ impl Handle {
     }
 
     /// The same with a name, or for a daemon.
+    ///
+    /// ```
+    /// use trapline_abi::TaskOptions;
+    ///
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let handle = scheduler.handle();
+    /// let task = handle.spawn_with(TaskOptions::new().name("answer"), || async { 42 });
+    /// let report = scheduler.run()?;
+    /// assert_eq!(task.join().unwrap(), 42);
+    /// # drop(report);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[track_caller]
     pub fn spawn_with<S, F>(&self, options: TaskOptions, start: S) -> RemoteJoinHandle<F::Output>
     where
@@ -94,6 +117,14 @@ impl Handle {
     /// Ends a task, as `post_kill` does: soon, and after the tasks that were started through this handle
     /// before. An id that names no living task is passed over.
     ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// scheduler.handle().kill(task.id()).unwrap();
+    /// assert!(scheduler.block_on(task)?.unwrap_err().is_killed());
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SchedulerGone`], if it is.
     pub fn kill(&self, target: TaskId) -> Result<(), SchedulerGone> {
@@ -102,6 +133,13 @@ impl Handle {
     }
 
     /// Whether the scheduler is gone.
+    ///
+    /// ```
+    /// let scheduler = trapline_scheduler::Scheduler::new();
+    /// let handle = scheduler.handle();
+    /// drop(scheduler);
+    /// assert!(handle.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.door.is_closed()

@@ -207,18 +207,43 @@ pub struct RemoteJoinHandle<T> {
 
 impl<T> RemoteJoinHandle<T> {
     /// The task's id, once it has begun.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.handle().spawn(|| async {});
+    /// assert_eq!(task.id(), None);
+    /// drop(scheduler.run()?);
+    /// assert_eq!(task.id().unwrap().sequence(), 1);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> Option<TaskId> {
         self.shared.task.get().copied()
     }
 
     /// Whether the task has ended, or never will begin: then `join` does not block.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.handle().spawn(|| async {});
+    /// assert!(!task.is_finished());
+    /// drop(scheduler.run()?);
+    /// assert!(task.is_finished());
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         !matches!(&*self.shared.lock(), Told::NotYet(_))
     }
 
     /// Blocks this thread until the task has ended, and takes its value.
+    ///
+    /// ```
+    /// let scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.handle().spawn(|| async { 42 });
+    /// drop(scheduler);
+    /// assert!(task.join().unwrap_err().is_gone());
+    /// ```
     ///
     /// # Errors
     /// [`RemoteJoinError`], if the task panicked, was killed or cancelled, or its scheduler is gone.
@@ -244,6 +269,13 @@ impl<T> RemoteJoinHandle<T> {
     }
 
     /// Lets the task run on without a handle.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.handle().spawn(|| async { println!("on its own") }).detach();
+    /// drop(scheduler.run()?);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn detach(self) {}
 }
 

@@ -468,6 +468,15 @@ impl Ring {
 ///
 /// The same seed and the same answers from outside give the same numbers. Not for secrets.
 ///
+/// ```
+/// let draw = || {
+///     let mut scheduler = trapline_scheduler::Scheduler::builder().seed(7).build();
+///     scheduler.block_on(async { trapline_abi::random() }).unwrap()
+/// };
+/// // The same seed, the same numbers.
+/// assert_eq!(draw(), draw());
+/// ```
+///
 /// # Panics
 /// Outside a task.
 ///

@@ -117,6 +117,14 @@ pub struct TaskOptions {
 
 impl TaskOptions {
     /// No name; not a daemon.
+    ///
+    /// ```
+    /// use trapline_abi::TaskOptions;
+    ///
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn_with(TaskOptions::new().name("cook"), async {});
+    /// assert_eq!(scheduler.snapshot().task(task.id()).unwrap().name.as_deref(), Some("cook"));
+    /// ```
     #[must_use]
     pub const fn new() -> TaskOptions {
         TaskOptions { name: None, daemon: false }
@@ -131,6 +139,16 @@ impl TaskOptions {
 
     /// Makes it a daemon: `run` does not wait for it. It stays for the next `run`, and goes with
     /// the scheduler.
+    ///
+    /// ```
+    /// use trapline_abi::TaskOptions;
+    ///
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn_with(TaskOptions::new().daemon(), std::future::pending::<()>()).detach();
+    /// // Nobody waits for it.
+    /// drop(scheduler.run()?);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn daemon(mut self) -> TaskOptions {
         self.daemon = true;

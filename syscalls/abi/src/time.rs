@@ -23,6 +23,12 @@ pub struct Instant(u64);
 
 impl Instant {
     /// The instant `nanos` nanoseconds after the clock began.
+    ///
+    /// ```
+    /// use trapline_abi::Instant;
+    ///
+    /// assert_eq!(Instant::from_nanos(7).as_nanos(), 7);
+    /// ```
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Instant {
         Instant(nanos)
@@ -35,6 +41,14 @@ impl Instant {
     }
 
     /// How long ago `earlier` was; zero if it was not earlier.
+    ///
+    /// ```
+    /// use trapline_abi::Instant;
+    ///
+    /// let (early, late) = (Instant::from_nanos(2), Instant::from_nanos(7));
+    /// assert_eq!(late.duration_since(early).as_nanos(), 5);
+    /// assert!(early.duration_since(late).is_zero());
+    /// ```
     #[must_use]
     pub const fn duration_since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

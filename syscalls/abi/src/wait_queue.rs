@@ -250,12 +250,26 @@ impl WaitQueue {
     pub const ALL: u32 = 1 << 29;
 
     /// A queue with so many tokens, and nobody waiting.
+    ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::new(2);
+    /// assert_eq!((queue.tokens(), queue.waiting()), (2, 0));
+    /// ```
     #[must_use]
     pub const fn new(tokens: usize) -> WaitQueue {
         WaitQueue::sorted(Sort { label: None, kind: None, rule: Rule::Keeps }, tokens)
     }
 
     /// The same with a name, for the task table and reports.
+    ///
+    /// ```
+    /// use trapline_abi::WaitQueue;
+    ///
+    /// let queue = WaitQueue::labelled("a free seat", 0);
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let deadlock = scheduler.block_on(queue.park()).unwrap_err();
+    /// assert!(deadlock.to_string().contains("a free seat"));
+    /// ```
     #[must_use]
     pub const fn labelled(label: &'static str, tokens: usize) -> WaitQueue {
         WaitQueue::sorted(Sort { label: Some(label), kind: None, rule: Rule::Keeps }, tokens)
@@ -280,6 +294,13 @@ impl WaitQueue {
 
     /// A queue that keeps no tokens: a `wake` with nobody waiting is nothing, and a waiter that is
     /// dropped with its token passes it to the next, or to nobody.
+    ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::signal("bell");
+    /// queue.wake();
+    /// // Nobody waited, and nothing is kept.
+    /// assert!(!queue.try_take());
+    /// ```
     #[must_use]
     pub const fn signal(kind: &'static str) -> WaitQueue {
         WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Forgets }, 0)
@@ -308,6 +329,12 @@ impl WaitQueue {
 
     /// Names the thing, for the task table and reports.
     ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::of("bell", 0);
+    /// queue.set_name("front door");
+    /// assert_eq!(queue.name().as_deref(), Some("front door"));
+    /// ```
+    ///
     /// # Cost
     /// One allocation, beside the name's.
     pub fn set_name(&self, name: impl Into<Rc<str>>) {
@@ -326,6 +353,12 @@ impl WaitQueue {
     }
 
     /// How many tokens are free. Not zero means that nobody waits.
+    ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::new(1);
+    /// queue.wake();
+    /// assert_eq!(queue.tokens(), 2);
+    /// ```
     #[must_use]
     #[inline]
     pub fn tokens(&self) -> usize {
@@ -350,6 +383,12 @@ impl WaitQueue {
 
     /// Takes a token, if one is free.
     ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::new(1);
+    /// assert!(queue.try_take());
+    /// assert!(!queue.try_take());
+    /// ```
+    ///
     /// # Cost
     /// No trap, no allocation.
     #[must_use]
@@ -362,6 +401,12 @@ impl WaitQueue {
     }
 
     /// Takes `n` tokens, if so many are free and nobody waits.
+    ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::new(3);
+    /// assert!(!queue.try_take_many(4));
+    /// assert!(queue.try_take_many(3));
+    /// ```
     ///
     /// # Cost
     /// No trap, no allocation.
@@ -379,6 +424,19 @@ impl WaitQueue {
     }
 
     /// Waits for a token, and takes it.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use trapline_abi::WaitQueue;
+    ///
+    /// let queue = Rc::new(WaitQueue::new(0));
+    /// let there = Rc::clone(&queue);
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let waiter = scheduler.spawn(async move { there.park().await });
+    /// queue.wake();
+    /// scheduler.block_on(waiter)?.unwrap();
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     ///
     /// # Panics
     /// If it is polled outside a task, or while tasks of another scheduler wait on the queue.
@@ -398,6 +456,14 @@ impl WaitQueue {
     }
 
     /// Waits for `n` tokens, and takes them together.
+    ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::new(3);
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.block_on(queue.park_many(2))?;
+    /// assert_eq!(queue.tokens(), 1);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     ///
     /// # Panics
     /// As [`park`](WaitQueue::park).
@@ -426,6 +492,13 @@ impl WaitQueue {
     ///
     /// Acts at once, from anywhere on the scheduler's thread; the waiter runs when its turn comes.
     ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::new(0);
+    /// queue.wake();
+    /// // It came before anybody waited, and is not lost.
+    /// assert!(queue.try_take());
+    /// ```
+    ///
     /// # Cost
     /// No trap, O(1).
     ///
@@ -437,6 +510,12 @@ impl WaitQueue {
     }
 
     /// Gives `n` tokens to those who wait, each as many as it wants, and keeps what is left.
+    ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::new(0);
+    /// queue.wake_many(3);
+    /// assert_eq!(queue.tokens(), 3);
+    /// ```
     ///
     /// # Cost
     /// No trap; O(waiters that have what they want).
@@ -453,6 +532,11 @@ impl WaitQueue {
 
     /// Wakes all who wait now, in order, without a token: one that is dropped before it goes on passes
     /// nothing on. Says how many there were.
+    ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::new(0);
+    /// assert_eq!((queue.wake_all(), queue.tokens()), (0, 0));
+    /// ```
     ///
     /// # Cost
     /// No trap; O(waiters).

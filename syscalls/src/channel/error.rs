@@ -11,6 +11,13 @@ pub struct SendError<T>(pub T);
 
 impl<T> SendError<T> {
     /// The value.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::oneshot();
+    /// drop(receiver);
+    /// assert_eq!(sender.send("unread").unwrap_err().into_inner(), "unread");
+    /// ```
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -41,6 +48,13 @@ pub enum TrySendError<T> {
 
 impl<T> TrySendError<T> {
     /// The value.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel(1);
+    /// drop(receiver);
+    /// assert_eq!(sender.try_send("unread").unwrap_err().into_inner(), "unread");
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             TrySendError::Full(value) | TrySendError::Closed(value) => value,
@@ -48,6 +62,15 @@ impl<T> TrySendError<T> {
     }
 
     /// Whether there may be room later.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel(1);
+    /// sender.try_send(1).unwrap();
+    /// assert!(sender.try_send(2).unwrap_err().is_full());
+    /// drop(receiver);
+    /// assert!(!sender.try_send(3).unwrap_err().is_full());
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, TrySendError::Full(_))

@@ -93,6 +93,13 @@ pub struct Sender<T> {
 impl<T> Sender<T> {
     /// Sends the value. It does not wait.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, mut receiver) = trapline::channel::oneshot();
+    /// sender.send(7).unwrap();
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] with the value, if the receiver is gone or was closed.
     ///
@@ -109,12 +116,44 @@ impl<T> Sender<T> {
     }
 
     /// Whether the receiver is gone, or was closed.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::oneshot::<u8>();
+    /// assert!(!sender.is_closed());
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shot.closed.get()
     }
 
     /// Waits until the receiver is gone, or was closed: then nobody needs the value any more.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let (sender, receiver) = trapline::channel::oneshot::<u8>();
+    /// let asker = trapline::spawn(async move {
+    ///     // Nobody wants the answer any more after a second.
+    ///     trapline::sleep(Duration::from_secs(1)).await;
+    ///     drop(receiver);
+    /// });
+    /// asker.await.detach();
+    /// let answer = async {
+    ///     trapline::sleep(Duration::from_secs(60)).await;
+    ///     Some(7)
+    /// };
+    /// let gone = async {
+    ///     sender.closed().await;
+    ///     None
+    /// };
+    /// assert_eq!(trapline::race(gone, answer).await, None);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it has to wait outside a task.
@@ -216,6 +255,16 @@ impl<T> Receiver<T> {
 
     /// Takes the value, if it is there.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::channel::TryRecvError;
+    ///
+    /// let (sender, mut receiver) = trapline::channel::oneshot();
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// sender.send(7).unwrap();
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// ```
+    ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Closed`] if none will come.
     ///
@@ -233,6 +282,13 @@ impl<T> Receiver<T> {
     }
 
     /// Tells the sender that no value is needed. One that was sent before may still be taken.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, mut receiver) = trapline::channel::oneshot();
+    /// receiver.close();
+    /// assert!(sender.send(7).is_err());
+    /// ```
     ///
     /// # Cost
     /// No trap; O(waiters).

@@ -84,6 +84,14 @@ impl<T> Queue<T> {
     /// A queue that gives what came first. It has room for `capacity` values; `usize::MAX` is
     /// without bound.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let queue = trapline::channel::Queue::fifo(8);
+    /// queue.try_put(1).unwrap();
+    /// queue.try_put(2).unwrap();
+    /// assert_eq!(queue.try_get(), Some(1));
+    /// ```
+    ///
     /// # Panics
     /// If `capacity` is 0.
     #[must_use]
@@ -92,6 +100,14 @@ impl<T> Queue<T> {
     }
 
     /// A queue that gives what came last: a stack.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let stack = trapline::channel::Queue::lifo(8);
+    /// stack.try_put(1).unwrap();
+    /// stack.try_put(2).unwrap();
+    /// assert_eq!(stack.try_get(), Some(2));
+    /// ```
     ///
     /// # Panics
     /// If `capacity` is 0.
@@ -139,6 +155,23 @@ impl<T> Queue<T> {
     /// Puts a value in, once there is room. Those who wait are served in the order in which they
     /// came.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::channel::Queue;
+    ///
+    /// let queue = Queue::fifo(1);
+    /// let cook = async {
+    ///     queue.put("soup").await;
+    ///     // Waits until there is room again.
+    ///     queue.put("dessert").await;
+    /// };
+    /// let guest = async { (queue.get().await, queue.get().await) };
+    /// let ((), eaten) = trapline::join(cook, guest).await;
+    /// assert_eq!(eaten, ("soup", "dessert"));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If it has to wait outside a task; if it is polled again after it was ready.
     ///
@@ -154,6 +187,13 @@ impl<T> Queue<T> {
 
     /// Puts a value in, if there is room.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let queue = trapline::channel::Queue::fifo(1);
+    /// assert_eq!(queue.try_put(1), Ok(()));
+    /// assert_eq!(queue.try_put(2), Err(2));
+    /// ```
+    ///
     /// # Errors
     /// The value, if there is none.
     pub fn try_put(&self, value: T) -> Result<(), T> {
@@ -167,6 +207,17 @@ impl<T> Queue<T> {
     }
 
     /// Waits for a value, and takes it. Those who wait are served in the order in which they came.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::channel::Queue;
+    ///
+    /// let queue = Queue::fifo(1);
+    /// let (value, ()) = trapline::join(queue.get(), queue.put(7)).await;
+    /// assert_eq!(value, 7);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it has to wait outside a task; if it is polled again after it was ready.
@@ -182,6 +233,14 @@ impl<T> Queue<T> {
     }
 
     /// Takes a value, if one is there that nobody who waits was given.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let queue = trapline::channel::Queue::fifo(1);
+    /// assert_eq!(queue.try_get(), None);
+    /// queue.try_put(7).unwrap();
+    /// assert_eq!(queue.try_get(), Some(7));
+    /// ```
     pub fn try_get(&self) -> Option<T> {
         self.store.check_in();
         if !self.items.try_take() {
@@ -192,6 +251,16 @@ impl<T> Queue<T> {
     }
 
     /// Says that a value which was got has been dealt with.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let queue = trapline::channel::Queue::fifo(1);
+    /// queue.try_put("work").unwrap();
+    /// let _work = queue.try_get();
+    /// assert!(queue.task_done().is_ok());
+    /// // There was one value only.
+    /// assert!(queue.task_done().is_err());
+    /// ```
     ///
     /// # Errors
     /// [`NothingToDo`], if that was said of every value before.
@@ -209,6 +278,32 @@ impl<T> Queue<T> {
 
     /// Waits until every value that was put in has been called done.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::channel::Queue;
+    ///
+    /// let queue = Rc::new(Queue::fifo(8));
+    /// let jobs = Rc::clone(&queue);
+    /// let worker = async move {
+    ///     loop {
+    ///         let job: u32 = jobs.get().await;
+    ///         // One job makes another.
+    ///         if job > 0 {
+    ///             jobs.put(job - 1).await;
+    ///         }
+    ///         jobs.task_done().unwrap();
+    ///     }
+    /// };
+    /// let worker = trapline::spawn(async move { worker.await }).await;
+    /// queue.put(3).await;
+    /// queue.join().await;
+    /// worker.kill();
+    /// assert_eq!(queue.unfinished(), 0);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If it has to wait outside a task.
     ///
@@ -223,6 +318,13 @@ impl<T> Queue<T> {
     }
 
     /// How many values are in it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let queue = trapline::channel::Queue::fifo(8);
+    /// queue.try_put(7).unwrap();
+    /// assert_eq!((queue.len(), queue.is_empty(), queue.capacity()), (1, false, 8));
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.len.get()
@@ -241,6 +343,15 @@ impl<T> Queue<T> {
     }
 
     /// How many values were put in that nobody has called done.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let queue = trapline::channel::Queue::fifo(8);
+    /// queue.try_put(7).unwrap();
+    /// let _job = queue.try_get();
+    /// // It is out of the queue, and not done.
+    /// assert_eq!((queue.len(), queue.unfinished()), (0, 1));
+    /// ```
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.unfinished.get()

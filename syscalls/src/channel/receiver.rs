@@ -84,6 +84,18 @@ impl<T> Receiver<T> {
 
     /// Takes a value, if one is there that nobody who waits was given.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::channel::TryRecvError;
+    ///
+    /// let (sender, receiver) = trapline::channel::channel(1);
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// sender.try_send(7).unwrap();
+    /// drop(sender);
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
+    /// ```
+    ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Closed`] at the end.
     ///
@@ -102,6 +114,16 @@ impl<T> Receiver<T> {
     /// Closes the channel: nothing goes in any more, and what is there may be taken. Senders that
     /// wait have their values back. Says whether it was open.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel(2);
+    /// sender.try_send(7).unwrap();
+    /// receiver.close();
+    /// assert!(sender.try_send(8).is_err());
+    /// // What is there can still be taken.
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// ```
+    ///
     /// # Cost
     /// No trap; O(waiters).
     pub fn close(&self) -> bool {
@@ -109,12 +131,27 @@ impl<T> Receiver<T> {
     }
 
     /// Whether nothing goes in any more: somebody closed it, or no sender is left.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel::<u8>(2);
+    /// assert!(!receiver.is_closed());
+    /// drop(sender);
+    /// assert!(receiver.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.core.is_closed()
     }
 
     /// How many values are in it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel(2);
+    /// sender.try_send(7).unwrap();
+    /// assert_eq!((receiver.len(), receiver.is_empty(), receiver.capacity()), (1, false, 2));
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.core.len()
@@ -133,12 +170,25 @@ impl<T> Receiver<T> {
     }
 
     /// How many senders there are.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel::<u8>(2);
+    /// let _another = sender.clone();
+    /// assert_eq!(receiver.senders(), 2);
+    /// ```
     #[must_use]
     pub fn senders(&self) -> usize {
         self.core.senders()
     }
 
     /// Whether both are ends of one channel.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (_sender, receiver) = trapline::channel::channel::<u8>(2);
+    /// assert!(receiver.same_channel(&receiver.clone()));
+    /// ```
     #[must_use]
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         Rc::ptr_eq(&self.core, &other.core)

@@ -52,6 +52,16 @@ impl<'a, T> Permit<'a, T> {
 
     /// Sends a value. At a rendezvous it lies there until a receiver comes.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel(1);
+    /// let permit = sender.try_reserve().unwrap();
+    /// // The room is kept for it.
+    /// assert!(sender.try_send(1).is_err());
+    /// permit.send(2).unwrap();
+    /// assert_eq!(receiver.try_recv(), Ok(2));
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] with the value, if the channel has been closed.
     ///

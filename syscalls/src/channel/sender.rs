@@ -78,6 +78,14 @@ impl<T> Sender<T> {
 
     /// Sends a value, if that can be done at once: if there is room, or a receiver that waits.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel(1);
+    /// sender.try_send(1).unwrap();
+    /// assert!(sender.try_send(2).unwrap_err().is_full());
+    /// assert_eq!(receiver.try_recv(), Ok(1));
+    /// ```
+    ///
     /// # Errors
     /// [`TrySendError::Full`], or [`TrySendError::Closed`] if the channel is closed, with the value.
     ///
@@ -130,6 +138,13 @@ impl<T> Sender<T> {
     }
 
     /// Room for a value, if there is some now. `None` also if the channel is closed.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::channel::<u8>(1);
+    /// let permit = sender.try_reserve();
+    /// assert!(permit.is_some() && sender.try_reserve().is_none());
+    /// ```
     pub fn try_reserve(&self) -> Option<Permit<'_, T>> {
         self.let_go();
         let reserved = !self.core.is_closed() && self.core.try_place();
@@ -142,6 +157,16 @@ impl<T> Sender<T> {
     /// Closes the channel: nothing goes in any more. Receivers take what is there, and then see the
     /// end; senders that wait have their values back. Says whether it was open.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel(2);
+    /// sender.try_send(7).unwrap();
+    /// assert!(sender.close());
+    /// assert!(!sender.close());
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// assert!(receiver.try_recv().is_err());
+    /// ```
+    ///
     /// # Cost
     /// No trap; O(waiters).
     pub fn close(&self) -> bool {
@@ -149,12 +174,27 @@ impl<T> Sender<T> {
     }
 
     /// Whether nothing goes in any more: somebody closed it, or no receiver is left.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel::<u8>(2);
+    /// assert!(!sender.is_closed());
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.core.is_closed()
     }
 
     /// How many values are in it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::channel(2);
+    /// sender.try_send(7).unwrap();
+    /// assert_eq!((sender.len(), sender.is_empty(), sender.capacity()), (1, false, 2));
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.core.len()
@@ -173,12 +213,27 @@ impl<T> Sender<T> {
     }
 
     /// How many receivers there are.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::channel::<u8>(2);
+    /// let _another = receiver.clone();
+    /// assert_eq!(sender.receivers(), 2);
+    /// ```
     #[must_use]
     pub fn receivers(&self) -> usize {
         self.core.receivers()
     }
 
     /// Whether both are ends of one channel.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::channel::<u8>(2);
+    /// let (other, _other_receiver) = trapline::channel::channel::<u8>(2);
+    /// assert!(sender.same_channel(&sender.clone()));
+    /// assert!(!sender.same_channel(&other));
+    /// ```
     #[must_use]
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         Rc::ptr_eq(&self.core, &other.core)

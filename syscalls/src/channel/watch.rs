@@ -120,6 +120,15 @@ pub struct Sender<T> {
 impl<T> Sender<T> {
     /// Replaces the value, and wakes all receivers that wait. It does not wait.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::watch("morning");
+    /// sender.send("evening").unwrap();
+    /// assert_eq!(*receiver.borrow(), "evening");
+    /// drop(receiver);
+    /// assert!(sender.send("night").is_err());
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] with the new value, which then does not replace the old one, if there is no
     /// receiver.
@@ -137,6 +146,13 @@ impl<T> Sender<T> {
 
     /// Replaces the value by what `change` makes of it, whether or not there is a receiver.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::watch(1);
+    /// sender.update(|value| value + 1);
+    /// assert_eq!(*receiver.borrow(), 2);
+    /// ```
+    ///
     /// # Cost
     /// No trap; O(receivers that wait).
     pub fn update(&self, change: impl FnOnce(&T) -> T) {
@@ -146,12 +162,25 @@ impl<T> Sender<T> {
     }
 
     /// Looks at the value.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::watch("morning");
+    /// assert_eq!(*sender.borrow(), "morning");
+    /// ```
     #[must_use]
     pub fn borrow(&self) -> Ref<T> {
         self.screen.look()
     }
 
     /// A receiver that has seen the present value.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::watch("morning");
+    /// let another = sender.subscribe();
+    /// assert!(!another.has_changed());
+    /// ```
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
         self.screen.add_receiver();
@@ -159,18 +188,40 @@ impl<T> Sender<T> {
     }
 
     /// Whether there is no receiver.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::watch(0);
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.receivers() == 0
     }
 
     /// How many receivers there are.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::watch(0);
+    /// let _another = receiver.clone();
+    /// assert_eq!(sender.receivers(), 2);
+    /// ```
     #[must_use]
     pub fn receivers(&self) -> usize {
         self.screen.receivers.get()
     }
 
     /// Waits until there is no receiver.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::watch(0);
+    /// trapline::join(sender.closed(), async { drop(receiver) }).await;
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it has to wait outside a task.
@@ -240,6 +291,28 @@ impl<T> Receiver<T> {
     /// Waits for a value that it has not seen, and counts it as seen. Of several that came
     /// meanwhile, the latest is there.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let (sender, mut receiver) = trapline::channel::watch(0);
+    /// let reader = trapline::spawn(async move {
+    ///     let mut seen = Vec::new();
+    ///     while receiver.changed().await.is_ok() {
+    ///         seen.push(*receiver.borrow());
+    ///     }
+    ///     seen
+    /// });
+    /// let reader = reader.await;
+    /// sender.send(1).unwrap();
+    /// sender.send(2).unwrap();
+    /// trapline::yield_now().await;
+    /// sender.send(3).unwrap();
+    /// drop(sender);
+    /// // Of several that came meanwhile, it saw the latest.
+    /// assert_eq!(reader.await.unwrap(), [2, 3]);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`Closed`], if there is none and every sender is gone.
     ///
@@ -265,12 +338,28 @@ impl<T> Receiver<T> {
     }
 
     /// Looks at the value, without counting it as seen.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::watch(1);
+    /// sender.send(2).unwrap();
+    /// assert_eq!(*receiver.borrow(), 2);
+    /// assert!(receiver.has_changed());
+    /// ```
     #[must_use]
     pub fn borrow(&self) -> Ref<T> {
         self.screen.look()
     }
 
     /// Looks at the value, and counts it as seen.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, mut receiver) = trapline::channel::watch(1);
+    /// sender.send(2).unwrap();
+    /// assert_eq!(*receiver.see(), 2);
+    /// assert!(!receiver.has_changed());
+    /// ```
     pub fn see(&mut self) -> Ref<T> {
         self.wait = None;
         self.seen = self.screen.version.get();
@@ -278,12 +367,27 @@ impl<T> Receiver<T> {
     }
 
     /// Whether there is a value that it has not seen.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::watch(1);
+    /// assert!(!receiver.has_changed());
+    /// sender.send(2).unwrap();
+    /// assert!(receiver.has_changed());
+    /// ```
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.seen != self.screen.version.get()
     }
 
     /// Whether every sender is gone.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::watch(1);
+    /// drop(sender);
+    /// assert!(receiver.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.screen.senders.get() == 0

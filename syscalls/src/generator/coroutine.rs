@@ -1,5 +1,8 @@
 //! Coroutines: blocks that values are sent to.
 
+mod mailbox;
+mod over;
+
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
@@ -10,8 +13,12 @@ use std::task::{Context, Poll, Waker};
 use thiserror::Error;
 use trapline_abi::Ring;
 
-use crate::generator::outlet::{Bell, Outlet, Place, used_elsewhere};
-use crate::generator::{CoroutineSink, Yielding, awaited_something_else};
+use crate::generator::{CoroutineSink, awaited_something_else};
+
+pub use mailbox::{Mailbox, Receive};
+pub use over::Over;
+
+use mailbox::Desk;
 
 /// An `async` block that values are sent to, and that may reply.
 ///
@@ -72,25 +79,6 @@ struct Inner<'a, In, Out> {
     site: &'static Location<'static>,
 }
 
-/// What the block and its driver hand each other.
-struct Desk<In, Out> {
-    inbox: Place<In>,
-    /// A `receive` waits.
-    waits: Cell<bool>,
-    bell: Bell,
-    end: Cell<End>,
-    received: Cell<u64>,
-    outlet: Outlet<Out>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Open,
-    Closed,
-    /// Closed, and the block knows.
-    Told,
-}
-
 /// The coroutine has ended: its block returned, was closed, or panicked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the coroutine has ended")]
@@ -111,20 +99,25 @@ impl<'a, In: 'a, Out: 'a> Coroutine<'a, In, Out> {
     /// A coroutine that runs `body`. Nothing of it runs before the first value is sent.
     ///
     /// `body` is an `async` closure that takes the [`Mailbox`], or a closure that returns a future.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let printer = Coroutine::new(async |mailbox: Mailbox<&str>| {
+    ///     while let Some(line) = mailbox.receive().await {
+    ///         println!("{line}");
+    ///     }
+    /// });
+    /// printer.send("hello").unwrap();
+    /// ```
     #[track_caller]
     pub fn new<B>(body: B) -> Coroutine<'a, In, Out>
     where
         B: AsyncFnOnce(Mailbox<In, Out>) + 'a,
     {
-        let desk = Rc::new(Desk {
-            inbox: Place::new(),
-            waits: Cell::new(false),
-            bell: Bell::default(),
-            end: Cell::new(End::Open),
-            received: Cell::new(0),
-            outlet: Outlet::new(),
-        });
-        let mailbox = Mailbox { desk: Rc::clone(&desk) };
+        let desk = Rc::new(Desk::new());
+        let mailbox = Mailbox::new(&desk);
         let block: Block<'a> = Box::pin(async move { body(mailbox).await });
         Coroutine {
             inner: Rc::new(Inner {
@@ -175,6 +168,21 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     ///
     /// Replies to earlier values that nobody took are dropped.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::Coroutine;
+    ///
+    /// let average = Coroutine::new(async |mailbox| {
+    ///     let (mut sum, mut count) = (0.0, 0.0);
+    ///     while let Some(value) = mailbox.receive().await {
+    ///         (sum, count) = (sum + value, count + 1.0);
+    ///         mailbox.reply(sum / count).await;
+    ///     }
+    /// });
+    /// assert_eq!(average.send(1.0), Ok(Some(1.0)));
+    /// assert_eq!(average.send(2.0), Ok(Some(1.5)));
+    /// ```
+    ///
     /// # Errors
     /// [`Finished`] if the block has ended without taking the value.
     ///
@@ -204,6 +212,22 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     /// Runs the block until it replies, and gives that: for those that reply more than once to a
     /// value. `None` if it waits for the next value or has ended.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let letters = Coroutine::new(async |mailbox: Mailbox<&str, char>| {
+    ///     while let Some(word) = mailbox.receive().await {
+    ///         for letter in word.chars() {
+    ///             mailbox.reply(letter).await;
+    ///         }
+    ///     }
+    /// });
+    /// assert_eq!(letters.send("ab"), Ok(Some('a')));
+    /// assert_eq!(letters.reply(), Some('b'));
+    /// assert_eq!(letters.reply(), None);
+    /// ```
+    ///
     /// # Panics
     /// As [`send`](Coroutine::send).
     ///
@@ -221,6 +245,25 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     /// returns. Replies are dropped. Nothing happens if it has ended before.
     ///
     /// A block that was never resumed is run, too.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::cell::Cell;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let sum = Cell::new(0);
+    /// let adder = Coroutine::new(async |mailbox: Mailbox<u32>| {
+    ///     let mut total = 0;
+    ///     while let Some(value) = mailbox.receive().await {
+    ///         total += value;
+    ///     }
+    ///     sum.set(total);
+    /// });
+    /// adder.send(40).unwrap();
+    /// adder.send(2).unwrap();
+    /// adder.close();
+    /// assert_eq!(sum.get(), 42);
+    /// ```
     ///
     /// # Panics
     /// As [`send`](Coroutine::send); and if the block calls `receive` again after its `None`.
@@ -257,6 +300,16 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
     }
 
     /// Whether the block has returned, or panicked.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let idle = Coroutine::new(async |mailbox: Mailbox<u32>| while mailbox.receive().await.is_some() {});
+    /// assert!(!idle.is_finished());
+    /// idle.close();
+    /// assert!(idle.is_finished());
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.inner.has_ended.get()
@@ -310,26 +363,20 @@ impl<'a, In, Out> Coroutine<'a, In, Out> {
 
     /// Whether it waits for a value, and there is none, nor the end.
     pub(crate) fn wants(&self) -> bool {
-        let desk = &*self.inner.desk;
-        desk.waits.get() && desk.end.get() == End::Open && !self.has_untaken()
+        self.inner.desk.wants()
     }
 
     /// Whether there is a value that the block has not taken.
     pub(crate) fn has_untaken(&self) -> bool {
-        self.inner.desk.inbox.is_full()
+        self.inner.desk.has_untaken()
     }
 
     pub(crate) fn put(&self, value: In) {
-        self.inner.desk.inbox.put(value);
-        self.inner.desk.bell.ring();
+        self.inner.desk.put(value);
     }
 
     pub(crate) fn announce_end(&self) {
-        let end = &self.inner.desk.end;
-        if end.get() == End::Open {
-            end.set(End::Closed);
-            self.inner.desk.bell.ring();
-        }
+        self.inner.desk.announce_end();
     }
 
     /// The sink for which it is in the middle of something.
@@ -359,142 +406,9 @@ impl<In, Out> fmt::Debug for Coroutine<'_, In, Out> {
         let inner = &*self.inner;
         f.debug_struct("Coroutine")
             .field("finished", &inner.has_ended.get())
-            .field("received", &inner.desk.received.get())
+            .field("received", &inner.desk.received())
             .field("replied", &inner.desk.outlet.count())
             .field("site", &format_args!("{}", inner.site))
             .finish_non_exhaustive()
-    }
-}
-
-/// The hand of a coroutine's block: what is sent comes in here, replies go out.
-pub struct Mailbox<In, Out = ()> {
-    desk: Rc<Desk<In, Out>>,
-}
-
-impl<In, Out> Mailbox<In, Out> {
-    /// Waits for the next value. `None` is the end: the coroutine is being closed, and the block
-    /// should return. It is given once, so that a block that does not look cannot spin.
-    ///
-    /// # Panics
-    /// When it is polled outside the coroutine that it was made for, while another `receive` of it
-    /// waits, or after one has given `None`.
-    ///
-    /// # Cancel safety
-    /// Safe: a value that was not taken comes to the next `receive`.
-    ///
-    /// # Cost
-    /// No allocation and no trap.
-    ///
-    /// # Kin
-    /// Python's `(yield)`.
-    pub fn receive(&self) -> Receive<'_, In, Out> {
-        Receive { mailbox: self, waits: false, done: false }
-    }
-
-    /// Gives a reply, and goes on when the coroutine is resumed after somebody took it.
-    ///
-    /// # Panics
-    /// When it is polled outside the coroutine that it was made for, or while another reply has not
-    /// been taken.
-    ///
-    /// # Cancel safety
-    /// Safe: a reply that was not taken is dropped with this.
-    ///
-    /// # Kin
-    /// Python's `yield reply`.
-    pub fn reply(&self, reply: Out) -> Yielding<'_, Out> {
-        Yielding::new(&self.desk.outlet, "mailbox", reply)
-    }
-}
-
-impl<In, Out> fmt::Debug for Mailbox<In, Out> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mailbox")
-            .field("received", &self.desk.received.get())
-            .field("replied", &self.desk.outlet.count())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The future of [`Mailbox::receive`].
-#[derive(Debug)]
-#[must_use = "nothing is received until this is awaited"]
-pub struct Receive<'a, In, Out> {
-    mailbox: &'a Mailbox<In, Out>,
-    waits: bool,
-    done: bool,
-}
-
-impl<In, Out> Receive<'_, In, Out> {
-    fn stop_waiting(&mut self) {
-        if std::mem::take(&mut self.waits) {
-            self.mailbox.desk.waits.set(false);
-        }
-    }
-}
-
-impl<In, Out> Future for Receive<'_, In, Out> {
-    type Output = Option<In>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<In>> {
-        let desk = &*self.mailbox.desk;
-        if !desk.outlet.is_resumed() {
-            used_elsewhere("mailbox")
-        }
-        assert!(!self.done, "a receive was polled again after it was ready");
-        if !self.waits {
-            assert!(!desk.waits.get(), "a coroutine receives twice at once");
-            assert!(desk.end.get() != End::Told, "a coroutine went on receiving after its end");
-        }
-        let value = desk.inbox.take();
-        if value.is_some() || desk.end.get() == End::Closed {
-            match value {
-                Some(_) => desk.received.set(desk.received.get() + 1),
-                None => desk.end.set(End::Told),
-            }
-            self.done = true;
-            self.stop_waiting();
-            return Poll::Ready(value);
-        }
-        if desk.outlet.is_foreign(cx) {
-            desk.bell.attend(cx);
-        }
-        desk.waits.set(true);
-        self.waits = true;
-        Poll::Pending
-    }
-}
-
-impl<In, Out> Drop for Receive<'_, In, Out> {
-    fn drop(&mut self) {
-        self.stop_waiting();
-    }
-}
-
-/// The replies of a coroutine to all values of a source. See [`Coroutine::over`].
-#[derive(Debug)]
-#[must_use = "an iterator does nothing until it is asked for values"]
-pub struct Over<'a, I, In, Out> {
-    coroutine: Coroutine<'a, In, Out>,
-    source: I,
-}
-
-impl<I, In, Out> Iterator for Over<'_, I, In, Out>
-where
-    I: Iterator<Item = In>,
-{
-    type Item = Out;
-
-    fn next(&mut self) -> Option<Out> {
-        loop {
-            match self.coroutine.resume_now() {
-                Halt::Replied(reply) => return Some(reply),
-                Halt::Ended => return None,
-                Halt::Wants | Halt::Busy => match self.source.next() {
-                    Some(value) => self.coroutine.put(value),
-                    None => self.coroutine.announce_end(),
-                },
-            }
-        }
     }
 }

@@ -52,6 +52,21 @@ impl<'a, In, Out> CoroutineSink<'a, In, Out> {
     }
 
     /// Whether the block has returned, or panicked.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::SinkExt;
+    /// use trapline::generator::{Coroutine, Mailbox};
+    ///
+    /// let once = Coroutine::new(async |mailbox: Mailbox<u32>| {
+    ///     mailbox.receive().await;
+    /// });
+    /// let mut sink = once.into_sink();
+    /// sink.send(1).await.unwrap();
+    /// assert!(sink.is_finished());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.coroutine.is_finished()

@@ -36,6 +36,22 @@ impl<'a, Y, R> GeneratorStream<'a, Y, R> {
     }
 
     /// What the block returned, if it has ended.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::StreamExt;
+    /// use trapline::generator::Generator;
+    ///
+    /// let mut stream = Generator::new(async |y| {
+    ///     y.yield_(1).await;
+    ///     "all"
+    /// })
+    /// .into_stream();
+    /// while stream.next().await.is_some() {}
+    /// assert_eq!(stream.into_return(), Some("all"));
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn into_return(self) -> Option<R> {
         self.generator.into_return()

@@ -21,6 +21,16 @@ pub enum ChildError<E> {
 
 impl<E> ChildError<E> {
     /// The child.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<(), &str>::new();
+    /// let child = group.spawn(async { Err("out of cheese") }).await;
+    /// let error = group.join_all().await.unwrap_err();
+    /// assert_eq!(error.child().unwrap().task(), child);
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn task(&self) -> TaskId {
         match self {
@@ -30,6 +40,16 @@ impl<E> ChildError<E> {
     }
 
     /// What it returned, if it did.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<(), &str>::new();
+    /// group.post(async { Err("out of cheese") });
+    /// let error = group.join_all().await.unwrap_err();
+    /// assert_eq!(error.child().unwrap().error(), Some(&"out of cheese"));
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn error(&self) -> Option<&E> {
         match self {
@@ -39,18 +59,51 @@ impl<E> ChildError<E> {
     }
 
     /// Whether it panicked.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(async { panic!("out of cheese") });
+    /// let error = group.join_all().await.unwrap_err();
+    /// assert!(error.child().unwrap().is_panic());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(self, ChildError::Ended(error) if error.is_panic())
     }
 
     /// Whether it was killed.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// let child = group.spawn_value(std::future::pending()).await;
+    /// trapline::kill(child).await.unwrap();
+    /// let error = group.join_all().await.unwrap_err();
+    /// assert!(error.child().unwrap().is_killed());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn is_killed(&self) -> bool {
         matches!(self, ChildError::Ended(error) if error.is_killed())
     }
 
     /// Who cancelled it and why, if that is how it ended.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// let child = group.spawn_value(std::future::pending()).await;
+    /// trapline::yield_now().await;
+    /// trapline::cancel(child, "no longer needed").await.unwrap();
+    /// let error = group.next().await.unwrap().1.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> Option<&Cancelled> {
         match self {
@@ -60,6 +113,17 @@ impl<E> ChildError<E> {
     }
 
     /// The payload of its panic, for `std::panic::resume_unwind`.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(async { panic!("out of cheese") });
+    /// let (_, ended) = group.next().await.unwrap();
+    /// let payload = ended.unwrap_err().try_into_panic().unwrap();
+    /// assert_eq!(payload.downcast_ref(), Some(&"out of cheese"));
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// The error itself, if it did not panic.
@@ -106,30 +170,84 @@ pub struct GroupError<E> {
 
 impl<E> GroupError<E> {
     /// The child that failed first, if one did.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<(), &str>::new();
+    /// group.post(async { Err("out of cheese") });
+    /// let error = group.join_all().await.unwrap_err();
+    /// assert_eq!(error.child().unwrap().error(), Some(&"out of cheese"));
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn child(&self) -> Option<&ChildError<E>> {
         self.children.first()
     }
 
     /// All that failed, first to last.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<(), &str>::new().tolerant();
+    /// group.post(async { Err("out of cheese") });
+    /// group.post(async { Err("out of wine") });
+    /// let error = group.join_all().await.unwrap_err();
+    /// let texts: Vec<_> = error.children().iter().filter_map(|child| child.error()).collect();
+    /// assert_eq!(texts, [&"out of cheese", &"out of wine"]);
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn children(&self) -> &[ChildError<E>] {
         &self.children
     }
 
     /// The error of the body, if it returned one.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let scope = trapline::group_scope(async |group| {
+    ///     group.spawn(async { Ok(()) }).await;
+    ///     Err::<(), _>("the body failed")
+    /// });
+    /// assert_eq!(scope.await.unwrap_err().body(), Some(&"the body failed"));
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn body(&self) -> Option<&E> {
         self.body.as_ref()
     }
 
     /// Who cancelled the group and why: its first failure, where nobody else did so before.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(std::future::pending());
+    /// group.cancel("closing time");
+    /// let error = group.join_all().await.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "closing time");
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> Option<&Cancelled> {
         self.cancelled.as_ref()
     }
 
     /// The children's errors, and the body's.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<(), &str>::new();
+    /// group.post(async { Err("out of cheese") });
+    /// let (children, body) = group.join_all().await.unwrap_err().into_errors();
+    /// assert_eq!((children.len(), body), (1, None));
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn into_errors(self) -> (Vec<ChildError<E>>, Option<E>) {
         (self.children, self.body)

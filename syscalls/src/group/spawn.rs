@@ -52,6 +52,15 @@ where
     }
 
     /// Names the child, for reports and the task table.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// group.spawn_value(async { 7 }).name("seven").await;
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> GroupSpawn<F, T, E> {
         self.options = std::mem::take(&mut self.options).name(name);
         self
@@ -59,12 +68,31 @@ where
 
     /// Makes it a daemon of the group: the group does not wait for it, but ends it when the others
     /// have ended. What it returns is dropped; that it fails counts.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// group.spawn_value(std::future::pending()).daemon().await;
+    /// group.spawn_value(async { 7 }).await;
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
     pub fn daemon(mut self) -> GroupSpawn<F, T, E> {
         self.options = std::mem::take(&mut self.options).daemon();
         self
     }
 
     /// Starts the child without suspending: a post.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// group.spawn_value(async { 7 }).name("seven").post();
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// Outside a task or its destructors; after it has been polled; if the group has ended, or has

@@ -28,6 +28,18 @@ struct Shared<V> {
 
 impl<V> Ready<V> {
     /// Says that the child is ready, and gives `value` to whoever started it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// let port = group.start(|ready: trapline::Ready<u16>| async move {
+    ///     ready.report(45000);
+    ///     Ok(())
+    /// });
+    /// assert_eq!(port.await, Ok(45000));
+    /// # }).unwrap();
+    /// ```
     pub fn report(self, value: V) {
         let before = self.shared.value.replace(Some(value));
         drop(before);

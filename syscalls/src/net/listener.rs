@@ -62,6 +62,17 @@ impl TcpListener {
     ///
     /// It may be called anywhere, also before there is a scheduler.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::TcpListener;
+    ///
+    /// // The system chooses a port.
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says of the last address (`AddrInUse`, `PermissionDenied`, …);
     /// `InvalidInput` for a host name, see [`ToAddrs`].
@@ -84,6 +95,17 @@ impl TcpListener {
 
     /// Takes over a listener of the standard library, and makes it nonblocking.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::TcpListener;
+    ///
+    /// let inherited = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = TcpListener::from_std(inherited)?;
+    /// listener.local_addr()?;
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What `fcntl(2)` says.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
@@ -101,6 +123,16 @@ impl TcpListener {
 
     /// Gives the listener back to the standard library, blocking again.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::TcpListener;
+    ///
+    /// let listener: std::net::TcpListener = TcpListener::bind("127.0.0.1:0")?.into_std()?;
+    /// listener.local_addr()?;
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What `fcntl(2)` says; the listener is closed then.
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
@@ -110,6 +142,15 @@ impl TcpListener {
     }
 
     /// The address it listens on: tells the port where 0 was asked for.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::TcpListener;
+    ///
+    /// assert!(TcpListener::bind("127.0.0.1:0")?.local_addr()?.ip().is_loopback());
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What `getsockname(2)` says.
@@ -123,6 +164,18 @@ impl TcpListener {
     /// `ENOMEM`) it says so once, pauses, and tries again: after 10 ms at first, then after twice
     /// as long each time, up to a second. A connection that was aborted, or that the network lost,
     /// before it could be accepted is passed over.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (_stream, peer) = listener.accept().await?;
+    /// assert_eq!(peer, client.local_addr()?);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What else `accept(2)` says. None of it is to be expected of a socket that listens.
@@ -181,6 +234,18 @@ impl TcpListener {
     }
 
     /// Closes it. Those who connected and were not accepted are told that they were reset.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let addr = listener.local_addr()?;
+    /// listener.close();
+    /// assert!(TcpStream::connect(addr).await.is_err());
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     pub fn close(self) {}
 
     fn accept_now(&self) -> io::Result<(std::net::TcpStream, SocketAddr)> {

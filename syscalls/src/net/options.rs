@@ -12,6 +12,18 @@ use crate::net::stream::TcpStream;
 impl TcpStream {
     /// Sends small writes at once, instead of gathering them (Nagle's algorithm).
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_nodelay(true)?;
+    /// assert!(stream.nodelay()?);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
@@ -19,6 +31,18 @@ impl TcpStream {
     }
 
     /// Whether small writes are sent at once.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_nodelay(false)?;
+    /// assert!(!stream.nodelay()?);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What the operating system says.
@@ -29,6 +53,19 @@ impl TcpStream {
     /// What becomes of what has not been sent when the connection is closed: `None`, the default,
     /// lets the system go on sending; zero drops it and resets the connection. Any other time makes
     /// the *close* wait, and with it every task: do not.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// // Closing resets the connection.
+    /// stream.set_linger(Some(Duration::ZERO))?;
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What the operating system says.
@@ -46,6 +83,18 @@ impl TcpStream {
 
     /// The time to live of the packets sent: how many routers they may pass.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_ttl(7)?;
+    /// assert_eq!(stream.ttl()?, 7);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
@@ -62,6 +111,19 @@ impl TcpStream {
 
     /// Probes the peer after so long without traffic, so that one that vanished is noticed; `None`
     /// never does.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_keepalive(Some(Duration::from_secs(60)))?;
+    /// stream.set_keepalive(None)?;
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What the operating system says.
@@ -83,6 +145,18 @@ impl TcpStream {
 
     /// Sets it; Linux doubles the number.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_recv_buffer_size(64 * 1024)?;
+    /// assert!(stream.recv_buffer_size()? > 0);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
@@ -99,6 +173,18 @@ impl TcpStream {
 
     /// Sets it; Linux doubles the number.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_send_buffer_size(64 * 1024)?;
+    /// assert!(stream.send_buffer_size()? > 0);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says.
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
@@ -107,6 +193,17 @@ impl TcpStream {
 
     /// Takes the error that is pending on the socket, if there is one. An operation would have
     /// returned it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert!(stream.take_error()?.is_none());
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What the operating system says of the asking.

@@ -136,6 +136,20 @@ impl TcpStream {
     /// faster, and after a read that filled its buffer to the last byte nobody knows whether
     /// anything is left. Then wait again.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, _) = listener.accept().await?;
+    /// client.write_all(b"hello").await?;
+    /// stream.readable().await?;
+    /// assert_eq!(stream.try_read(&mut [0; 8])?, 5);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says of the wait. An error of the connection counts as something
     /// to read.

@@ -214,6 +214,19 @@ impl OwnedReadHalf {
 
     /// Makes one stream of the two halves again.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (reader, writer) = stream.into_split();
+    /// let stream = reader.reunite(writer).unwrap();
+    /// stream.write_all(b"whole again").await?;
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Both halves, if they are not of the same stream.
     #[expect(clippy::missing_panics_doc, reason = "halves are made in pairs, and not cloned")]
@@ -233,6 +246,22 @@ impl OwnedWriteHalf {
     }
 
     /// Drops it without shutting the writing side down.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, _) = listener.accept().await?;
+    /// let (reader, writer) = client.into_split();
+    /// // Dropped, it would have told the peer that nothing more comes.
+    /// writer.forget();
+    /// assert!(stream.try_read(&mut [0]).is_err());
+    /// # drop(reader);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     pub fn forget(mut self) {
         self.shuts_down = false;
     }

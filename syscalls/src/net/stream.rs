@@ -16,6 +16,9 @@ use crate::net::source::Source;
 /// ([`split`](TcpStream::split), [`into_split`](TcpStream::into_split)). An idle connection that
 /// waits in [`readable`](TcpStream::readable) needs no buffer.
 ///
+/// It implements `AsyncRead` and `AsyncWrite` of the `futures` crate. Import its `AsyncReadExt` for what is
+/// not here, such as `read_to_end` and `read_to_string`, and wrap it in its `BufReader` to read lines.
+///
 /// It stays on its thread. It may be made and dropped outside a scheduler, and used under one after
 /// the other.
 ///
@@ -65,6 +68,17 @@ impl TcpStream {
 
     /// Takes over a stream of the standard library, and makes it nonblocking.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// TcpStream::from_std(stream)?.write_all(b"hello").await?;
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What `fcntl(2)` says.
     #[track_caller]
@@ -74,6 +88,18 @@ impl TcpStream {
     }
 
     /// Gives the stream back to the standard library, blocking again.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// let blocking: std::net::TcpStream = stream.into_std()?;
+    /// blocking.peer_addr()?;
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What `fcntl(2)` says; the stream is closed then.
@@ -126,6 +152,17 @@ impl TcpStream {
 
     /// Writes of `buf` what there is room for now, and says how much.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(stream.try_write(b"hello")?, 5);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `WouldBlock` if there is no room; those of [`write`](TcpStream::write).
     ///
@@ -141,6 +178,23 @@ impl TcpStream {
     /// The peer reads the end of the stream once it has read what was written before. Own tasks
     /// that wait to read are woken and get `Ok(0)` where the reading side is shut down.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::net::Shutdown;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, _) = listener.accept().await?;
+    /// client.shutdown(Shutdown::Write)?;
+    /// // The other side reads the end, and may still write.
+    /// assert_eq!(stream.read(&mut [0; 8]).await?, 0);
+    /// stream.write_all(b"goodbye").await?;
+    /// client.read_exact(&mut [0; 7]).await?;
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `NotConnected` if the connection is gone already.
     ///
@@ -155,11 +209,35 @@ impl TcpStream {
 
     /// Closes the connection, as dropping it does: at once. What was written is still sent.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, _) = listener.accept().await?;
+    /// client.close();
+    /// assert_eq!(stream.read(&mut [0; 8]).await?, 0);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Cost
     /// One system call, no trap.
     pub fn close(self) {}
 
     /// The address of the peer.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// `NotConnected` if the connection is gone.
@@ -168,6 +246,17 @@ impl TcpStream {
     }
 
     /// The address of this end.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert!(stream.local_addr()?.ip().is_loopback());
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What `getsockname(2)` says.

@@ -25,6 +25,17 @@ impl TcpStream {
     /// What is written is in the hands of the system; that the peer gets it is not said. To write
     /// all of `buf` use [`write_all`](TcpStream::write_all).
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(stream.write(b"hello").await?, 5);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `BrokenPipe` or `ConnectionReset` if the peer is gone; what else the operating system says.
     ///
@@ -73,6 +84,18 @@ impl TcpStream {
     }
 
     /// Waits until there is room to write, or an error to be told.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.writable().await?;
+    /// assert_eq!(stream.try_write(b"hello")?, 5);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     ///
     /// # Errors
     /// What the operating system says of the wait.

@@ -41,6 +41,15 @@ pub enum Jitter {
 
 impl Backoff {
     /// The same pause each time; without an end.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::Backoff;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// assert_eq!(Backoff::constant(second).pause_after(9), second);
+    /// ```
     #[must_use]
     pub const fn constant(pause: Duration) -> Backoff {
         Backoff {
@@ -54,12 +63,30 @@ impl Backoff {
     }
 
     /// Each pause twice as long as the one before; without an end.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::Backoff;
+    ///
+    /// let backoff = Backoff::exponential(Duration::from_secs(1));
+    /// assert_eq!([1, 2, 3].map(|failures| backoff.pause_after(failures).as_secs()), [1, 2, 4]);
+    /// ```
     #[must_use]
     pub const fn exponential(first: Duration) -> Backoff {
         Backoff { factor: 2, ..Backoff::constant(first) }
     }
 
     /// Each pause so many times as long as the one before.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::Backoff;
+    ///
+    /// let backoff = Backoff::constant(Duration::from_secs(1)).factor(10);
+    /// assert_eq!([1, 2, 3].map(|failures| backoff.pause_after(failures).as_secs()), [1, 10, 100]);
+    /// ```
     ///
     /// # Panics
     /// If `factor` is zero.
@@ -70,18 +97,59 @@ impl Backoff {
     }
 
     /// No pause longer than `cap`.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::Backoff;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// assert_eq!(Backoff::exponential(second).cap(second * 30).pause_after(100), second * 30);
+    /// ```
     #[must_use]
     pub const fn cap(self, cap: Duration) -> Backoff {
         Backoff { cap, ..self }
     }
 
     /// Lets chance shorten the pauses: by the scheduler's own numbers, so that a run can be repeated.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::{Backoff, Jitter, retry};
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let backoff = Backoff::constant(second).jitter(Jitter::Half).max_attempts(2);
+    /// let start = trapline::now().await;
+    /// let _failed = retry(backoff, async || Err::<(), _>("busy")).await;
+    /// let pause = trapline::now().await - start;
+    /// assert!(second / 2 <= pause && pause <= second);
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub const fn jitter(self, jitter: Jitter) -> Backoff {
         Backoff { jitter, ..self }
     }
 
     /// At most so many attempts, the first among them.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::{Backoff, retry};
+    ///
+    /// let mut attempts = 0;
+    /// let backoff = Backoff::constant(Duration::from_secs(1)).max_attempts(3);
+    /// let failed = retry(backoff, || {
+    ///     attempts += 1;
+    ///     async { Err::<(), _>("busy") }
+    /// });
+    /// assert_eq!(failed.await, Err("busy"));
+    /// assert_eq!(attempts, 3);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it is zero.
@@ -94,12 +162,35 @@ impl Backoff {
 
     /// No attempt begins later than so long after the first. One under way is not interrupted: for
     /// that, put a [`timeout`](crate::timeout) into it, or around all of it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::{Backoff, retry};
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let backoff = Backoff::constant(second).max_elapsed(second * 5);
+    /// let start = trapline::now().await;
+    /// assert!(retry(backoff, async || Err::<(), _>("busy")).await.is_err());
+    /// assert!(trapline::now().await - start <= second * 5);
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub const fn max_elapsed(self, elapsed: Duration) -> Backoff {
         Backoff { max_elapsed: Some(elapsed), ..self }
     }
 
     /// The pause after so many failures, 1 or more, before chance shortens it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::Backoff;
+    ///
+    /// let backoff = Backoff::exponential(Duration::from_millis(100));
+    /// assert_eq!(backoff.pause_after(4), Duration::from_millis(800));
+    /// ```
     #[must_use]
     pub fn pause_after(&self, failures: u32) -> Duration {
         let times = self.factor.saturating_pow(failures.saturating_sub(1));

@@ -14,6 +14,25 @@ use crate::pattern::stage::PipelineError;
 impl<T: 'static> Pipeline<T> {
     /// Does `work` with each item that comes out, in the task that awaits this.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let sum = Rc::new(Cell::new(0));
+    /// let total = Rc::clone(&sum);
+    /// let summed = pipeline(stream::iter(1..=4)).for_each(move |number| {
+    ///     total.set(total.get() + number);
+    ///     async {}
+    /// });
+    /// summed.await.unwrap();
+    /// assert_eq!(sum.get(), 10);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`PipelineError`], if a stage did not end well, after what had come out before.
     ///
@@ -39,6 +58,17 @@ impl<T: 'static> Pipeline<T> {
     }
 
     /// Collects what comes out.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let doubled = pipeline(stream::iter(1..=3)).stage(4, async |number| number * 2);
+    /// assert_eq!(doubled.collect().await.unwrap(), [2, 4, 6]);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// [`PipelineError`], if a stage did not end well.

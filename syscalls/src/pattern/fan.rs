@@ -72,6 +72,19 @@ impl<T: 'static> Pipeline<T> {
 /// It ends when all have ended. When one fails, so does it, and the others are killed when it is
 /// dropped.
 ///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::stream;
+/// use trapline::pattern::{merge, pipeline};
+///
+/// let both = merge([pipeline(stream::iter([1, 2])), pipeline(stream::iter([3, 4]))], 4);
+/// let mut items = both.collect().await.unwrap();
+/// items.sort();
+/// assert_eq!(items, [1, 2, 3, 4]);
+/// # }).unwrap();
+/// ```
+///
 /// # Kin
 /// `futures::stream::select_all`, which polls all in one task.
 #[track_caller]

@@ -111,6 +111,7 @@ where
 ///
 /// # Kin
 /// `StreamExt::for_each_concurrent`, which polls all in one task.
+#[doc(alias = "buffer_unordered")]
 #[track_caller]
 pub fn for_each_concurrent<S, Work, Fut>(
     source: S,

@@ -18,8 +18,8 @@ const SOURCE_BUFFER: usize = 1;
 /// A pipeline that begins with what `source` gives.
 ///
 /// Add stages, each of which runs as a task of its own, with a bounded buffer behind it: a stage that
-/// is faster than the next waits until there is room. A buffer of 0 passes items from hand to hand. Then take what comes out, by
-/// [`for_each`](Pipeline::for_each), [`collect`](Pipeline::collect), or as a
+/// is faster than the next waits until there is room. A buffer of 0 passes items from hand to hand. Then
+/// take what comes out, by [`for_each`](Pipeline::for_each), [`collect`](Pipeline::collect), or as a
 /// [`Stream`]. Nothing runs before that is polled.
 ///
 /// Whatever ends it ends it as a whole. When the source has ended, the stages end one after the other,
@@ -83,6 +83,17 @@ pub(crate) enum State<T> {
 impl<T: 'static> Pipeline<T> {
     /// Does `work` with each item, one after the other, and passes on what it gives. Behind it is room
     /// for `buffer` items.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let lengths = pipeline(stream::iter(["one", "three"])).stage(4, async |word: &str| word.len());
+    /// assert_eq!(lengths.collect().await.unwrap(), [3, 5]);
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn stage<U, Fut>(
         self,
@@ -101,6 +112,18 @@ impl<T: 'static> Pipeline<T> {
     }
 
     /// The same where `work` may give nothing: then nothing is passed on.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let numbers = pipeline(stream::iter(["1", "fish"]))
+    ///     .filter_map(4, async |word: &str| word.parse::<u32>().ok());
+    /// assert_eq!(numbers.collect().await.unwrap(), [1]);
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn filter_map<U, Fut>(
         self,
@@ -119,6 +142,19 @@ impl<T: 'static> Pipeline<T> {
     }
 
     /// The same where `work` may fail: then the pipeline ends with that error.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let numbers = pipeline(stream::iter(["1", "fish"]))
+    ///     .try_stage(4, async |word: &str| word.parse::<u32>());
+    /// let error = numbers.collect().await.unwrap_err();
+    /// assert_eq!(error.failure().unwrap().to_string(), "invalid digit found in string");
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn try_stage<U, E, Fut>(
         self,
@@ -140,8 +176,25 @@ impl<T: 'static> Pipeline<T> {
     /// A stage of so many tasks: each item goes to one that is free. What they give is passed on in the
     /// order in which they are done.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let slept = pipeline(stream::iter([3, 1, 2])).parallel(4, 3, async |seconds| {
+    ///     trapline::sleep(Duration::from_secs(seconds)).await;
+    ///     seconds
+    /// });
+    /// // In the order in which they are done.
+    /// assert_eq!(slept.collect().await.unwrap(), [1, 2, 3]);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If there are no tasks.
+    #[doc(alias = "buffer_unordered")]
     #[track_caller]
     pub fn parallel<U, Fut>(
         self,
@@ -163,8 +216,26 @@ impl<T: 'static> Pipeline<T> {
     /// The same in the order of the items: one who is done waits until those before it have passed on
     /// theirs.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let slept = pipeline(stream::iter([3, 1, 2])).parallel_ordered(4, 3, async |seconds| {
+    ///     trapline::sleep(Duration::from_secs(seconds)).await;
+    ///     seconds
+    /// });
+    /// let start = trapline::now().await;
+    /// assert_eq!(slept.collect().await.unwrap(), [3, 1, 2]);
+    /// assert_eq!(trapline::now().await - start, Duration::from_secs(3));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If there are no tasks.
+    #[doc(alias = "buffered")]
     #[track_caller]
     pub fn parallel_ordered<U, Fut>(
         self,
@@ -184,6 +255,19 @@ impl<T: 'static> Pipeline<T> {
     }
 
     /// Names the stage that was added last, for the task table and its errors.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let parsed = pipeline(stream::iter(["fish"]))
+    ///     .try_stage(4, async |word: &str| word.parse::<u32>())
+    ///     .named("parse");
+    /// assert_eq!(parsed.collect().await.unwrap_err().stage(), "parse");
+    /// # }).unwrap();
+    /// ```
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Pipeline<T> {
         if let Some(last) = self.parts.last() {
             last.rename(&name.into());

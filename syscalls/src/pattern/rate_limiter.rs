@@ -55,6 +55,17 @@ pub struct RateLimiter {
 impl RateLimiter {
     /// A limiter that lets `count` through in each `per`, and holds as many.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::RateLimiter;
+    ///
+    /// let limiter = RateLimiter::new(2, Duration::from_secs(1));
+    /// assert!(limiter.try_acquire(2).await.is_ok());
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If `count` or `per` is zero.
     #[must_use]
@@ -75,6 +86,18 @@ impl RateLimiter {
 
     /// Makes the bucket hold `burst`, and fills it.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::RateLimiter;
+    ///
+    /// let limiter = RateLimiter::new(100, Duration::from_secs(1)).burst(1);
+    /// assert!(limiter.try_acquire(1).await.is_ok());
+    /// assert!(limiter.try_acquire(1).await.is_err());
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If it is zero.
     #[must_use]
@@ -86,6 +109,15 @@ impl RateLimiter {
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::RateLimiter;
+    ///
+    /// let limiter = RateLimiter::new(2, Duration::from_secs(1)).named("requests");
+    /// assert!(format!("{limiter:?}").contains("requests"));
+    /// ```
     #[must_use]
     pub fn named(self, name: &str) -> RateLimiter {
         self.line.set_name(name);
@@ -93,6 +125,20 @@ impl RateLimiter {
     }
 
     /// Waits for a token, and takes it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::RateLimiter;
+    ///
+    /// let limiter = RateLimiter::new(1, Duration::from_secs(1));
+    /// let start = trapline::now().await;
+    /// limiter.acquire().await;
+    /// limiter.acquire().await;
+    /// assert_eq!(trapline::now().await - start, Duration::from_secs(1));
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it is polled outside a task, or again after it was ready; if tasks of another scheduler wait
@@ -110,6 +156,18 @@ impl RateLimiter {
     }
 
     /// Waits for so many tokens, and takes them together. None are taken before all are there.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::{ExceedsBurst, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::new(10, Duration::from_secs(1));
+    /// assert_eq!(limiter.acquire_many(10).await, Ok(()));
+    /// assert_eq!(limiter.acquire_many(11).await, Err(ExceedsBurst));
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// [`ExceedsBurst`] if the bucket never holds so many.

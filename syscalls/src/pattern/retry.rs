@@ -101,6 +101,19 @@ enum State<Fut> {
 
 impl<Op, Fut, E, When> Retry<Op, Fut, E, When> {
     /// Tries again only after errors of which `worth_it` is true.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::pattern::{Backoff, retry};
+    ///
+    /// let backoff = Backoff::constant(Duration::from_secs(1));
+    /// let denied = retry(backoff, async || Err::<(), _>("denied")).when(|error| *error == "busy");
+    /// // It is not tried again.
+    /// assert_eq!(denied.await, Err("denied"));
+    /// # }).unwrap();
+    /// ```
     pub fn when<Other: FnMut(&E) -> bool>(self, worth_it: Other) -> Retry<Op, Fut, E, Other> {
         let Retry { backoff, operation, site, .. } = self;
         Retry {

@@ -111,6 +111,20 @@ enum Phase {
 
 impl Serve {
     /// Stops accepting as soon as `stop` is ready.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::net::{TcpListener, TcpStream};
+    /// use trapline::pattern::serve;
+    ///
+    /// let shutdown = trapline::Shutdown::new();
+    /// shutdown.trigger("closing time");
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let server = serve(listener, 100, async |_stream: TcpStream, _peer| {});
+    /// assert_eq!(server.until(shutdown.wait()).await?.connections, 0);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     pub fn until(mut self, stop: impl Future + 'static) -> Serve {
         self.stop = Some(Box::pin(async move {
             let _output = stop.await;
@@ -119,6 +133,27 @@ impl Serve {
     }
 
     /// Once it stops, gives the connections no more than so long to end, and then kills them.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::net::{TcpListener, TcpStream};
+    /// use trapline::pattern::serve;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let addr = listener.local_addr()?;
+    /// let accepted = std::rc::Rc::new(trapline::sync::Event::new());
+    /// let stop = std::rc::Rc::clone(&accepted);
+    /// let server = serve(listener, 100, move |_stream: TcpStream, _peer| {
+    ///     accepted.set();
+    ///     std::future::pending::<()>()
+    /// });
+    /// let server = server.until(async move { stop.wait().await }).grace(Duration::from_millis(1));
+    /// let (served, _client) = trapline::join(server, TcpStream::connect(addr)).await;
+    /// assert_eq!(served?.killed, 1);
+    /// # std::io::Result::Ok(()) }).unwrap().unwrap();
+    /// ```
     pub fn grace(mut self, grace: Duration) -> Serve {
         self.grace = Some(grace);
         self

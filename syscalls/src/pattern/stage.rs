@@ -34,24 +34,72 @@ impl PipelineError {
 
     /// Which stage it was: the name of its task, `stage 2` say, or what it was
     /// [`named`](crate::pattern::Pipeline::named).
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let parsed = pipeline(stream::iter(["fish"])).try_stage(4, async |word: &str| word.parse::<u32>());
+    /// assert_eq!(parsed.collect().await.unwrap_err().stage(), "stage 1");
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn stage(&self) -> &str {
         &self.stage
     }
 
     /// Whether the stage panicked.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let divided = pipeline(stream::iter([0_u32])).stage(4, async |number| 1 / number);
+    /// assert!(divided.collect().await.unwrap_err().is_panic());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(*self.cause, Cause::Panicked { .. })
     }
 
     /// Whether the stage was killed or cancelled by somebody else.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let suicidal = pipeline(stream::iter([1])).stage(4, async |_: i32| {
+    ///     let me = trapline::get_tid().await;
+    ///     let _ended = trapline::kill(me).await;
+    /// });
+    /// assert!(suicidal.collect().await.unwrap_err().is_killed());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn is_killed(&self) -> bool {
         matches!(*self.cause, Cause::Killed)
     }
 
     /// The error that the stage gave, if that is how it ended.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let failed = pipeline(stream::iter([1])).try_stage(4, async |_| Err::<(), _>("out of cheese"));
+    /// let error = failed.collect().await.unwrap_err();
+    /// assert_eq!(error.failure().unwrap().to_string(), "out of cheese");
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn failure(&self) -> Option<&(dyn Error + 'static)> {
         match &*self.cause {
@@ -61,6 +109,18 @@ impl PipelineError {
     }
 
     /// The payload of the panic, for `std::panic::resume_unwind`. It can be taken once.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::pipeline;
+    ///
+    /// let panics = pipeline(stream::iter([1])).stage(4, async |_| panic!("out of cheese"));
+    /// let error = panics.collect().await.unwrap_err();
+    /// assert_eq!(error.take_panic().unwrap().downcast_ref(), Some(&"out of cheese"));
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
         match &*self.cause {

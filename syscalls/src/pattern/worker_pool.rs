@@ -63,6 +63,16 @@ impl WorkerPool {
     ///
     /// It may be made outside a task.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::pattern::WorkerPool;
+    ///
+    /// let pool = WorkerPool::new(4, 16);
+    /// assert_eq!(pool.submit(async { 42 }).await.unwrap(), 42);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If either is zero.
     #[must_use]
@@ -83,6 +93,17 @@ impl WorkerPool {
     }
 
     /// Has a job done, and gives what it gives. Waits for room in the backlog first.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::pattern::WorkerPool;
+    ///
+    /// let pool = WorkerPool::new(2, 8);
+    /// let (one, two) = trapline::join(pool.submit(async { 1 }), pool.submit(async { 2 })).await;
+    /// assert_eq!(one.unwrap() + two.unwrap(), 3);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// [`JobError::Panicked`] if the job panicked; [`JobError::Killed`] if its worker was killed, or the
@@ -119,6 +140,18 @@ impl WorkerPool {
     /// Takes no more jobs, and waits until those that it has are done, and the workers have ended.
     /// Those who wait for room are told that it is closed.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::pattern::{JobError, WorkerPool};
+    ///
+    /// let pool = WorkerPool::new(2, 8);
+    /// pool.submit(async {}).await.unwrap();
+    /// pool.shutdown().await;
+    /// assert!(matches!(pool.submit(async {}).await, Err(JobError::Closed)));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If it is polled outside a task, or again after it was ready.
     ///
@@ -140,6 +173,18 @@ impl WorkerPool {
     }
 
     /// Kills the workers and drops all jobs. Their submitters are told that they were killed.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::pattern::{JobError, WorkerPool};
+    ///
+    /// let pool = WorkerPool::new(2, 8);
+    /// let stuck = pool.submit(std::future::pending::<()>());
+    /// let (stuck, ()) = trapline::join(stuck, async { pool.abort() }).await;
+    /// assert!(matches!(stuck, Err(JobError::Killed)));
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Cost
     /// No trap; O(jobs).

@@ -67,18 +67,52 @@ impl Default for Policy {
 
 impl Policy {
     /// The default, but for when.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::{Policy, Restart};
+    ///
+    /// assert_eq!(Policy::new(Restart::OnFailure), Policy::default());
+    /// ```
     pub const fn new(restart: Restart) -> Policy {
         let window = Duration::from_secs(5);
         Policy { restart, most: 3, window, backoff: Backoff::None, jitter_percent: 0 }
     }
 
     /// How many restarts there may be within a window of so much time; one more, and it is given up.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::Policy;
+    ///
+    /// let policy = Policy::default().at_most(2, Duration::from_secs(60));
+    /// let gave_up = trapline::supervise(policy, || async { Err::<(), _>("no luck") }).await;
+    /// assert!(gave_up.is_err());
+    /// # }).unwrap();
+    /// ```
     pub const fn at_most(mut self, restarts: usize, window: Duration) -> Policy {
         (self.most, self.window) = (restarts, window);
         self
     }
 
     /// How long to wait before a restart. The waits grow anew once a window has passed without one.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::{Backoff, Policy};
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let backoff = Backoff::Exponential { first: second, cap: second * 10 };
+    /// let policy = Policy::default().at_most(3, second * 60).backoff(backoff);
+    /// let start = trapline::now().await;
+    /// let _gave_up = trapline::supervise(policy, || async { Err::<(), _>("no luck") }).await;
+    /// assert_eq!(trapline::now().await - start, second * (1 + 2 + 4));
+    /// # }).unwrap();
+    /// ```
     pub const fn backoff(mut self, backoff: Backoff) -> Policy {
         self.backoff = backoff;
         self
@@ -86,6 +120,17 @@ impl Policy {
 
     /// Takes up to so many hundredths off each wait, at random, so that those who failed together do
     /// not come back together. The random numbers are the scheduler's.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::{Backoff, Policy};
+    ///
+    /// // From a half to the whole of a second.
+    /// let backoff = Backoff::Constant(Duration::from_secs(1));
+    /// let policy = Policy::default().backoff(backoff).jitter_percent(50);
+    /// # assert_ne!(policy, Policy::default());
+    /// ```
     pub const fn jitter_percent(mut self, percent: u32) -> Policy {
         self.jitter_percent = if percent > 100 { 100 } else { percent };
         self

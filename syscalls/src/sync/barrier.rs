@@ -51,6 +51,16 @@ pub struct BarrierPass {
 
 impl BarrierPass {
     /// Whether it is the one of its generation that is called the leader: the last to come.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::Barrier;
+    ///
+    /// let barrier = Barrier::new(1);
+    /// assert!(barrier.wait().await.is_leader());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn is_leader(self) -> bool {
         self.leader
@@ -59,12 +69,28 @@ impl BarrierPass {
 
 impl Barrier {
     /// A barrier for `n` at a time; 0 is taken for 1.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::Barrier;
+    ///
+    /// let barrier = Barrier::new(2);
+    /// trapline::join(barrier.wait(), barrier.wait()).await;
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub const fn new(n: usize) -> Barrier {
         Barrier { queue: WaitQueue::signal("barrier"), n: if n == 0 { 1 } else { n } }
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let barrier = trapline::sync::Barrier::new(2).named("start");
+    /// assert_eq!(barrier.arrived(), 0);
+    /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> Barrier {
         self.queue.set_name(name);
@@ -72,12 +98,43 @@ impl Barrier {
     }
 
     /// How many have arrived and wait.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Barrier;
+    ///
+    /// let barrier = Rc::new(Barrier::new(2));
+    /// let there = Rc::clone(&barrier);
+    /// let first = trapline::spawn(async move { there.wait().await.is_leader() }).await;
+    /// trapline::yield_now().await;
+    /// assert_eq!(barrier.arrived(), 1);
+    /// barrier.wait().await;
+    /// first.await.unwrap();
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn arrived(&self) -> usize {
         self.queue.waiting()
     }
 
     /// Arrives, at the first poll, and waits until `n` have.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Barrier;
+    ///
+    /// let barrier = Rc::new(Barrier::new(2));
+    /// let there = Rc::clone(&barrier);
+    /// let other = trapline::spawn(async move { there.wait().await.is_leader() }).await;
+    /// let leads = barrier.wait().await.is_leader();
+    /// // One of the two leads.
+    /// assert_ne!(leads, other.await.unwrap());
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it has to wait outside a task, or while tasks of another scheduler wait.

@@ -46,12 +46,27 @@ pub struct Condvar {
 
 impl Condvar {
     /// A condition that nobody waits for.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::sync::Condvar;
+    ///
+    /// let condition = Condvar::new();
+    /// // Nobody waits, so nobody is told, and nothing is kept.
+    /// condition.notify_one();
+    /// ```
     #[must_use]
     pub const fn new() -> Condvar {
         Condvar { queue: WaitQueue::signal("condition") }
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let condition = trapline::sync::Condvar::new().named("not empty");
+    /// condition.notify_all();
+    /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> Condvar {
         self.queue.set_name(name);
@@ -63,6 +78,27 @@ impl Condvar {
     /// The place in the queue is taken before the mutex is let go of, so no notification is missed in
     /// between. When the mutex is had again, others may have had it before: test again what was waited
     /// for, or use [`wait_while`](Condvar::wait_while).
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::{Condvar, Mutex};
+    ///
+    /// let shared = Rc::new((Mutex::new(false), Condvar::new()));
+    /// let there = Rc::clone(&shared);
+    /// let waiter = trapline::spawn(async move {
+    ///     let mut is_open = there.0.lock().await;
+    ///     while !*is_open {
+    ///         is_open = there.1.wait(is_open).await;
+    ///     }
+    /// });
+    /// let waiter = waiter.await;
+    /// *shared.0.lock().await = true;
+    /// shared.1.notify_one();
+    /// waiter.await.unwrap();
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it is polled outside a task, or while tasks of another scheduler wait for the condition.
@@ -85,6 +121,27 @@ impl Condvar {
     /// Waits, as often as it takes, until `condition` is false. It is asked with the mutex held, the
     /// first time at once.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::{Condvar, Mutex};
+    ///
+    /// let shared = Rc::new((Mutex::new(0), Condvar::new()));
+    /// let there = Rc::clone(&shared);
+    /// let waiter = trapline::spawn(async move {
+    ///     let count = there.0.lock().await;
+    ///     *there.1.wait_while(count, |count| *count < 2).await
+    /// });
+    /// let waiter = waiter.await;
+    /// for _ in 0..2 {
+    ///     *shared.0.lock().await += 1;
+    ///     shared.1.notify_one();
+    /// }
+    /// assert_eq!(waiter.await.unwrap(), 2);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// As [`wait`](Condvar::wait); with what `condition` panics with, and then the notification that
     /// it was asked for goes to the next who waits.
@@ -106,6 +163,29 @@ impl Condvar {
 
     /// Wakes the one who has waited longest, if anybody waits.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::{Condvar, Mutex};
+    ///
+    /// let shared = Rc::new((Mutex::new(()), Condvar::new()));
+    /// let mut waiters = Vec::new();
+    /// for number in 1..=2 {
+    ///     let there = Rc::clone(&shared);
+    ///     let waiter = async move {
+    ///         there.1.wait(there.0.lock().await).await;
+    ///         number
+    ///     };
+    ///     waiters.push(trapline::spawn(waiter).await);
+    /// }
+    /// trapline::yield_now().await;
+    /// shared.1.notify_one();
+    /// // The first to come is the first to be told.
+    /// assert_eq!(trapline::race_all(waiters).await.unwrap(), 1);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Cost
     /// No trap, O(1).
     ///
@@ -116,6 +196,28 @@ impl Condvar {
     }
 
     /// Wakes all who wait now, in the order in which they came.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::{Condvar, Mutex};
+    ///
+    /// let shared = Rc::new((Mutex::new(()), Condvar::new()));
+    /// let mut waiters = Vec::new();
+    /// for _ in 0..2 {
+    ///     let there = Rc::clone(&shared);
+    ///     let waiter = async move {
+    ///         there.1.wait(there.0.lock().await).await;
+    ///     };
+    ///     waiters.push(trapline::spawn(waiter).await);
+    /// }
+    /// trapline::yield_now().await;
+    /// shared.1.notify_all();
+    /// let ended = trapline::join_all(waiters).await;
+    /// assert!(ended.iter().all(Result::is_ok));
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Cost
     /// No trap; O(waiters).

@@ -30,6 +30,7 @@ use crate::sync::acquire::ParkOnce;
 ///
 /// # Kin
 /// `eventfd(2)`; curio's, trio's and Python's `Event`.
+#[doc(alias = "Notify")]
 pub struct Event {
     queue: WaitQueue,
     set: Cell<bool>,
@@ -37,12 +38,23 @@ pub struct Event {
 
 impl Event {
     /// An event that has not happened.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// assert!(!trapline::sync::Event::new().is_set());
+    /// ```
     #[must_use]
     pub const fn new() -> Event {
         Event { queue: WaitQueue::signal("event"), set: Cell::new(false) }
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let event = trapline::sync::Event::new().named("the cache is warm");
+    /// assert!(!event.is_set());
+    /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> Event {
         self.queue.set_name(name);
@@ -52,6 +64,17 @@ impl Event {
     /// It has happened: wakes all who wait, in the order in which they came, also if it is cleared
     /// before they run.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::Event;
+    ///
+    /// let event = Event::new();
+    /// trapline::join(event.wait(), async { event.set() }).await;
+    /// assert!(event.is_set());
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Cost
     /// No trap; O(waiters).
     pub fn set(&self) {
@@ -60,17 +83,50 @@ impl Event {
     }
 
     /// It has not happened: who comes from now on waits.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let event = trapline::sync::Event::new();
+    /// event.set();
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// ```
     pub fn clear(&self) {
         self.set.set(false);
     }
 
     /// Whether it has happened.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let event = trapline::sync::Event::new();
+    /// assert!(!event.is_set());
+    /// event.set();
+    /// assert!(event.is_set());
+    /// ```
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.set.get()
     }
 
     /// Waits until it has happened. Goes on at once if it has.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Event;
+    ///
+    /// let event = Rc::new(Event::new());
+    /// let there = Rc::clone(&event);
+    /// let waiter = trapline::spawn(async move { there.wait().await });
+    /// let waiter = waiter.await;
+    /// event.set();
+    /// waiter.await.unwrap();
+    /// // It stays set: this does not wait.
+    /// event.wait().await;
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it has to wait outside a task, or while tasks of another scheduler wait for it.

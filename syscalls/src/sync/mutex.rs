@@ -56,12 +56,24 @@ const OWNED: &str = "the value is with its mutex, or else with the guard that ho
 
 impl<T> Mutex<T> {
     /// A mutex that nobody holds.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let mutex = trapline::sync::Mutex::new(7);
+    /// assert_eq!(*mutex.try_lock().unwrap(), 7);
+    /// ```
     #[must_use]
     pub const fn new(value: T) -> Mutex<T> {
         Mutex { queue: WaitQueue::lock("mutex", 1), value: RefCell::new(Some(value)) }
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let mutex = trapline::sync::Mutex::new(()).named("accounts");
+    /// assert!(format!("{mutex:?}").contains("accounts"));
+    /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> Mutex<T> {
         self.queue.set_name(name);
@@ -69,6 +81,23 @@ impl<T> Mutex<T> {
     }
 
     /// Waits until it is free, and takes it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::Mutex;
+    ///
+    /// let balance = Mutex::new(100);
+    /// *balance.lock().await -= 30;
+    /// {
+    ///     let mut held = balance.lock().await;
+    ///     // Others wait meanwhile, whatever is awaited here.
+    ///     trapline::yield_now().await;
+    ///     *held -= 30;
+    /// }
+    /// assert_eq!(*balance.lock().await, 40);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it has to wait outside a task, or while tasks of another scheduler wait for it.
@@ -89,6 +118,15 @@ impl<T> Mutex<T> {
     }
 
     /// Takes it if it is free; `None` if it is not, or somebody waits for it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let mutex = trapline::sync::Mutex::new(1);
+    /// let held = mutex.try_lock().unwrap();
+    /// assert!(mutex.try_lock().is_none());
+    /// drop(held);
+    /// assert!(mutex.try_lock().is_some());
+    /// ```
     ///
     /// # Cost
     /// A few instructions.
@@ -134,6 +172,17 @@ impl<T> Mutex<T> {
     }
 
     /// The same as [`try_lock`](Mutex::try_lock), with a guard that keeps the mutex alive.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Mutex;
+    ///
+    /// let mutex = Rc::new(Mutex::new(1));
+    /// let held = mutex.try_lock_owned().unwrap();
+    /// assert!(mutex.try_lock_owned().is_none());
+    /// assert_eq!(*held, 1);
+    /// ```
     #[track_caller]
     pub fn try_lock_owned(self: &Rc<Self>) -> Option<OwnedMutexGuard<T>> {
         let since = Location::caller();
@@ -147,6 +196,13 @@ impl<T> Mutex<T> {
     }
 
     /// The value of a mutex that is not shared: so nobody holds it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let mut mutex = trapline::sync::Mutex::new(1);
+    /// *mutex.get_mut() = 2;
+    /// assert_eq!(mutex.into_inner(), 2);
+    /// ```
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "it has the value, since nobody holds it")]
     pub fn get_mut(&mut self) -> &mut T {
@@ -154,6 +210,11 @@ impl<T> Mutex<T> {
     }
 
     /// The value.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// assert_eq!(trapline::sync::Mutex::new("whole").into_inner(), "whole");
+    /// ```
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "it has the value, since nobody holds it")]
     pub fn into_inner(self) -> T {
@@ -261,6 +322,15 @@ pub struct MutexGuard<'a, T> {
 
 impl<'a, T> MutexGuard<'a, T> {
     /// The mutex.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::sync::{Mutex, MutexGuard};
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let guard = mutex.try_lock().unwrap();
+    /// assert!(std::ptr::eq(MutexGuard::mutex(&guard), &mutex));
+    /// ```
     #[must_use]
     pub fn mutex(this: &MutexGuard<'a, T>) -> &'a Mutex<T> {
         this.mutex
@@ -351,6 +421,16 @@ impl<T> OwnedMutexGuard<T> {
     }
 
     /// The mutex.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::{Mutex, OwnedMutexGuard};
+    ///
+    /// let mutex = Rc::new(Mutex::new(1));
+    /// let guard = mutex.try_lock_owned().unwrap();
+    /// assert!(Rc::ptr_eq(OwnedMutexGuard::mutex(&guard), &mutex));
+    /// ```
     #[must_use]
     pub fn mutex(this: &OwnedMutexGuard<T>) -> &Rc<Mutex<T>> {
         &this.mutex

@@ -54,6 +54,12 @@ pub enum SetError<T> {
 
 impl<T> OnceCell<T> {
     /// A cell without a value.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let cell = trapline::sync::OnceCell::<u32>::new();
+    /// assert_eq!(cell.get(), None);
+    /// ```
     #[must_use]
     pub const fn new() -> OnceCell<T> {
         OnceCell {
@@ -64,6 +70,12 @@ impl<T> OnceCell<T> {
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let cell = trapline::sync::OnceCell::<u32>::new().named("configuration");
+    /// assert_eq!(cell.get(), None);
+    /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> OnceCell<T> {
         let name = name.into();
@@ -73,24 +85,55 @@ impl<T> OnceCell<T> {
     }
 
     /// The value, if it is there.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let cell = trapline::sync::OnceCell::new();
+    /// assert_eq!(cell.get(), None);
+    /// cell.set(7).unwrap();
+    /// assert_eq!(cell.get(), Some(&7));
+    /// ```
     #[must_use]
     pub fn get(&self) -> Option<&T> {
         self.value.get()
     }
 
     /// The value, if it is there, to be changed.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let mut cell = trapline::sync::OnceCell::new();
+    /// cell.set(7).unwrap();
+    /// *cell.get_mut().unwrap() += 1;
+    /// assert_eq!(cell.into_inner(), Some(8));
+    /// ```
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.value.get_mut()
     }
 
     /// The value, if it is there.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let cell = trapline::sync::OnceCell::new();
+    /// cell.set("once").unwrap();
+    /// assert_eq!(cell.into_inner(), Some("once"));
+    /// ```
     #[must_use]
     pub fn into_inner(self) -> Option<T> {
         self.value.into_inner()
     }
 
     /// Puts a value in.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let cell = trapline::sync::OnceCell::new();
+    /// cell.set(1).unwrap();
+    /// assert!(cell.set(2).is_err());
+    /// assert_eq!(cell.get(), Some(&1));
+    /// ```
     ///
     /// # Errors
     /// [`SetError`], with `value`, if there is one already, or somebody is making it.
@@ -142,6 +185,23 @@ impl<T> OnceCell<T> {
 
     /// The value; if there is none, makes it by `init`, one caller at a time.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    /// use trapline::sync::OnceCell;
+    ///
+    /// let cell = OnceCell::new();
+    /// let slow = cell.get_or_init(|| async {
+    ///     trapline::sleep(Duration::from_secs(1)).await;
+    ///     "made once"
+    /// });
+    /// // The second waits for what the first makes.
+    /// let (first, second) = trapline::join(slow, cell.get_or_init(async || "never made")).await;
+    /// assert_eq!((*first, *second), ("made once", "made once"));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If it has to wait outside a task, or while tasks of another scheduler wait; with what `init`
     /// panics with.
@@ -164,6 +224,17 @@ impl<T> OnceCell<T> {
 
     /// The value; if there is none, makes it by `init`, one caller at a time. If that fails, the next
     /// one tries.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::OnceCell;
+    ///
+    /// let cell = OnceCell::new();
+    /// assert_eq!(cell.get_or_try_init(async || Err("not yet")).await, Err("not yet"));
+    /// assert_eq!(cell.get_or_try_init(async || Ok::<_, &str>(7)).await, Ok(&7));
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// What the caller's own `init` failed with.

@@ -58,6 +58,16 @@ fn who_runs() -> Owner {
 
 impl<T> RLock<T> {
     /// A lock that nobody holds.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::RLock;
+    ///
+    /// let lock = RLock::new(7);
+    /// assert_eq!(*lock.lock().await, 7);
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub const fn new(value: T) -> RLock<T> {
         RLock {
@@ -70,6 +80,12 @@ impl<T> RLock<T> {
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let lock = trapline::sync::RLock::new(()).named("tree");
+    /// assert!(format!("{lock:?}").contains("tree"));
+    /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> RLock<T> {
         self.queue.set_name(name);
@@ -77,6 +93,11 @@ impl<T> RLock<T> {
     }
 
     /// The value.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// assert_eq!(trapline::sync::RLock::new(7).into_inner(), 7);
+    /// ```
     #[must_use]
     pub fn into_inner(self) -> T {
         self.value
@@ -87,6 +108,19 @@ impl<T: ?Sized> RLock<T> {
     /// Waits until it is free or the calling task's own, and takes it.
     ///
     /// A task that has it passes those who wait, who could not have it before.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::RLock;
+    ///
+    /// let lock = RLock::new(7);
+    /// let outer = lock.lock().await;
+    /// // The same task: it does not wait for itself.
+    /// let inner = lock.lock().await;
+    /// assert_eq!(*outer, *inner);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it has to wait outside a task, or while tasks of another scheduler wait for it.
@@ -103,6 +137,21 @@ impl<T: ?Sized> RLock<T> {
     }
 
     /// Takes it if it is free or the calling task's own.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::RLock;
+    ///
+    /// let lock = Rc::new(RLock::new(7));
+    /// let held = lock.try_lock();
+    /// assert!(held.is_some() && lock.try_lock().is_some());
+    /// let there = Rc::clone(&lock);
+    /// let other = trapline::spawn(async move { there.try_lock().is_some() }).await;
+    /// assert!(!other.await.unwrap());
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn try_lock(&self) -> Option<RLockGuard<'_, T>> {
         if let Some(guard) = self.take_again() {
@@ -116,12 +165,30 @@ impl<T: ?Sized> RLock<T> {
     }
 
     /// Whether somebody holds it, or has been handed it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let lock = trapline::sync::RLock::new(7);
+    /// let held = lock.lock().await;
+    /// assert!(lock.is_held());
+    /// drop(held);
+    /// assert!(!lock.is_held());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.queue.tokens() == 0
     }
 
     /// The value of a lock that is not shared: so nobody holds it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let mut lock = trapline::sync::RLock::new(1);
+    /// *lock.get_mut() = 2;
+    /// assert_eq!(lock.into_inner(), 2);
+    /// ```
     #[must_use]
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.value

@@ -46,12 +46,24 @@ pub struct RwLock<T: ?Sized> {
 
 impl<T> RwLock<T> {
     /// A lock that nobody holds.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let lock = trapline::sync::RwLock::new(7);
+    /// assert_eq!(*lock.try_read().unwrap(), 7);
+    /// ```
     #[must_use]
     pub const fn new(value: T) -> RwLock<T> {
         RwLock { queue: WaitQueue::lock("rwlock", ALL as usize), value: RefCell::new(value) }
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let lock = trapline::sync::RwLock::new(()).named("routes");
+    /// assert!(format!("{lock:?}").contains("routes"));
+    /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> RwLock<T> {
         self.queue.set_name(name);
@@ -59,6 +71,11 @@ impl<T> RwLock<T> {
     }
 
     /// The value.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// assert_eq!(trapline::sync::RwLock::new(7).into_inner(), 7);
+    /// ```
     #[must_use]
     pub fn into_inner(self) -> T {
         self.value.into_inner()
@@ -67,6 +84,18 @@ impl<T> RwLock<T> {
 
 impl<T: ?Sized> RwLock<T> {
     /// Waits until nobody writes, nor has waited longer, and takes it to read.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(7);
+    /// // Readers are many.
+    /// let (first, second) = trapline::join(lock.read(), lock.read()).await;
+    /// assert_eq!(*first + *second, 14);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// If it has to wait outside a task, or while tasks of another scheduler wait for it.
@@ -86,6 +115,20 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Waits until nobody reads or writes, nor has waited longer, and takes it to write.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(7);
+    /// let mut writer = lock.write().await;
+    /// *writer += 1;
+    /// assert!(lock.try_read().is_none());
+    /// drop(writer);
+    /// assert_eq!(*lock.read().await, 8);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// As [`read`](RwLock::read).
     ///
@@ -104,6 +147,13 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Takes it to read, if nobody writes or waits.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let lock = trapline::sync::RwLock::new(7);
+    /// let reader = lock.try_read();
+    /// assert!(reader.is_some() && lock.try_read().is_some());
+    /// ```
     #[track_caller]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
         let since = Location::caller();
@@ -111,6 +161,15 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Takes it to write, if nobody reads, writes or waits.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let lock = trapline::sync::RwLock::new(7);
+    /// let reader = lock.try_read();
+    /// assert!(lock.try_write().is_none());
+    /// drop(reader);
+    /// assert!(lock.try_write().is_some());
+    /// ```
     #[track_caller]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
         let since = Location::caller();
@@ -118,6 +177,13 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// The value of a lock that is not shared: so nobody holds it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let mut lock = trapline::sync::RwLock::new(1);
+    /// *lock.get_mut() = 2;
+    /// assert_eq!(lock.into_inner(), 2);
+    /// ```
     #[must_use]
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()

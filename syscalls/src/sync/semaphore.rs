@@ -57,12 +57,23 @@ pub enum TryAcquireError {
 
 impl Semaphore {
     /// A semaphore with so many permits free.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// assert_eq!(trapline::sync::Semaphore::new(3).available(), 3);
+    /// ```
     #[must_use]
     pub const fn new(permits: usize) -> Semaphore {
         Semaphore { queue: WaitQueue::lock("semaphore", permits), closed: Cell::new(false) }
     }
 
     /// Names it, for the task table and reports.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = trapline::sync::Semaphore::new(3).named("seats");
+    /// assert!(format!("{seats:?}").contains("seats"));
+    /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> Semaphore {
         self.queue.set_name(name);
@@ -70,12 +81,32 @@ impl Semaphore {
     }
 
     /// How many permits are free: none while somebody waits.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = trapline::sync::Semaphore::new(3);
+    /// let _taken = seats.try_acquire_many(2);
+    /// assert_eq!(seats.available(), 1);
+    /// ```
     #[must_use]
     pub fn available(&self) -> usize {
         self.queue.tokens()
     }
 
     /// Waits for a permit, and takes it.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::Semaphore;
+    ///
+    /// let seats = Semaphore::new(1);
+    /// let seat = seats.acquire().await.unwrap();
+    /// assert_eq!(seats.available(), 0);
+    /// drop(seat);
+    /// assert_eq!(seats.available(), 1);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// [`Closed`] if the semaphore is closed, or is closed before the permit is there.
@@ -101,6 +132,17 @@ impl Semaphore {
     /// It has its turn however many there are who want fewer. For more permits than there will ever
     /// be it waits for ever, and all behind it.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::sync::Semaphore;
+    ///
+    /// let seats = Semaphore::new(5);
+    /// let family = seats.acquire_many(4).await.unwrap();
+    /// assert_eq!((family.count(), seats.available()), (4, 1));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`acquire`](Semaphore::acquire).
     ///
@@ -123,6 +165,15 @@ impl Semaphore {
 
     /// Takes a permit if one is free and nobody waits.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::sync::Semaphore;
+    ///
+    /// let seats = Semaphore::new(1);
+    /// let _seat = seats.try_acquire().unwrap();
+    /// assert!(seats.try_acquire().is_err());
+    /// ```
+    ///
     /// # Errors
     /// [`TryAcquireError`] says why not.
     #[track_caller]
@@ -131,6 +182,13 @@ impl Semaphore {
     }
 
     /// Takes `n` permits if so many are free and nobody waits.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = trapline::sync::Semaphore::new(3);
+    /// assert!(seats.try_acquire_many(4).is_err());
+    /// assert_eq!(seats.try_acquire_many(3).unwrap().count(), 3);
+    /// ```
     ///
     /// # Errors
     /// [`TryAcquireError`] says why not.
@@ -142,6 +200,21 @@ impl Semaphore {
     }
 
     /// The same as [`acquire`](Semaphore::acquire), with a permit that keeps the semaphore alive.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Semaphore;
+    ///
+    /// let seats = Rc::new(Semaphore::new(1));
+    /// let seat = seats.acquire_owned().await.unwrap();
+    /// // The permit goes with the task.
+    /// let guest = trapline::spawn(async move { drop(seat) }).await;
+    /// guest.await.unwrap();
+    /// assert_eq!(seats.available(), 1);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`acquire`](Semaphore::acquire).
@@ -158,6 +231,17 @@ impl Semaphore {
 
     /// The same as [`acquire_many`](Semaphore::acquire_many), with permits that keep the
     /// semaphore alive.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Semaphore;
+    ///
+    /// let seats = Rc::new(Semaphore::new(3));
+    /// assert_eq!(seats.acquire_many_owned(2).await.unwrap().count(), 2);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`acquire`](Semaphore::acquire).
@@ -176,6 +260,17 @@ impl Semaphore {
     /// The same as [`try_acquire`](Semaphore::try_acquire), with a permit that keeps the semaphore
     /// alive.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Semaphore;
+    ///
+    /// let seats = Rc::new(Semaphore::new(1));
+    /// let seat = seats.try_acquire_owned().unwrap();
+    /// assert!(seats.try_acquire_owned().is_err());
+    /// drop(seat);
+    /// ```
+    ///
     /// # Errors
     /// [`TryAcquireError`] says why not.
     #[track_caller]
@@ -185,6 +280,15 @@ impl Semaphore {
 
     /// The same as [`try_acquire_many`](Semaphore::try_acquire_many), with permits that keep the
     /// semaphore alive.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::Semaphore;
+    ///
+    /// let seats = Rc::new(Semaphore::new(3));
+    /// assert!(seats.try_acquire_many_owned(4).is_err());
+    /// ```
     ///
     /// # Errors
     /// [`TryAcquireError`] says why not.
@@ -197,6 +301,13 @@ impl Semaphore {
 
     /// Adds permits, which go to those who wait.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = trapline::sync::Semaphore::new(1);
+    /// seats.add_permits(2);
+    /// assert_eq!(seats.available(), 3);
+    /// ```
+    ///
     /// # Cost
     /// No trap; O(waiters that have what they want).
     ///
@@ -208,12 +319,28 @@ impl Semaphore {
 
     /// Closes it: those who wait, and those who come, are told [`Closed`]. Permits that are out, or
     /// have been given to one who has not gone on yet, stay good.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let seats = trapline::sync::Semaphore::new(0);
+    /// let (turned_away, ()) = trapline::join(seats.acquire(), async { seats.close() }).await;
+    /// assert!(turned_away.is_err());
+    /// # }).unwrap();
+    /// ```
     pub fn close(&self) {
         self.closed.set(true);
         self.queue.wake_all();
     }
 
     /// Whether it was closed.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = trapline::sync::Semaphore::new(1);
+    /// seats.close();
+    /// assert!(seats.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.get()
@@ -323,6 +450,12 @@ pub struct Permit<'a> {
 
 impl<'a> Permit<'a> {
     /// How many permits it stands for.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = trapline::sync::Semaphore::new(3);
+    /// assert_eq!(seats.try_acquire_many(2).unwrap().count(), 2);
+    /// ```
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
@@ -347,6 +480,13 @@ impl<'a> Permit<'a> {
     }
 
     /// Does not give them back: the semaphore has so many fewer from now on.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = trapline::sync::Semaphore::new(3);
+    /// seats.try_acquire().unwrap().forget();
+    /// assert_eq!(seats.available(), 2);
+    /// ```
     pub fn forget(mut self) {
         self.count = 0;
     }
@@ -369,12 +509,27 @@ pub struct OwnedPermit {
 
 impl OwnedPermit {
     /// How many permits it stands for.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = std::rc::Rc::new(trapline::sync::Semaphore::new(3));
+    /// assert_eq!(seats.try_acquire_many_owned(2).unwrap().count(), 2);
+    /// ```
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
     }
 
     /// The semaphore.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    ///
+    /// let seats = Rc::new(trapline::sync::Semaphore::new(3));
+    /// let seat = seats.try_acquire_owned().unwrap();
+    /// assert!(Rc::ptr_eq(seat.semaphore(), &seats));
+    /// ```
     #[must_use]
     pub fn semaphore(&self) -> &Rc<Semaphore> {
         &self.semaphore
@@ -400,6 +555,13 @@ impl OwnedPermit {
     }
 
     /// Does not give them back: the semaphore has so many fewer from now on.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let seats = std::rc::Rc::new(trapline::sync::Semaphore::new(3));
+    /// seats.try_acquire_owned().unwrap().forget();
+    /// assert_eq!(seats.available(), 2);
+    /// ```
     pub fn forget(mut self) {
         self.count = 0;
     }

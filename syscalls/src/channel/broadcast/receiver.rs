@@ -53,6 +53,22 @@ pub struct Receiver<T> {
 impl<T: Clone> Receiver<T> {
     /// Waits for the next value.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use trapline::channel::broadcast::RecvError;
+    ///
+    /// let (sender, mut receiver) = trapline::channel::broadcast(1);
+    /// sender.send("first").await.unwrap();
+    /// sender.send("second").await.unwrap();
+    /// // There was room for one value.
+    /// assert_eq!(receiver.recv().await, Err(RecvError::Missed(1)));
+    /// assert_eq!(receiver.recv().await, Ok("second"));
+    /// drop(sender);
+    /// assert_eq!(receiver.recv().await, Err(RecvError::Closed));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`RecvError::Missed`] under [`Lag::Report`](crate::channel::Lag::Report), if values were dropped; [`RecvError::Closed`] at
     /// the end.
@@ -72,6 +88,16 @@ impl<T: Clone> Receiver<T> {
     }
 
     /// Takes the next value, if it is there.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// use trapline::channel::broadcast::TryRecvError;
+    ///
+    /// let (sender, mut receiver) = trapline::channel::broadcast(1);
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// sender.try_send("news").unwrap();
+    /// assert_eq!(receiver.try_recv(), Ok("news"));
+    /// ```
     ///
     /// # Errors
     /// [`TryRecvError`], if it is not.
@@ -98,12 +124,26 @@ impl<T> Receiver<T> {
     }
 
     /// How many values it has yet to take, or has missed.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::broadcast(8);
+    /// sender.try_send("news").unwrap();
+    /// assert_eq!(receiver.behind(), 1);
+    /// ```
     #[must_use]
     pub fn behind(&self) -> u64 {
         self.hub.end() - self.next
     }
 
     /// Whether the channel has been closed, or has no sender.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::broadcast::<u8>(8);
+    /// sender.close();
+    /// assert!(receiver.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.hub.closed.get()

@@ -25,6 +25,17 @@ impl<T> Sender<T> {
     /// Sends a value to all receivers, and says how many there are. It waits only under
     /// [`Lag::Wait`](crate::channel::Lag::Wait), for the slowest.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let (sender, mut receiver) = trapline::channel::broadcast(8);
+    /// let _another = sender.subscribe();
+    /// // It went to two.
+    /// assert_eq!(sender.send("news").await.unwrap(), 2);
+    /// assert_eq!(receiver.recv().await, Ok("news"));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] with the value, if there is no receiver or the channel is closed.
     ///
@@ -43,6 +54,14 @@ impl<T> Sender<T> {
 
     /// Sends a value to all receivers, if that can be done at once.
     ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::broadcast(8);
+    /// assert_eq!(sender.try_send("news").unwrap(), 1);
+    /// drop(receiver);
+    /// assert!(sender.try_send("more news").is_err());
+    /// ```
+    ///
     /// # Errors
     /// [`TrySendError`] with the value.
     ///
@@ -60,6 +79,15 @@ impl<T> Sender<T> {
     }
 
     /// A receiver of all that is sent from now on.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::broadcast(8);
+    /// sender.try_send("old").unwrap();
+    /// let mut late = sender.subscribe();
+    /// sender.try_send("new").unwrap();
+    /// assert_eq!(late.try_recv(), Ok("new"));
+    /// ```
     pub fn subscribe(&self) -> Receiver<T> {
         let next = self.hub.end();
         self.hub.add_receiver_at(next);
@@ -68,23 +96,54 @@ impl<T> Sender<T> {
 
     /// Closes the channel: receivers take what is there, and then see the end. Says whether it was
     /// open.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, mut receiver) = trapline::channel::broadcast(8);
+    /// sender.try_send("last").unwrap();
+    /// assert!(sender.close());
+    /// assert_eq!(receiver.try_recv(), Ok("last"));
+    /// assert!(receiver.try_recv().is_err());
+    /// ```
     pub fn close(&self) -> bool {
         self.hub.close()
     }
 
     /// Whether the channel has been closed.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::broadcast::<u8>(8);
+    /// assert!(!sender.is_closed());
+    /// sender.close();
+    /// assert!(sender.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.hub.closed.get()
     }
 
     /// How many receivers there are.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::broadcast::<u8>(8);
+    /// let _another = receiver.clone();
+    /// assert_eq!(sender.receivers(), 2);
+    /// ```
     #[must_use]
     pub fn receivers(&self) -> usize {
         self.hub.receivers.get()
     }
 
     /// How many values are kept for those who have not taken them.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::broadcast(8);
+    /// sender.try_send("news").unwrap();
+    /// assert_eq!((sender.len(), sender.is_empty(), sender.capacity()), (1, false, 8));
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.hub.len()

@@ -28,6 +28,17 @@ impl<T> Receiver<T> {
     /// Waits, in a task, for a value, and takes it. `None` is the end: the channel is closed, and
     /// empty.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote(1);
+    /// let thread = std::thread::spawn(move || sender.send_blocking(7));
+    /// assert_eq!(receiver.recv().await, Some(7));
+    /// assert_eq!(receiver.recv().await, None);
+    /// thread.join().unwrap().unwrap();
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If it is polled again after it was ready.
     ///
@@ -43,6 +54,16 @@ impl<T> Receiver<T> {
 
     /// Receives in a thread, and blocks the thread until there is a value.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote(1);
+    /// let thread = std::thread::spawn(move || receiver.recv_blocking());
+    /// sender.send("to a thread").await.unwrap();
+    /// assert_eq!(thread.join().unwrap(), Some("to a thread"));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// In a task, and in what a task drops: it would stop every task of the thread.
     #[must_use]
@@ -51,6 +72,14 @@ impl<T> Receiver<T> {
     }
 
     /// Takes a value, if one is there that nobody who waits was given. It never blocks.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote(1);
+    /// assert!(receiver.try_recv().is_err());
+    /// sender.try_send(7).unwrap();
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// ```
     ///
     /// # Errors
     /// [`TryRecvError::Empty`]; [`TryRecvError::Closed`] at the end.
@@ -67,11 +96,25 @@ impl<T> Receiver<T> {
     }
 
     /// Closes the channel: nothing goes in any more. Says whether it was open.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote(1);
+    /// assert!(receiver.close());
+    /// assert!(sender.try_send(7).is_err());
+    /// ```
     pub fn close(&self) -> bool {
         self.shared.close()
     }
 
     /// Whether nothing goes in any more: somebody closed it, or no sender is left.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote::<u8>(1);
+    /// sender.close();
+    /// assert!(receiver.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.lock().is_closed()
@@ -90,6 +133,14 @@ impl<T> Receiver<T> {
     }
 
     /// How many values are in it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote(1);
+    /// assert!(receiver.is_empty());
+    /// sender.try_send(7).unwrap();
+    /// assert_eq!(receiver.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.lock().len()

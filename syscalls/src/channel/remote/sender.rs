@@ -18,6 +18,20 @@ pub struct Sender<T> {
 impl<T> Sender<T> {
     /// Sends a value from a task, once there is room.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote(1);
+    /// let thread = std::thread::spawn(move || std::iter::from_fn(|| receiver.recv_blocking()).sum::<u32>());
+    /// for number in 1..=4 {
+    ///     // Waits where the thread does not keep up.
+    ///     sender.send(number).await.unwrap();
+    /// }
+    /// drop(sender);
+    /// assert_eq!(thread.join().unwrap(), 10);
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] with the value, if the channel is closed, or is closed while this waits.
     ///
@@ -37,6 +51,24 @@ impl<T> Sender<T> {
 
     /// Sends a value from a thread, and blocks the thread until there is room.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote(1);
+    /// let thread = std::thread::spawn(move || {
+    ///     for number in 1..=4 {
+    ///         sender.send_blocking(number).unwrap();
+    ///     }
+    /// });
+    /// let mut sum = 0;
+    /// while let Some(number) = receiver.recv().await {
+    ///     sum += number;
+    /// }
+    /// assert_eq!(sum, 10);
+    /// thread.join().unwrap();
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] with the value, if the channel is closed, or is closed while this waits.
     ///
@@ -47,6 +79,13 @@ impl<T> Sender<T> {
     }
 
     /// Sends a value, if that can be done at once. It never blocks.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::remote(1);
+    /// sender.try_send(1).unwrap();
+    /// assert!(sender.try_send(2).unwrap_err().is_full());
+    /// ```
     ///
     /// # Errors
     /// [`TrySendError`] with the value.
@@ -66,11 +105,27 @@ impl<T> Sender<T> {
     }
 
     /// Closes the channel: nothing goes in any more. Says whether it was open.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote(1);
+    /// sender.try_send(7).unwrap();
+    /// assert!(sender.close());
+    /// assert_eq!(receiver.recv_blocking(), Some(7));
+    /// assert_eq!(receiver.recv_blocking(), None);
+    /// ```
     pub fn close(&self) -> bool {
         self.shared.close()
     }
 
     /// Whether nothing goes in any more: somebody closed it, or no receiver is left.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote::<u8>(1);
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.lock().is_closed()
@@ -89,6 +144,14 @@ impl<T> Sender<T> {
     }
 
     /// How many values are in it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::remote(1);
+    /// assert!(sender.is_empty());
+    /// sender.try_send(7).unwrap();
+    /// assert_eq!(sender.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.lock().len()
