@@ -27,8 +27,10 @@ pub enum CancelOutcome {
 ///
 /// The outermost [`cancellable`] futures that are open in it return `Err`; the code after them runs
 /// and may await undisturbed. A task that has none open ends as cancelled: where it is blocked, or,
-/// if it has a reply to take, as soon as it blocks after that. A [`shield`] holds all of this off until
-/// it ends. A second cancel changes nothing.
+/// if it has a reply to take, as soon as it blocks or yields after that. One whose waker was called while
+/// it ran may have something to take, too, and goes on: what always wakes itself, as some futures of others
+/// do to give way, hears in a scope alone. A [`shield`] holds all of this off until it ends. A second
+/// cancel changes nothing.
 ///
 /// ```
 /// # let mut scheduler = trapline_scheduler::Scheduler::new();
@@ -92,6 +94,26 @@ impl Future for Cancel {
 
 /// Asks a task to end, as [`cancel`] does, by a post: without suspending, from a destructor too. An id
 /// that names no living task is passed over.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// /// Does something when it goes.
+/// struct OnDrop<F: Fn()>(F);
+///
+/// impl<F: Fn()> Drop for OnDrop<F> {
+///     fn drop(&mut self) {
+///         (self.0)();
+///     }
+/// }
+///
+/// let child = trapline::spawn(std::future::pending::<()>()).await;
+/// let id = child.id();
+/// let leash = OnDrop(move || trapline::post_cancel(id, "the leash is gone"));
+/// drop(leash);
+/// assert!(child.await.unwrap_err().cancelled().is_some());
+/// # }).unwrap();
+/// ```
 ///
 /// # Panics
 /// Outside a scheduler.
