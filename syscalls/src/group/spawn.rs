@@ -58,6 +58,16 @@ where
 
     /// Makes it a daemon of the group: the group does not wait for it, but ends it when the others
     /// have ended. What it returns is dropped; that it fails counts.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// group.spawn_value(std::future::pending()).name("heartbeat").daemon().await;
+    /// group.spawn_value(async { 1 }).await;
+    /// assert_eq!(group.join_all().await.unwrap(), [1]);
+    /// # }).unwrap();
+    /// ```
     pub fn daemon(mut self) -> GroupSpawn<F, T, E> {
         self.options = std::mem::take(&mut self.options).daemon();
         self
