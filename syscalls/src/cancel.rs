@@ -162,7 +162,8 @@ pub fn post_cancel(target: TaskId, reason: impl Into<CancelReason>) {
 /// As safe as the future's own: dropping it drops the future.
 ///
 /// # Cost
-/// No trap. O(log scopes) to open and to close; it allocates no more than a table's growth.
+/// No trap. O(log scopes) to open and to close; it allocates no more than a table's growth. Closing
+/// one that scopes opened within it outlive, as they may in a `FuturesUnordered`, is O(scopes of the task).
 ///
 /// # Kin
 /// `pthread_setcancelstate(3)`; trio's `CancelScope`.

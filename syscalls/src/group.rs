@@ -206,6 +206,7 @@ impl<T, E> TaskGroup<T, E> {
     ///
     /// If this task is cancelled, and has no [`cancellable`](crate::cancellable) open around the group,
     /// the group is cancelled with the same reason; when the last child has ended, so does the task.
+    /// Where a scope beside the group in this task was told instead, the group comes out with the reason.
     ///
     /// ```
     /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
