@@ -7,14 +7,14 @@ use trapline_abi::{CallInfo, CallState, On, Reply, TaskId};
 use crate::kernel::Kernel;
 use crate::task::State;
 
-/// While at most so many tasks and calls live, every step is checked; beyond that, once every as
+/// While at most so many tasks, calls and scopes live, every step is checked; beyond that, once every as
 /// many steps as there are live ones, so that a check costs O(1) a step.
 const ALWAYS_CHECKED: usize = 256;
 
 impl Kernel {
     /// Checks the invariants if they are due.
     pub(crate) fn check_now_and_then(&mut self) {
-        let live = self.tasks.len() + self.ring.further_calls();
+        let live = self.tasks.len() + self.ring.further_calls() + self.ring.scopes_open();
         self.unchecked_steps += 1;
         if live <= ALWAYS_CHECKED || self.unchecked_steps >= live {
             self.unchecked_steps = 0;

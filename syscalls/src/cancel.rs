@@ -27,8 +27,10 @@ pub enum CancelOutcome {
 ///
 /// The outermost [`cancellable`] futures that are open in it return `Err`; the code after them runs
 /// and may await undisturbed. A task that has none open ends as cancelled: where it is blocked, or,
-/// if it has a reply to take, as soon as it blocks after that. A [`shield`] holds all of this off until
-/// it ends. A second cancel changes nothing.
+/// if it has a reply to take, as soon as it blocks or yields after that. One whose waker was called while
+/// it ran may have something to take, too, and goes on: what always wakes itself, as some futures of others
+/// do to give way, hears in a scope alone. A [`shield`] holds all of this off until it ends. A second
+/// cancel changes nothing.
 ///
 /// ```
 /// # let mut scheduler = trapline_scheduler::Scheduler::new();
@@ -150,7 +152,8 @@ pub fn post_cancel(target: TaskId, reason: impl Into<CancelReason>) {
 /// As safe as the future's own: dropping it drops the future.
 ///
 /// # Cost
-/// No trap. O(log scopes) to open and to close; it allocates no more than a table's growth.
+/// No trap. O(log scopes) to open and to close; it allocates no more than a table's growth. Closing
+/// one that scopes opened within it outlive, as they may in a `FuturesUnordered`, is O(scopes of the task).
 ///
 /// # Kin
 /// `pthread_setcancelstate(3)`; trio's `CancelScope`.

@@ -73,9 +73,9 @@ where
     /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
     /// # scheduler.block_on(async { use trapline_syscalls as trapline;
     /// let group = trapline::TaskGroup::<u32>::new();
-    /// group.spawn_value(std::future::pending()).daemon().await;
-    /// group.spawn_value(async { 7 }).await;
-    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// group.spawn_value(std::future::pending()).name("heartbeat").daemon().await;
+    /// group.spawn_value(async { 1 }).await;
+    /// assert_eq!(group.join_all().await.unwrap(), [1]);
     /// # }).unwrap();
     /// ```
     pub fn daemon(mut self) -> GroupSpawn<F, T, E> {

@@ -94,7 +94,7 @@ where
         let value = RefCell::new(None);
         let shared = Rc::new(Shared { value, over: Cell::new(false), queue });
         let future = child(Ready { shared: Rc::clone(&shared) });
-        let spawn = GroupSpawn::new(&group.core, future, site);
+        let spawn = GroupSpawn::new(group.core(), future, site);
         Start { spawn, child: None, shared, wait: None, site }
     }
 }

@@ -250,17 +250,20 @@ impl Table {
                 assert!(known, "no-orphan: a scope of task {task} is gone");
             }
         }
-        for (place, entry) in &self.entries {
-            if let Some(parent) = entry.parent {
-                let around = self.get(parent).expect("no-orphan: a scope lies within an open one");
-                assert_eq!(around.task, entry.task, "no-orphan: a scope is its parent's task's");
+        // By place: scopes within each, and shields at any depth.
+        let mut within = vec![(0, 0); self.entries.capacity()];
+        for (_, entry) in &self.entries {
+            let Some(parent) = entry.parent else { continue };
+            let around = self.get(parent).expect("no-orphan: a scope lies within an open one");
+            assert_eq!(around.task, entry.task, "no-orphan: a scope is its parent's task's");
+            within[parent.place].0 += 1;
+            for above in self.ancestors(Some(parent)) {
+                within[above.place].1 += entry.own_weight();
             }
-            let within = |at: &&Entry| self.ancestors(at.parent).any(|above| above.place == place);
-            let all = || self.entries.iter().map(|(_, at)| at);
-            let inner = all().filter(|at| at.parent.is_some_and(|above| above.place == place));
-            assert_eq!(inner.count(), entry.inner, "no-orphan: scopes within a scope are counted");
-            let shields = all().filter(|at| at.kind == ScopeKind::Shield).filter(within).count();
-            assert_eq!(shields, entry.shields, "no-orphan: shields within a scope are counted");
+        }
+        for (place, entry) in &self.entries {
+            let counted = (entry.inner, entry.shields);
+            assert_eq!(counted, within[place], "no-orphan: what is within a scope is counted");
         }
     }
 }
