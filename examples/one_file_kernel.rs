@@ -202,8 +202,9 @@ impl Kernel {
         let Some(task) = self.tasks.remove(&id) else { return };
         drop(self.ring.take_estate(id));
         let ended = status.ended();
+        let is_asked = task.has_handle && task.body.leaves_outcome();
         let body = Some(task.body).filter(|_| ended == Ended::Returned);
-        if task.has_handle {
+        if is_asked {
             let key = self.ring.keep_outcome(id, body, None, None);
             self.ended.insert(id, (ended, key));
         }

@@ -7,6 +7,7 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -19,7 +20,7 @@ use support::{
 use trapline::{
     CancelCause, CancelReason, ExitStatus, GroupError, GroupHandle, NeverReady, Ready, RunError,
     TaskGroup, TaskId, TaskState, WaitQueue, cancel, cancellable, get_tid, group_scope, kill, now,
-    shield, sleep, spawn, timeout, wait, yield_now,
+    post_kill, shield, sleep, spawn, timeout, wait, yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -641,6 +642,75 @@ fn child_ends_before_its_spawn_is_resumed_then_its_end_is_told() {
                 told.push((task, result.is_ok()));
             }
             assert_eq!(told, [(ids[0], true), (ids[1], false), (ids[2], false)]);
+        })
+        .unwrap();
+    run_clean(&mut scheduler);
+}
+
+#[test]
+fn child_kills_itself_in_the_turn_in_which_it_returns_then_its_value_is_told_and_nothing_is_left() {
+    for spawns_first in [true, false] {
+        let mut scheduler = builder().quantum(if spawns_first { 8 } else { 1 }).build();
+        scheduler
+            .block_on(async {
+                let group = Words::new();
+                for _ in 0..2 {
+                    group
+                        .spawn(async {
+                            post_kill(get_tid().await);
+                            Ok("all the same")
+                        })
+                        .await;
+                }
+                assert_eq!(group.join_all().await.unwrap(), ["all the same"; 2]);
+            })
+            .unwrap();
+        run_clean(&mut scheduler);
+    }
+}
+
+#[test]
+fn destructor_panics_after_the_child_has_returned_then_its_value_is_told_and_the_panic_reported() {
+    for spawns_first in [true, false] {
+        let mut scheduler = builder().quantum(if spawns_first { 8 } else { 1 }).build();
+        scheduler
+            .block_on(async {
+                let group = Words::new();
+                let guard = OnDrop(|| panic!("on the way out"));
+                // It is ready while it holds the guard still.
+                group
+                    .spawn(std::future::poll_fn(move |_| {
+                        let _held = &guard;
+                        Poll::Ready(Ok("a value"))
+                    }))
+                    .await;
+                assert_eq!(group.join_all().await.unwrap(), ["a value"]);
+            })
+            .unwrap();
+        let report = scheduler.run().unwrap();
+        assert_eq!((report.failures, &*report.first_failures[0].text), (1, "on the way out"));
+        assert_empty(&scheduler);
+    }
+}
+
+#[test]
+fn some_ended_out_of_turn_and_their_places_are_taken_again_then_values_are_in_spawn_order() {
+    let mut scheduler = builder().virtual_clock().build();
+    scheduler
+        .block_on(async {
+            let group = Words::new().tolerant();
+            for (seconds, word) in [(1, "told"), (5, "late"), (1, "told, too"), (4, "early")] {
+                group.spawn(after(seconds, Ok(word))).await;
+            }
+            group.spawn(after(3, Err("bad"))).await;
+            sleep(SECOND * 2).await;
+            assert_eq!(group.next().await.unwrap().1.unwrap(), "told");
+            assert_eq!(group.next().await.unwrap().1.unwrap(), "told, too");
+            group.spawn(after(1, Ok("new"))).await;
+            group.spawn(after(9, Ok("newest"))).await;
+            sleep(SECOND * 2).await;
+            assert!(group.next().await.unwrap().1.is_err());
+            assert_eq!(group.join_all().await.unwrap(), ["late", "early", "new", "newest"]);
         })
         .unwrap();
     run_clean(&mut scheduler);

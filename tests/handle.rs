@@ -22,8 +22,8 @@ use support::{
 };
 use trapline::{
     Event, ExitStatus, Handle, RemoteJoinError, RemoteJoinHandle, RunError, Scheduler,
-    SchedulerGone, StepEvent, TaskOptions, TaskState, WaitQueue, get_tid, handle, kill, sleep,
-    unblock, wait, yield_now,
+    SchedulerGone, StepEvent, TaskOptions, TaskState, WaitQueue, cancel, get_tid, handle, kill,
+    sleep, unblock, wait, yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -585,5 +585,26 @@ proptest! {
                 None => {}
             }
         }
+    }
+}
+
+#[test]
+fn task_is_cancelled_then_its_handle_says_who_and_why() {
+    for named in [false, true] {
+        let mut scheduler = scheduler();
+        let options = if named { TaskOptions::new().name("far") } else { TaskOptions::new() };
+        let remote = scheduler.handle().spawn_with(options, || async {
+            std::future::pending::<()>().await;
+        });
+        scheduler.step();
+        scheduler.step();
+        let id = remote.id().unwrap();
+        scheduler.block_on(async move { cancel(id, "no longer needed").await.unwrap() }).unwrap();
+        let error = remote.join().unwrap_err();
+        assert!(!error.is_killed() && !error.is_gone());
+        assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+        let text = error.to_string();
+        assert!(text.starts_with("the task was cancelled by task 2 at tests/"), "{text}");
+        run_clean(&mut scheduler);
     }
 }

@@ -262,6 +262,36 @@ fn task_waits_for_the_lock_it_holds_then_that_is_a_cycle_of_one() {
 }
 
 #[test]
+fn cycle_of_very_many_then_the_report_spells_it_out() {
+    const MANY: usize = 5000;
+    let locks: &'static Vec<Mutex<usize>> = leak((0..MANY).map(Mutex::new).collect());
+    let mut scheduler = Scheduler::builder().virtual_clock().build();
+    for (at, lock) in locks.iter().enumerate() {
+        start(&mut scheduler, async move {
+            let _guard = lock.lock().await;
+            trapline::yield_now().await;
+            drop(locks[(at + 1) % MANY].lock().await);
+        });
+    }
+    let report = deadlock(&mut scheduler);
+    assert_eq!(report.matches("waits for mutex of task").count(), MANY);
+    assert!(report.ends_with("task 5000 waits for mutex of task 1"));
+}
+
+#[test]
+fn guard_moved_away_breaks_a_cycle_then_it_was_told_and_the_run_ends() {
+    let (mut scheduler, trace) = listening();
+    let mutex = Rc::new(Mutex::new(0));
+    start(&mut scheduler, async move {
+        let guard = mutex.lock_owned().await;
+        trapline::spawn_detached(async move { drop(guard) });
+        drop(mutex.lock().await);
+    });
+    run_clean(&mut scheduler);
+    assert_eq!(trace.take().len(), 1);
+}
+
+#[test]
 fn timeout_breaks_a_cycle_then_it_was_told_and_the_run_ends() {
     let (mut scheduler, trace) = listening();
     let (left, right): (&'static Mutex<u8>, &'static Mutex<u8>) =

@@ -5,6 +5,7 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use support::{
     step_while_ready,
 };
 use trapline::{
-    RunError, Scope, TaskState, WaitQueue, cancel, cancellable, cancelled, kill, now, scope,
-    shield, sleep, spawn, timeout, yield_now,
+    RunError, Scope, ScopedChild, TaskState, WaitQueue, cancel, cancellable, cancelled, kill, now,
+    scope, shield, sleep, spawn, timeout, yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -723,4 +724,77 @@ mod model {
             support::assert_empty(&scheduler);
         }
     }
+}
+
+#[test]
+fn scope_is_dropped_then_whoever_waits_for_a_child_elsewhere_is_told() {
+    let mut scheduler = scheduler();
+    let slot: Slot<ScopedChild<()>> = Slot::new();
+    let place = slot.clone();
+    let scoped = scheduler.spawn(scope(async move |s: Scope<'static>| {
+        place.put(s.spawn(never()));
+    }));
+    step_while_ready(&mut scheduler);
+    let child = slot.take().unwrap();
+    let waiter = scheduler.spawn(child);
+    step_while_ready(&mut scheduler);
+    drop(scheduler.block_on(async move { kill(scoped.id()).await }));
+    let error = scheduler.block_on(waiter).unwrap().unwrap_err();
+    assert!(error.to_string().contains("ended without a value"), "{error}");
+    run_clean(&mut scheduler);
+}
+
+/// Leaves its waker, and is ready once it has been woken.
+fn leaving(slot: &Slot<std::task::Waker>) -> impl Future<Output = ()> + use<> {
+    let slot = slot.clone();
+    let mut left = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut left, true) {
+            return Poll::Ready(());
+        }
+        slot.put(cx.waker().clone());
+        Poll::Pending
+    })
+}
+
+#[test]
+fn childs_waker_is_called_often_and_after_all_has_ended_then_it_is_polled_once_for_it() {
+    let mut scheduler = scheduler();
+    let (slot, polls) = (Slot::new(), Cell::new(0));
+    scheduler
+        .block_on(scope(async |s: Scope<'_>| {
+            s.spawn(counted(&polls, leaving(&slot)));
+            yield_now().await;
+            let waker = slot.take().unwrap();
+            for _ in 0..1000 {
+                waker.wake_by_ref();
+            }
+            slot.put(waker);
+        }))
+        .unwrap();
+    assert_eq!(polls.get(), 2);
+    let waker = slot.take().unwrap();
+    waker.wake_by_ref();
+    waker.wake();
+    run_clean(&mut scheduler);
+}
+
+#[test]
+fn hundred_thousand_children_then_each_is_polled_for_its_own_wakes_alone() {
+    let mut scheduler = builder().quantum(32).build();
+    let (polls, queue) = (Cell::new(0), WaitQueue::new(0));
+    scheduler
+        .block_on(scope(async |s: Scope<'_>| {
+            for _ in 0..100_000 {
+                s.spawn(counted(&polls, cancellable(queue.park())));
+            }
+            yield_now().await;
+            queue.wake_many(50_000);
+            sleep(SECOND).await;
+            assert_eq!((polls.get(), s.len()), (150_000, 50_000));
+            queue.wake_all();
+        }))
+        .unwrap();
+    assert_eq!(polls.get(), 200_000);
+    run_clean(&mut scheduler);
 }

@@ -219,6 +219,8 @@ fn run_dropped_or_its_task_killed_then_the_rest_is_left_as_it_is() {
             runner.kill();
             assert!(runner.await.is_err());
             stubborn.await.unwrap();
+            assert_eq!(trace.take(), [""; 0]);
+            shutdown.run().await;
         })
         .unwrap();
     assert_eq!(trace.take(), ["first asked: end", "first done", "first gone"]);
@@ -235,5 +237,28 @@ fn nobody_triggers_it_then_that_is_a_deadlock_with_its_name() {
     let reason = CancelReason::shutdown("x");
     shutdown.trigger(reason.clone());
     assert_eq!(scheduler.block_on(shutdown.wait()).unwrap(), reason);
+    run_clean(&mut scheduler);
+}
+
+#[test]
+fn shutdown_is_dropped_while_a_part_has_its_grace_then_another_run_goes_on_with_it() {
+    let mut scheduler = scheduler();
+    let trace = Trace::default();
+    scheduler
+        .block_on(async {
+            let shutdown = Shutdown::new();
+            for (name, seconds) in [("store", 1), ("stubborn", 9)] {
+                part(&shutdown, &trace, name, seconds).await;
+            }
+            shutdown.trigger("night");
+            assert!(timeout(SECOND, shutdown.run()).await.is_err());
+            let report = shutdown.run().await;
+            let killed: Vec<_> = report.killed.iter().map(|part| &*part.name).collect();
+            assert_eq!(killed, ["stubborn"]);
+        })
+        .unwrap();
+    let lines = ["stubborn asked: night", "stubborn gone"];
+    let then = ["store asked: night", "store done", "store gone"];
+    assert_eq!(trace.take(), [&lines[..], &then].concat());
     run_clean(&mut scheduler);
 }

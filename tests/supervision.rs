@@ -66,6 +66,37 @@ fn too_many_restarts_within_the_window_then_it_gives_up_with_the_last_error() {
 }
 
 #[test]
+fn waits_are_longer_than_the_window_then_they_grow_all_the_same() {
+    let mut scheduler = scheduler();
+    scheduler
+        .block_on(async {
+            let starts = Rc::default();
+            let waits = Backoff::Exponential { first: SECOND, cap: SECOND * 60 };
+            let policy = Policy::new(Restart::OnFailure).backoff(waits);
+            assert_eq!(supervise(policy, failing(8, &starts)).await.unwrap(), 9);
+            let seconds: Vec<_> = starts.borrow().iter().map(|millis| millis / 1000).collect();
+            assert_eq!(seconds, [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+        })
+        .unwrap();
+    run_clean(&mut scheduler);
+}
+
+#[test]
+fn child_cannot_even_be_made_then_the_supervisor_tells_the_panic() {
+    let mut scheduler = scheduler();
+    let gave_up = scheduler.block_on(async {
+        let make = || -> std::future::Ready<Result<(), String>> { panic!("no child today") };
+        let supervisor = Supervisor::new().child("heir", Policy::default(), SECOND, make);
+        supervisor.run(&Shutdown::new()).await.unwrap_err()
+    });
+    let gave_up = gave_up.unwrap();
+    assert!(gave_up.last.as_ref().unwrap().is_panic());
+    let text = gave_up.to_string();
+    assert!(text.starts_with("heir was given up") && text.contains("no child today"), "{text}");
+    run_clean(&mut scheduler);
+}
+
+#[test]
 fn restarts_are_far_apart_then_they_go_on_for_ever() {
     let mut scheduler = scheduler();
     scheduler

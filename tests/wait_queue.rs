@@ -351,6 +351,47 @@ fn token_passed_along_a_chain_of_drops_then_it_reaches_the_last_or_stays() {
     }
 }
 
+/// How often a task is resumed that is granted a token while it runs, and does away with it at once;
+/// others before it are granted one each.
+fn resumes_after(others: usize, with_probe: bool, is_taken: bool) -> usize {
+    let (mut scheduler, trace) =
+        if with_probe { traced() } else { (scheduler(), Trace::default()) };
+    let (queue, rest) = (leaked(0), leaked(0));
+    parkers(&mut scheduler, queue, &trace, &"abc"[..others]);
+    step_while_ready(&mut scheduler);
+    let task = scheduler.spawn(async move {
+        let mut wait = queue.park();
+        assert!(poll_once(&mut wait).await.is_pending());
+        trapline::yield_now().await;
+        queue.wake_many(others);
+        queue.wake();
+        if is_taken {
+            wait.await;
+        } else {
+            drop(wait);
+        }
+        rest.park().await;
+    });
+    let steps = step_while_ready(&mut scheduler) - others;
+    drop(task);
+    rest.wake();
+    run_clean(&mut scheduler);
+    assert_eq!(queue.tokens(), usize::from(!is_taken));
+    steps
+}
+
+#[test]
+fn grant_that_is_dropped_or_taken_in_the_turn_it_was_made_in_then_nobody_is_resumed_for_it() {
+    for others in [0, 1, 3] {
+        for is_taken in [false, true] {
+            for with_probe in [false, true] {
+                let steps = resumes_after(others, with_probe, is_taken);
+                assert_eq!(steps, 2, "{others} others, taken: {is_taken}, probe: {with_probe}");
+            }
+        }
+    }
+}
+
 // Killed.
 
 #[test]

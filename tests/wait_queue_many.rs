@@ -401,6 +401,20 @@ async fn play(queue: &'static WaitQueue, ops: Vec<Op>, keeps: bool) {
     }
 }
 
+#[test]
+fn one_who_wants_nothing_behind_one_who_wants_a_token_then_one_wake_lets_both_go() {
+    let mut scheduler = support::scheduler();
+    let queue = leak(WaitQueue::new(0));
+    for wanted in [1, 0] {
+        scheduler.spawn(async move { queue.park_many(wanted).await }).detach();
+    }
+    support::step_while_ready(&mut scheduler);
+    assert_eq!(queue.waiting(), 2);
+    queue.wake();
+    assert_eq!((queue.waiting(), queue.tokens()), (0, 0));
+    support::run_clean(&mut scheduler);
+}
+
 proptest! {
     #[test]
     fn any_takers_givers_and_droppers_then_the_queue_is_as_the_model_says(

@@ -179,10 +179,11 @@ impl fmt::Display for DeadlockReport {
         }
         if let Some(first) = self.cycle.first() {
             f.write_str("\n  in a cycle: ")?;
+            let blocked: BTreeMap<TaskId, &BlockedTask> =
+                self.blocked.iter().map(|blocked| (blocked.task, blocked)).collect();
             for task in &self.cycle {
                 write!(f, "task {task} waits for ")?;
-                let blocked = self.blocked.iter().find(|blocked| blocked.task == *task);
-                match blocked.and_then(BlockedTask::lock) {
+                match blocked.get(task).and_then(|blocked| blocked.lock()) {
                     Some((kind, Some(name))) => write!(f, "{kind} `{name}` of ")?,
                     Some((kind, None)) => write!(f, "{kind} of ")?,
                     None => {}

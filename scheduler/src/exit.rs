@@ -48,6 +48,7 @@ impl Kernel {
         // Ended from here on: what the destructors post about it changes nothing.
         task.state = State::Ending;
         let mut body = task.body.take();
+        let has_handle = has_handle && body.as_ref().is_none_or(|body| body.leaves_outcome());
         if self.current == Some(id) {
             self.current = None;
         } else if was_runnable {
@@ -82,7 +83,7 @@ impl Kernel {
     }
 
     /// How a task ended that panicked or was cancelled: that is more than a byte. Whoever spawned it from
-    /// another thread takes the panic; what is left of that is the kernel's.
+    /// another thread is told, and takes the panic; what is left of that is the kernel's.
     #[cold]
     #[inline(never)]
     fn bad_end_of(
@@ -92,7 +93,11 @@ impl Kernel {
         payload: Option<Payload>,
     ) -> (Option<ExitStatus>, Option<Payload>) {
         let Some(payload) = payload else {
-            return (self.ring.cancel_state(id).0.map(ExitStatus::Cancelled), None);
+            let why = self.ring.cancel_state(id).0;
+            if let (Some(body), Some(why)) = (body, &why) {
+                body.as_mut().cancelled(why);
+            }
+            return (why.map(ExitStatus::Cancelled), None);
         };
         let status = Some(ExitStatus::Panicked(text_of(&*payload)));
         let Some(body) = body else { return (status, Some(payload)) };

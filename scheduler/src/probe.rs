@@ -104,7 +104,8 @@ pub enum Event<'a> {
         report: &'a DeadlockReport,
     },
     /// Tasks wait for one another, at least one of them for a lock, and this call has closed the
-    /// circle. A timeout, or a call that one of them waits for beside, may still break it.
+    /// circle. A timeout, or a call that one of them waits for beside, may still break it; so may
+    /// whoever was given a guard by the task that took it.
     LockCycle {
         /// The tasks of the cycle, each with the one call by which it waits for the next.
         report: &'a DeadlockReport,

@@ -58,6 +58,8 @@ impl ReadyQueue {
                     self.taken += 1;
                     *id
                 }
+                // One alone is taken from where it stands.
+                None if self.back.len() <= 1 => self.back.pop()?,
                 None => self.turn_round()?,
             };
             if self.gaps == 0 || stands(tasks, id) {
@@ -70,10 +72,6 @@ impl ReadyQueue {
     /// The front has been read: goes on with the back. Takes its first entry.
     #[inline(never)]
     fn turn_round(&mut self) -> Option<TaskId> {
-        // One alone is taken from where it stands.
-        if self.back.len() <= 1 {
-            return self.back.pop();
-        }
         self.front.clear();
         std::mem::swap(&mut self.front, &mut self.back);
         self.taken = 1;

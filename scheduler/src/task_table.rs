@@ -64,6 +64,13 @@ impl TaskTable {
         self.places.get_mut(id.place()).filter(|task| task.id == id && !task.is_gone())
     }
 
+    /// The task with this id, if it is blocked.
+    #[inline(always)]
+    pub(crate) fn blocked(&mut self, id: TaskId) -> Option<&mut Task> {
+        let task = self.places.get_mut(id.place())?;
+        if task.id == id && matches!(task.state, State::Blocked) { Some(task) } else { None }
+    }
+
     /// The task at a place, if one is there.
     pub(crate) fn at(&mut self, place: usize) -> Option<&mut Task> {
         self.places.get_mut(place).filter(|task| !task.is_gone())

@@ -39,8 +39,10 @@ pub mod watch;
 
 mod queue;
 
+mod many;
 mod reserve;
 mod send;
+mod until_closed;
 
 mod sink;
 mod stream;
@@ -58,17 +60,19 @@ use crate::channel::core::Core;
 pub use broadcast::{Lag, broadcast, broadcast_with};
 #[doc(inline)]
 pub use oneshot::oneshot;
-pub use queue::{Get, Join, NothingToDo, Put, Queue};
+pub use queue::{Get, GetJob, Job, Join, NothingToDo, Put, Queue};
 #[doc(inline)]
 pub use remote::remote;
 #[doc(inline)]
 pub use watch::watch;
 
 pub use error::{Closed, SendError, TryRecvError, TrySendError};
+pub use many::{RecvMany, TryIter};
 pub use receiver::{Receiver, Recv};
 pub use reserve::{Permit, Reserve};
 pub use send::Send;
 pub use sender::Sender;
+pub use until_closed::UntilClosed;
 
 /// A channel with room for `capacity` values. Senders wait where there is none.
 ///

@@ -12,6 +12,7 @@ use futures::Stream;
 use pin_project::pin_project;
 use trapline_abi::{CancelReason, Cancelled, Instant, TaskId};
 
+mod children;
 mod core;
 mod member;
 
@@ -440,7 +441,7 @@ impl<T, E> GroupHandle<T, E> {
     /// ```
     ///
     /// # Panics
-    /// If the group has ended, or been closed. At 2^24 live tasks.
+    /// If the group has ended, been closed, or has children in another scheduler. At 2^24 live tasks.
     ///
     /// # Cancel safety
     /// Lossy: dropped before it is polled, or in the same turn, nothing is started, and `child` is
@@ -495,7 +496,8 @@ impl<T, E> GroupHandle<T, E> {
     /// ```
     ///
     /// # Panics
-    /// Outside a task or its destructors; if the group has ended, or been closed.
+    /// Outside a task or its destructors; if the group has ended, been closed, or has children in
+    /// another scheduler.
     ///
     /// # Cost
     /// No trap; three allocations.
@@ -522,7 +524,8 @@ impl<T, E> GroupHandle<T, E> {
     /// ```
     ///
     /// # Panics
-    /// Outside a task or its destructors; if the group has ended, or been closed.
+    /// Outside a task or its destructors; if the group has ended, been closed, or has children in
+    /// another scheduler.
     #[track_caller]
     pub fn post_value<F>(&self, child: F)
     where
@@ -559,7 +562,7 @@ impl<T, E> GroupHandle<T, E> {
     /// told.
     ///
     /// # Panics
-    /// If the group has ended, or been closed. At 2^24 live tasks.
+    /// If the group has ended, been closed, or has children in another scheduler. At 2^24 live tasks.
     ///
     /// # Cancel safety
     /// Lossy: dropped before the child is ready, it kills the child.
@@ -660,7 +663,8 @@ impl<T, E> GroupHandle<T, E> {
     /// ```
     ///
     /// # Panics
-    /// Outside a task or its destructors; if the group has ended, or been closed.
+    /// Outside a task or its destructors; if the group has ended, been closed, or has children in
+    /// another scheduler.
     ///
     /// # Cost
     /// A daemon child that sleeps.

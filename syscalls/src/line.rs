@@ -32,6 +32,10 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         while self.queue.try_take() {}
+        // Where a future was leaked that waits here still, it would rob the next owner.
+        if self.queue.is_waited_for() {
+            return;
+        }
         let _ = self.pool.try_with(|pool| pool.borrow_mut().push(self.queue));
     }
 }

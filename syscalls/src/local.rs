@@ -122,6 +122,21 @@ impl<T: 'static> TaskLocal<T> {
         LocalScope { local: self, value: Some(Rc::new(value)), future: Some(future) }
     }
 
+    /// Runs `run` with `value`, now.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// trapline::task_local! { static DEPTH: u32; }
+    ///
+    /// assert_eq!(DEPTH.sync_scope(1, || DEPTH.get() + DEPTH.sync_scope(2, || DEPTH.get())), 3);
+    /// assert!(DEPTH.try_with(|_| ()).is_err());
+    /// ```
+    pub fn sync_scope<R>(&'static self, value: T, run: impl FnOnce() -> R) -> R {
+        let mut value = Some(Rc::new(value));
+        let _entered = Entered::new(self, &mut value);
+        run()
+    }
+
     /// Lets `read` have the value of the innermost scope.
     ///
     /// ```

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use trapline_abi::{Parking, Ring, Syscall, Trap, WaitQueue, YieldTrap};
+use trapline_abi::{Parking, Ring, Syscall, Trap, WaitQueue, Woken, YieldTrap};
 
 /// Gives way to the others once, where the quantum is spent. Outside a task there are no others.
 #[derive(Debug)]
@@ -109,7 +109,16 @@ impl<'a> Claim<'a> {
             let over = is_over();
             (over || queue.try_take()).then_some(!over)
         };
-        self.poll_attempt(cx, attempt).map(|went| went.unwrap_or_else(|| !is_over()))
+        // Woken with all, it has no token, whatever has become of the end meanwhile.
+        self.poll_attempt(cx, attempt).map(|went| match went {
+            Ok(open) => open,
+            Err(Woken::Granted) if is_over() => {
+                // It has no use for its token any more, but another may have.
+                self.queue.wake();
+                false
+            }
+            Err(woken) => woken == Woken::Granted,
+        })
     }
 
     /// Waits until `is_over`, however many tokens there are. Whoever brings it about wakes all.
@@ -121,16 +130,16 @@ impl<'a> Claim<'a> {
         self.poll_attempt(cx, |_| is_over().then_some(())).map(drop)
     }
 
-    /// Gives what `attempt` gives; nothing, if it was woken.
+    /// Gives what `attempt` gives; or else how it was woken.
     // Always inlined, the rare parts are not: this is all there is to an operation on a channel.
     #[inline(always)]
     fn poll_attempt<R>(
         &mut self,
         cx: &mut Context<'_>,
         attempt: impl FnOnce(&WaitQueue) -> Option<R>,
-    ) -> Poll<Option<R>> {
+    ) -> Poll<Result<R, Woken>> {
+        let ring = Ring::current();
         if self.parking.is_unborn() {
-            let ring = Ring::current();
             let fresh = matches!(self.rest, Rest::NotYet);
             if !fresh || ring.is_some_and(must_rest) {
                 ready!(self.poll_rest(cx));
@@ -140,10 +149,10 @@ impl<'a> Claim<'a> {
                 if let (Some(ring), Rest::NotYet) = (ring, &self.rest) {
                     ring.spend();
                 }
-                return Poll::Ready(Some(done));
+                return Poll::Ready(Ok(done));
             }
         }
-        self.parking.poll(self.queue, cx).map(|_| None)
+        self.parking.poll_in(ring, self.queue, cx).map(Err)
     }
 
     #[cold]
@@ -157,10 +166,5 @@ impl<'a> Claim<'a> {
             self.rest = Rest::Rested;
         }
         Poll::Ready(())
-    }
-
-    /// Whether it had to wait.
-    pub(crate) fn has_waited(&self) -> bool {
-        !self.parking.is_unborn()
     }
 }

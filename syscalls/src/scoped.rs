@@ -117,12 +117,11 @@ impl<'env> Scope<'env> {
         assert!(!inner.closed.get(), "a child was spawned into a scope that has ended");
         let queue = WaitQueue::labelled("a child in a scope", 0);
         let left = Rc::new(Left { value: Cell::new(None), ended: Cell::new(false), queue });
-        let leave = Rc::clone(&left);
+        let leave = Leave(Rc::clone(&left));
         let future: Pin<Box<dyn Future<Output = ()> + 'env>> = Box::pin(async move {
-            let value = child.await;
-            leave.value.set(Some(value));
-            leave.ended.set(true);
-            leave.queue.wake_all();
+            // Held from here on: it is dropped after the child, with or without a value.
+            let leave = leave;
+            leave.0.value.set(Some(child.await));
         });
         inner.live.set(inner.live.get() + 1);
         let place = {
@@ -327,23 +326,15 @@ impl Inner<'_> {
 
     /// Whoever holds a child's waker must reach this task, also from another thread.
     fn lend_waker(&self, cx: &Context<'_>) {
-        let mut state = self.foreign.state();
-        let lent = state.waker.as_ref().is_some_and(|lent| lent.will_wake(cx.waker()));
         if self.held.get() == 0 {
-            let before = state.waker.take();
-            drop(state);
-            drop(before);
-        } else if !lent {
-            drop(state);
-            let waker = cx.waker().clone();
-            let before = self.foreign.state().waker.replace(waker);
-            drop(before);
+            self.foreign.take_back();
+        } else {
+            self.foreign.lend(cx.waker());
         }
     }
 
     fn take_foreign(&self) {
-        let woken = std::mem::take(&mut self.foreign.state().children);
-        woken.into_iter().for_each(|place| self.ready.push(place));
+        self.foreign.take_woken().into_iter().for_each(|place| self.ready.push(place));
     }
 
     /// Drops what is left.
@@ -351,13 +342,16 @@ impl Inner<'_> {
         self.closed.set(true);
         self.live.set(0);
         let children = self.children.take();
-        let waker = self.foreign.state().waker.take();
-        drop(waker);
+        self.foreign.close();
         drop(children);
     }
 }
 
-/// A child of a scope. Await it for the child's value.
+/// A child of a scope. Await it for the child's value, within the scope or elsewhere.
+///
+/// # Panics
+/// If the child will never give one, since it panicked, or its scope was dropped. If it is polled again
+/// after it was ready.
 ///
 /// # Cancel safety
 /// Safe, through `&mut child`: the value stays where it is.
@@ -374,6 +368,16 @@ struct Left<T> {
     queue: WaitQueue,
 }
 
+/// Tells those who wait that the child has ended, or been dropped.
+struct Leave<T>(Rc<Left<T>>);
+
+impl<T> Drop for Leave<T> {
+    fn drop(&mut self) {
+        self.0.ended.set(true);
+        self.0.queue.wake_all();
+    }
+}
+
 impl<T> Future for ScopedChild<T> {
     type Output = T;
 
@@ -385,7 +389,8 @@ impl<T> Future for ScopedChild<T> {
             *park = None;
         }
         *park = None;
-        Poll::Ready(left.value.take().expect("a child is awaited once"))
+        let value = left.value.take();
+        Poll::Ready(value.expect("a child in a scope has ended without a value, or it was taken"))
     }
 }
 

@@ -198,7 +198,8 @@ impl Shutdown {
     /// If it is polled outside a task, or again after it was ready.
     ///
     /// # Cancel safety
-    /// Lossy: dropped, it asks no further parts to end.
+    /// Lossy: dropped, it asks no further parts to end, and what it would have reported is lost. Run again,
+    /// it goes on with the part that it was at, which is given its grace anew.
     ///
     /// # Cost
     /// Two traps a part.
@@ -282,13 +283,33 @@ impl fmt::Debug for RunShutdown {
     }
 }
 
+/// A part that is being ended: it is put back if nobody waits for that.
+struct Stopping<'a> {
+    shared: &'a Shared,
+    part: Option<Part>,
+}
+
+impl Stopping<'_> {
+    fn stopped(mut self) {
+        self.part = None;
+    }
+}
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.shared.parts.borrow_mut().extend(self.part.take());
+    }
+}
+
 async fn run(shutdown: Shutdown, site: &'static Location<'static>) -> ShutdownReport {
     let reason = ShutdownWait::new(&shutdown, site).await;
     let mut report = ShutdownReport::default();
     loop {
         // Taken one by one: a part may be registered while another one is ending.
         let Some(part) = shutdown.shared.parts.borrow_mut().pop() else { break };
+        let stopping = Stopping { shared: &shutdown.shared, part: Some(part.clone()) };
         stop(part, &reason, &mut report, site).await;
+        stopping.stopped();
     }
     report.reason = Some(reason);
     report

@@ -25,9 +25,10 @@ use self::policy::History;
 pub struct GaveUp<E> {
     /// The name of the child, if it was given one.
     pub name: Option<Cow<'static, str>>,
-    /// How often it was started again.
+    /// How often it was started again; 0 if whoever supervised it was ended.
     pub restarts: u64,
-    /// How it ended the last time; `None` if whoever supervised it was ended.
+    /// How it ended the last time, or that it could not be made; `None` if whoever supervised it was
+    /// ended.
     pub last: Option<ChildError<E>>,
 }
 
@@ -349,10 +350,15 @@ async fn run<E: 'static>(
             Either::Left((None, _)) => break None,
             Either::Left((Some((_, Ok(Ok(())))), _)) => {}
             Either::Left((Some((_, Ok(Err(gave_up)))), _)) => break Some(gave_up),
-            Either::Left((Some((task, Err(_))), _)) => {
-                let name =
-                    parts.iter().find(|part| part.task == task).map(|part| part.name.clone());
-                break Some(GaveUp { name, restarts: 0, last: None });
+            Either::Left((Some((task, Err(error))), _)) => {
+                let part = parts.iter().find(|part| part.task == task);
+                let name = part.map(|part| part.name.clone());
+                let last = match error {
+                    // What makes the child panicked: nobody else is told.
+                    ChildError::Ended(error) if error.is_panic() => Some(ChildError::Ended(error)),
+                    ChildError::Ended(_) | ChildError::Failed { .. } => None,
+                };
+                break Some(GaveUp { name, restarts: 0, last });
             }
             Either::Right((reason, _)) => {
                 report.reason = Some(reason);

@@ -34,7 +34,7 @@ pub use barrier::{Barrier, BarrierPass, BarrierWait};
 pub use condvar::{Condvar, CondvarWait, WaitWhile};
 pub use event::{Event, EventWait};
 pub use mutex::{Lock, LockOwned, MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
-pub use once_cell::{GetOrInit, GetOrTryInit, OnceCell, SetError};
+pub use once_cell::{GetOrInit, GetOrTryInit, OnceCell, SetError, WaitForValue};
 pub use rlock::{RLock, RLockGuard, RLockLock};
 pub use rwlock::{Read, RwLock, RwLockReadGuard, RwLockWriteGuard, Write};
 pub use semaphore::{

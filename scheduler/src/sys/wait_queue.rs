@@ -38,18 +38,9 @@ fn warn_of(kernel: &mut Kernel, call: CallId, want: Want) {
     }
 }
 
-/// A wake has answered a call that was blocked.
-#[inline]
-pub(crate) fn granted(kernel: &mut Kernel, call: CallId) {
-    match kernel.ring.granted_plainly(call) {
-        Some(task) if kernel.probe.is_none() => kernel.make_ready(task),
-        _ => granted_anyhow(kernel, call),
-    }
-}
-
-/// The same where somebody is to be told, or the task is resumed by a waker.
+/// A wake has answered a call that was blocked, and there is more to do than to resume its task.
 #[inline(never)]
-fn granted_anyhow(kernel: &mut Kernel, call: CallId) {
+pub(crate) fn granted(kernel: &mut Kernel, call: CallId) {
     if let Some((reply, booking)) = kernel.ring.granted(call) {
         kernel.resume_answered(call, reply, booking);
     }

@@ -16,7 +16,6 @@ use crate::call::{Reply, Syscall};
 use crate::holder::QueueInfo;
 use crate::id::{CallId, MAX_TASKS, SourceId, TaskId};
 use crate::kernel_ring::Submitted;
-use crate::queue_entry::Line;
 use crate::task::{Beside, TaskBody};
 use crate::wait_queue::{QueueId, WaitQueue, Want};
 
@@ -178,6 +177,12 @@ impl ListHead {
     pub(crate) fn clear(&self) {
         self.head.set(NONE);
         self.tail.set(NONE);
+    }
+
+    /// Makes `place` the last; gives the one before.
+    #[inline(always)]
+    pub(crate) fn replace_last(&self, place: u32) -> u32 {
+        self.tail.replace(place)
     }
 
     /// The first has left; behind it comes `next`.
@@ -356,35 +361,27 @@ impl CallTable {
         call.extra = Some(Box::new(Extra { waker: Some(waker), beside: Beside::Nothing }));
     }
 
-    /// Fills the slot of `caller`, which is free, with a park that stands at the back of its queue.
+    /// One more stands at the back of `list`, at `place`, behind `tail`.
     #[inline(always)]
-    pub(crate) fn block_parked(
-        &mut self,
-        line: &Line,
-        (serial, caller): (NonZeroU64, TaskId),
-        want: Want,
-        site: &'static Location<'static>,
-    ) {
-        let place = caller.place() as u32;
-        let slot = self.own_slot(place).expect("a call in the register has a slot of its own");
-        slot.fill(serial, caller, Syscall::Park(want), site);
-        slot.state = CallState::Blocked(On::Queue(want.queue()));
-        slot.next = NONE;
-        let tail = line.list.tail.replace(place);
-        slot.prev = tail;
-        match self.slot_mut(tail) {
-            Some(last) => last.next = place,
-            None => line.list.head.set(place),
+    pub(crate) fn follow(&mut self, tail: u32, place: u32, list: &ListHead) {
+        if tail == NONE {
+            list.head.set(place);
+        } else if let Some(last) = self.slot_mut(tail) {
+            last.next = place;
         }
     }
 
     /// Takes the first call out of `list` and gives it one token, if that is what it wants, and it is
-    /// in its task's own slot. Gives its id, and whether it had been served.
+    /// in its task's own slot, and nothing stands apart. Gives its id, and whether it had been served.
     #[inline(always)]
-    pub(crate) fn grant_one(&mut self, list: &ListHead) -> Option<(CallId, bool, &Call)> {
+    pub(crate) fn grant_one(
+        &mut self,
+        list: &ListHead,
+        apart: usize,
+    ) -> Option<(CallId, bool, &Call)> {
         let place = list.head.get();
         let call = self.own_slot(place)?;
-        if !matches!(call.request, Syscall::Park(want) if want.tokens() == 1) {
+        if apart > 0 || !matches!(call.request, Syscall::Park(want) if want.tokens() == 1) {
             return None;
         }
         list.leave_first(call.next);
@@ -561,6 +558,26 @@ impl Call {
         self.site = site;
     }
 
+    #[inline(always)]
+    pub(crate) fn is_free(&self) -> bool {
+        self.serial.is_none()
+    }
+
+    /// Fills a free slot with a park that is in line.
+    #[inline(always)]
+    pub(crate) fn fill_parked(
+        &mut self,
+        (serial, caller): (NonZeroU64, TaskId),
+        want: Want,
+        site: &'static Location<'static>,
+        tail: u32,
+    ) {
+        self.fill(serial, caller, Syscall::Park(want), site);
+        self.state = CallState::Blocked(On::Queue(want.queue()));
+        self.prev = tail;
+        self.next = NONE;
+    }
+
     fn vacant() -> Call {
         Call {
             serial: None,
@@ -612,12 +629,10 @@ impl Call {
         Some(reply)
     }
 
-    /// The task to resume for a call that was answered, if no waker of others was left with it.
+    /// The task to resume for a call in its own slot, if no waker of others was left with it.
     #[inline(always)]
-    pub(crate) fn resumes_plainly(&self, serial: NonZeroU64) -> Option<TaskId> {
-        let answered = matches!(self.state, CallState::Answered(_));
-        let plain = answered && self.serial == Some(serial) && self.extra.is_none();
-        if plain { self.task } else { None }
+    pub(crate) fn resumes_plainly(&self) -> Option<TaskId> {
+        if self.extra.is_none() { self.task } else { None }
     }
 
     fn serial_in_list(&self) -> NonZeroU64 {

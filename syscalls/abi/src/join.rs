@@ -80,17 +80,17 @@ impl<T: 'static> JoinHandle<T> {
     /// Lossy: the handle goes with the future, so dropping it detaches the task. Await `&mut
     /// handle` to keep it.
     #[track_caller]
-    pub fn join(self) -> JoinHandle<T> {
-        self.join_at(Location::caller())
+    pub fn join(mut self) -> JoinHandle<T> {
+        self.ask_at(Location::caller());
+        self
     }
 
-    /// The same at the line `site`: for the library.
+    /// Whoever polls it first joins at the line `site`: for the library.
     #[doc(hidden)]
-    pub fn join_at(mut self, site: &'static Location<'static>) -> JoinHandle<T> {
+    pub fn ask_at(&mut self, site: &'static Location<'static>) {
         if self.trap.is_none() {
             self.trap = Some(Trap::new(Syscall::Join(self.task), site));
         }
-        self
     }
 
     /// Ends the task, as `trapline::kill` does, by a post: without suspending. The handle may still be

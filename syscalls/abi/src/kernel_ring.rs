@@ -18,7 +18,7 @@ use crate::ring::{CURRENT, Ring};
 use crate::scopes::CancelRequest;
 use crate::source::SourceTable;
 use crate::task::{Beside, TaskBody};
-use crate::wait_queue::{Home, QueueId, Rule, Want};
+use crate::wait_queue::{QueueId, Want};
 
 thread_local! {
     /// The rings that wait for a next scheduler.
@@ -87,6 +87,7 @@ impl KernelRing {
         ring.life.set(LAST_LIFE.fetch_add(1, Ordering::Relaxed) + 1);
         ring.random.set(seed);
         ring.owed.set(0);
+        ring.tells_grants.set(false);
         ring.threads.set_tokens(0);
         let ring = KernelRing { ring };
         ring.finish();
@@ -157,11 +158,17 @@ impl KernelRing {
         self.ring.posts.pop()
     }
 
-    /// Takes the next post, if it is a [`Post::Granted`] and stands first: what most posts are, in a
-    /// cheaper way. `None` says no more than that one has to look.
+    /// Takes the next post, if it resumes a task whose call was granted what it wanted: what most posts
+    /// are, in a cheaper way. `None` says no more than that one has to look.
     #[inline(always)]
-    pub fn next_granted(&self) -> Option<CallId> {
-        self.ring.posts.pop_first_granted()
+    pub fn next_resume(&self) -> Option<TaskId> {
+        self.ring.posts.pop_first_resume()
+    }
+
+    /// Whether each grant is to be told of by a [`Post::Granted`], with the call: where the kernel has
+    /// more to do about it than to resume the task.
+    pub fn tell_grants(&self, tell: bool) {
+        self.ring.tells_grants.set(tell);
     }
 
     /// Whether there are posts to be served.
@@ -229,12 +236,7 @@ impl KernelRing {
     /// Serves a park, the call at hand: blocks it, unless it has been given what it wanted.
     #[inline(always)]
     pub fn park(&self, id: CallId, want: Want) -> Parked {
-        let life = self.ring.life();
-        let holder = |home: &Home| match home.core.rule() {
-            Rule::Held => home.core.holders.sole_task(life),
-            Rule::Keeps | Rule::Forgets => None,
-        };
-        match self.ring.calls.park_taken(want, holder) {
+        match self.ring.calls.park_taken() {
             Some(holder) => Parked::Blocked { holder },
             None => self.park_in_table(id, want.queue()),
         }
@@ -250,16 +252,6 @@ impl KernelRing {
             }
             None => Parked::Gone,
         }
-    }
-
-    /// Whom to resume for a call that its wait queue has answered, where that is the task which was
-    /// polled under its own waker. `None` says no more than that one has to look.
-    #[inline(always)]
-    pub fn granted_plainly(&self, id: CallId) -> Option<TaskId> {
-        if self.ring.scoped.has_any() {
-            return None;
-        }
-        self.ring.calls.behind_register().own_slot(id.place)?.resumes_plainly(id.serial)
     }
 
     /// What a call was answered by its wait queue, and whom to resume for it; `None` if it is gone.
@@ -593,7 +585,7 @@ impl Drop for KernelRing {
             let granted = granted_and_not_taken(&table);
             let (own, pool, bodies) = table.into_parts();
             let posts = ring.posts.take();
-            let wakers = ring.scopes.clear();
+            let scopes = ring.scopes.clear();
             let scoped = ring.scoped.clear();
             let (outcomes, queues) = (ring.outcomes.take(), ring.calls.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
@@ -604,7 +596,7 @@ impl Drop for KernelRing {
             drop_each(pool);
             drop_each(bodies);
             drop_each(posts);
-            drop_each(wakers);
+            drop_each(scopes);
             drop_each([scoped]);
             drop_each(outcomes.into_all());
             drop_each(queues);

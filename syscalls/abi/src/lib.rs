@@ -22,6 +22,7 @@ mod yield_trap;
 mod kernel_ring;
 
 mod call_table;
+mod polled;
 mod posts;
 mod register;
 mod scoped;

@@ -4,7 +4,7 @@
 //! instructions of being made: read back whole where it was written field by field, it was waited for.
 //!
 //! The first of those that wait stands in two cells of its own, before the queue of the others. Most
-//! often it is the only one, and tells of a grant.
+//! often it is the only one, and says whom to resume for a grant.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,6 +28,10 @@ const KILL: u64 = 5;
 const DETACH: u64 = 6;
 const DISCARD: u64 = 7;
 const BULKY: u64 = 8;
+/// As `GRANTED`, with the task to resume in place of the serial.
+const RESUME: u64 = 9;
+/// One that has been forgotten.
+const VOID: u64 = 10;
 
 /// Above the kind lies the place of a call or of a source, or the key of an outcome.
 const PLACE_SHIFT: u32 = 32;
@@ -63,7 +67,7 @@ impl Posts {
     pub(crate) fn push(&self, post: Post) {
         let (first, second) = match post {
             Post::Wake(task) => (WAKE, task.to_bits().get()),
-            Post::Granted(call) => return self.push_granted(call),
+            Post::Granted(call) => (GRANTED | place_of(call), call.serial.get()),
             Post::Withdraw(call) => (WITHDRAW | place_of(call), call.serial.get()),
             Post::CloseSource(SourceId { place, generation }) => {
                 (CLOSE_SOURCE | u64::from(place) << PLACE_SHIFT, u64::from(generation))
@@ -80,9 +84,26 @@ impl Posts {
         self.push_words(first, second);
     }
 
+    /// The call in the slot at `place` was granted what it wanted: `task` is to be resumed, unless that
+    /// is [forgotten](Posts::forget_resume) before.
     #[inline(always)]
-    pub(crate) fn push_granted(&self, call: CallId) {
-        self.push_words(GRANTED | place_of(call), call.serial.get());
+    pub(crate) fn push_resume(&self, place: u32, task: TaskId) {
+        self.push_words(RESUME | u64::from(place) << PLACE_SHIFT, task.to_bits().get());
+    }
+
+    /// The granted call in the slot at `place` is gone, or its reply taken.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn forget_resume(&self, place: u32) {
+        let word = RESUME | u64::from(place) << PLACE_SHIFT;
+        if self.first.get() == word {
+            self.first.set(VOID);
+        }
+        for (first, _) in &mut self.others.borrow_mut().words {
+            if *first == word {
+                *first = VOID;
+            }
+        }
     }
 
     #[inline(always)]
@@ -113,41 +134,33 @@ impl Posts {
         self.any.get()
     }
 
-    /// Takes the next one, if it stands before the others and tells of a grant.
+    /// Takes the next one, if it stands before the others and resumes a task for a grant.
     #[inline(always)]
-    pub(crate) fn pop_first_granted(&self) -> Option<CallId> {
-        let first = self.first.get();
-        if first as u32 != GRANTED as u32 {
+    pub(crate) fn pop_first_resume(&self) -> Option<TaskId> {
+        if self.first.get() as u32 != RESUME as u32 {
             return None;
         }
-        let serial = NonZeroU64::new(self.second.get())?;
         self.first.set(NONE);
         self.any.set(self.more.get());
-        Some(CallId { serial, place: (first >> PLACE_SHIFT) as u32 })
+        NonZeroU64::new(self.second.get()).map(TaskId::from_bits)
     }
 
     /// Takes the next one.
     pub(crate) fn pop(&self) -> Option<Post> {
         let mut others = self.others.borrow_mut();
-        let (first, second) = match self.first.replace(NONE) {
-            NONE => others.words.pop_front()?,
-            first => (first, self.second.get()),
-        };
+        let mut words = (self.first.replace(NONE), self.second.get());
+        while let (NONE | VOID, _) = words {
+            let Some(next) = others.words.pop_front() else {
+                self.any.set(false);
+                self.more.set(false);
+                return None;
+            };
+            words = next;
+        }
         let more = !others.words.is_empty();
         self.any.set(more);
         self.more.set(more);
-        let place = (first >> PLACE_SHIFT) as u32;
-        let post = match (u64::from(first as u32), NonZeroU64::new(second)) {
-            (WAKE, Some(word)) => Post::Wake(TaskId::from_bits(word)),
-            (GRANTED, Some(serial)) => Post::Granted(CallId { serial, place }),
-            (WITHDRAW, Some(serial)) => Post::Withdraw(CallId { serial, place }),
-            (CLOSE_SOURCE, _) => Post::CloseSource(SourceId { place, generation: second as u32 }),
-            (KILL, Some(word)) => Post::Kill(TaskId::from_bits(word)),
-            (DETACH, Some(word)) => Post::Detach(TaskId::from_bits(word)),
-            (DISCARD, Some(word)) => Post::Discard(TaskId::from_bits(word), place),
-            (BULKY, None) => others.take_bulky()?,
-            (kind, _) => unreachable!("no post is of kind {kind}"),
-        };
+        let post = others.post_of(words);
         if !more {
             others.shrink();
         }
@@ -161,13 +174,29 @@ impl Posts {
 }
 
 impl Others {
+    fn post_of(&mut self, (first, second): (u64, u64)) -> Post {
+        let place = (first >> PLACE_SHIFT) as u32;
+        match (u64::from(first as u32), NonZeroU64::new(second)) {
+            (WAKE | RESUME, Some(word)) => Post::Wake(TaskId::from_bits(word)),
+            (GRANTED, Some(serial)) => Post::Granted(CallId { serial, place }),
+            (WITHDRAW, Some(serial)) => Post::Withdraw(CallId { serial, place }),
+            (CLOSE_SOURCE, _) => Post::CloseSource(SourceId { place, generation: second as u32 }),
+            (KILL, Some(word)) => Post::Kill(TaskId::from_bits(word)),
+            (DETACH, Some(word)) => Post::Detach(TaskId::from_bits(word)),
+            (DISCARD, Some(word)) => Post::Discard(TaskId::from_bits(word), place),
+            (BULKY, None) => self.take_bulky(),
+            (kind, _) => unreachable!("no post is of kind {kind}"),
+        }
+    }
+
     #[inline(never)]
-    fn take_bulky(&mut self) -> Option<Post> {
-        Some(match self.bulky.pop_front()? {
-            Bulky::Spawn(task) => Post::Spawn(task),
-            Bulky::Cancel(task, why) => Post::Cancel(task, why),
-            Bulky::Warn(text, site) => Post::Warn(text, site),
-        })
+    fn take_bulky(&mut self) -> Post {
+        match self.bulky.pop_front() {
+            Some(Bulky::Spawn(task)) => Post::Spawn(task),
+            Some(Bulky::Cancel(task, why)) => Post::Cancel(task, why),
+            Some(Bulky::Warn(text, site)) => Post::Warn(text, site),
+            None => unreachable!("what does not fit lies beside"),
+        }
     }
 
     /// A crowd has passed: gives its memory back.

@@ -3,10 +3,7 @@
 //! All of it stands in cells that the object and the ring share, so that a wake with nobody waiting and
 //! a token that is taken need not look into any table.
 //!
-//! One who parks through the trap register is counted when it is submitted, and put in line when it is
-//! served; or before, by whoever looks into the call table meanwhile, and so ahead of whatever that one
-//! does to the queue. Until then there is nothing to tell it from one in line: no token is free, for with
-//! free tokens a call does not park through the register.
+//! One who parks through the trap register is in line at once; it does so only where no token is free.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -28,10 +25,12 @@ pub(crate) type Queues = Slab<Rc<Home>>;
 #[derive(Default)]
 pub(crate) struct Line {
     pub(crate) list: ListHead,
-    /// How many they are: those in the list, and one in the trap register.
+    /// How many they are.
     waiting: Cell<usize>,
     /// Tokens that have come for the first waiter: fewer than it wants (one-token).
     gathered: Cell<usize>,
+    /// Whether one who wants nothing may be among them: it goes on as soon as it is the first.
+    has_wantless: Cell<bool>,
     /// Calls that were given what they wanted and have not been taken.
     granted: Cell<usize>,
 }
@@ -47,16 +46,10 @@ impl Line {
         self.waiting.get() == 0 && self.granted.get() == 0
     }
 
-    /// One more waits, and is not in the list.
+    /// One more has been put into the list.
     #[inline]
     pub(crate) fn count_in(&self) {
         self.waiting.set(self.waiting.get() + 1);
-    }
-
-    /// Puts a call that has been counted at the back of the list.
-    #[inline]
-    pub(crate) fn stand(&self, calls: &mut CallTable, id: CallId) {
-        calls.push_back(&self.list, id);
     }
 
     #[inline]
@@ -131,8 +124,7 @@ fn wanted_by(request: Syscall) -> Want {
 
 /// Wait queues: what is done to them at the moment it is asked for.
 impl Ring {
-    /// A call arrives that was not counted: it takes the tokens it wants if they are free, or stands
-    /// at the back.
+    /// A call arrives: it takes the tokens it wants if they are free, or stands at the back.
     pub(crate) fn enqueue(&self, home: &Home, want: Want, call: CallId) {
         let mut calls = self.calls.table();
         let line = &home.line;
@@ -153,34 +145,50 @@ impl Ring {
         if line.waiting() == 0 {
             line.gathered.set(free.take());
         }
+        if want.tokens() == 0 {
+            line.has_wantless.set(true);
+        }
         line.count_in();
-        line.stand(&mut calls, call);
+        calls.push_back(&line.list, call);
     }
 
     /// Gives `n` tokens to those who wait, for somebody does, and keeps what is left (one-token).
-    #[inline]
     pub(crate) fn give(&self, home: &Home, n: usize) {
-        let mut calls = self.calls.table();
-        if n != 1 || home.line.gathered.get() > 0 || !self.give_one(home, &mut calls) {
-            self.hand_out(home, &mut calls, n);
-        }
+        self.hand_out(home, &mut self.calls.table(), n);
     }
 
-    /// Gives one token to the first, if one is all that it wants: the shortest way through
-    /// [`hand_out`](Ring::hand_out), and by far the most frequent.
+    /// Gives one token to the first, if one is all that it wants; says whether it did. The shortest way
+    /// through [`give`](Ring::give), and by far the most frequent.
     #[inline]
-    fn give_one(&self, home: &Home, calls: &mut CallTable) -> bool {
+    pub(crate) fn give_one(&self, home: &Home) -> bool {
         let Home { core, line, .. } = home;
-        let Some((id, served, first)) = calls.grant_one(&line.list) else { return false };
+        if line.has_wantless.get() {
+            return false;
+        }
+        let mut calls = self.calls.table();
+        let Some((id, served, first)) = calls.grant_one(&line.list, line.gathered.get()) else {
+            return false;
+        };
         line.waiting.set(line.waiting.get() - 1);
         line.note_granted();
         if core.rule() == Rule::Held {
             core.holders.enter_as(first.task, self.life(), first.site);
         }
         if served {
-            self.posts.push_granted(id);
+            match first.resumes_plainly() {
+                Some(task) if !self.tells_grants.get() && !self.scoped.has_any() => {
+                    self.posts.push_resume(id.place, task);
+                }
+                _ => self.post_granted(id),
+            }
         }
         true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn post_granted(&self, id: CallId) {
+        self.post(Post::Granted(id));
     }
 
     /// Gives the first waiters what they want, of what has gathered and `n` tokens more, while there is
@@ -200,6 +208,7 @@ impl Ring {
             self.answer_first(line, calls, Reply::Token);
         }
         if line.list.is_empty() {
+            line.has_wantless.set(false);
             core.keep(std::mem::take(&mut gathered));
         }
         line.gathered.set(gathered);

@@ -7,8 +7,9 @@
 //! A *yield* that comes through the register does not even enter with its reply: that is known, so it
 //! is written nowhere. One that has left the register, and is not in the table, has been answered.
 //!
-//! A *park* that comes through the register is written into the table once, when it is served: blocked,
-//! and in line. Whoever looks into the table before that has it put in line first.
+//! A *park* that finds no token stands in the table at once, blocked and in line, and so is written there
+//! once and not read when it is served: the register says only that it has yet to be. Whoever looks into
+//! the table before that sees it queued and unserved, for so it is written back.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::num::NonZeroU64;
@@ -40,10 +41,6 @@ enum Phase {
     FreshYield,
     /// As `Taken`, of a yield.
     TakenYield,
-    /// As `Fresh`, of a park that has been counted in its queue, and is not in line.
-    FreshPark,
-    /// As `Taken`, of such a park.
-    TakenPark,
     /// In the table, and in the list there.
     Listed,
 }
@@ -57,6 +54,10 @@ pub(crate) struct Calls {
     pub(crate) caller: Cell<TaskId>,
     /// The call that was taken last, if it came from the table.
     listed: Cell<Option<CallId>>,
+    /// Whether the call in the register is a park, and so in the table, too.
+    parked: Cell<bool>,
+    /// Who alone holds what it waits for, if that is known.
+    holder: Cell<Option<TaskId>>,
     request: Cell<Syscall>,
     site: Cell<&'static Location<'static>>,
     /// The body of the task to be spawned, if that is what is asked.
@@ -85,6 +86,8 @@ impl Calls {
             last_serial: Cell::new(before),
             caller: Cell::new(TaskId::new(1, 0)),
             listed: Cell::new(None),
+            parked: Cell::new(false),
+            holder: Cell::new(None),
             request: Cell::new(Syscall::Yield),
             site: Cell::new(Location::caller()),
             body: Cell::new(None),
@@ -130,19 +133,30 @@ impl Calls {
         Some(CallId { serial, place: self.caller.get().place() as u32 })
     }
 
-    /// Writes a park into the register, if it is the first call of its turn and its task has no other
-    /// in the slot of its own. The caller counts it in its queue.
+    /// Puts a park in line, to be served through the register, if it is the first call of its turn and
+    /// its task has no other in the slot of its own.
     #[inline(always)]
     pub(crate) fn submit_park(
         &self,
+        home: &Home,
         want: Want,
         site: &'static Location<'static>,
+        life: u64,
     ) -> Option<CallId> {
-        let place = self.caller.get().place() as u32;
-        if self.phase.get() != Phase::Empty || !self.finds_free(place) {
+        let caller = self.caller.get();
+        let place = caller.place() as u32;
+        if self.phase.get() != Phase::Empty {
             return None;
         }
-        let serial = self.fill(Phase::FreshPark, Syscall::Park(want), site);
+        let mut table = self.table.borrow_mut();
+        let slot = table.own_slot(place).filter(|slot| slot.is_free())?;
+        let serial = self.fill(Phase::Fresh, Syscall::Park(want), site);
+        let tail = home.line.list.replace_last(place);
+        slot.fill_parked((serial, caller), want, site, tail);
+        table.follow(tail, place, &home.line.list);
+        self.known_free.set(NOWHERE);
+        self.parked.set(true);
+        self.holder.set(home.core.holder(life));
         Some(CallId { serial, place })
     }
 
@@ -223,10 +237,6 @@ impl Calls {
                 self.phase.set(Phase::Taken);
                 Some(self.at_hand())
             }
-            Phase::FreshPark => {
-                self.phase.set(Phase::TakenPark);
-                Some(self.at_hand())
-            }
             _ => self.take_listed().then(|| self.at_hand()),
         }
     }
@@ -234,8 +244,8 @@ impl Calls {
     /// Where the first call that has not been served was made.
     pub(crate) fn first_site(&self) -> Option<&'static Location<'static>> {
         match self.phase.get() {
-            Phase::Empty | Phase::Taken | Phase::TakenYield | Phase::TakenPark => None,
-            Phase::Fresh | Phase::FreshYield | Phase::FreshPark => Some(self.site.get()),
+            Phase::Empty | Phase::Taken | Phase::TakenYield => None,
+            Phase::Fresh | Phase::FreshYield => Some(self.site.get()),
             Phase::Listed => self.table.borrow().first_listed_site(),
         }
     }
@@ -269,7 +279,7 @@ impl Calls {
     pub(crate) fn answer_taken(&self, reply: Reply) -> bool {
         match (self.phase.get(), reply) {
             (Phase::TakenYield, Reply::Done) => self.phase.set(Phase::Empty),
-            (Phase::Taken, _) => {
+            (Phase::Taken, _) if !self.parked.get() => {
                 self.phase.set(Phase::Empty);
                 self.known_free.set(NOWHERE);
                 let CallId { serial, place } = self.id_in_register();
@@ -283,21 +293,15 @@ impl Calls {
         true
     }
 
-    /// Puts the park that was taken last in line, if it is in the register still, and gives its queue;
-    /// `None` if it has left for the table, or has always been there.
+    /// Serves the park that was taken last, if it came through the register and nobody has looked into
+    /// the table since. Says who alone holds what it waits for.
     #[inline(always)]
-    pub(crate) fn park_taken<R>(&self, want: Want, then: impl FnOnce(&Home) -> R) -> Option<R> {
-        if self.phase.get() != Phase::TakenPark {
+    pub(crate) fn park_taken(&self) -> Option<Option<TaskId>> {
+        if self.phase.get() != Phase::Taken || !self.parked.replace(false) {
             return None;
         }
         self.phase.set(Phase::Empty);
-        self.known_free.set(NOWHERE);
-        let caller = self.caller.get();
-        let (queues, mut table) = (self.queues.borrow(), self.table.borrow_mut());
-        let home = &queues[want.queue().place()];
-        let serial = self.last_serial.get();
-        table.block_parked(&home.line, (serial, caller), want, self.site.get());
-        Some(then(home))
+        Some(self.holder.get())
     }
 
     /// The queue with this id, if it is in use.
@@ -375,7 +379,16 @@ impl Calls {
     fn write_back(&self, table: &mut CallTable) {
         let caller = self.caller.get();
         let (serial, request, site) = (self.last_serial.get(), self.request.get(), self.site.get());
-        let id = self.enter(table, serial, caller, request, site);
+        let id = match request {
+            Syscall::Park(want) if self.parked.replace(false) => {
+                let id = self.id_in_register();
+                if let Some(call) = table.get_mut(id) {
+                    call.state = CallState::Queued(want.queue());
+                }
+                id
+            }
+            _ => self.enter(table, serial, caller, request, site),
+        };
         if matches!(self.phase.get(), Phase::FreshYield | Phase::TakenYield) {
             self.last_entered.set(serial.get());
             table.note_lodger(self.id_in_register(), id);
@@ -383,24 +396,11 @@ impl Calls {
         if let Some(body) = self.body.take() {
             table.lay_body(id, body);
         }
-        let parks = matches!(self.phase.get(), Phase::FreshPark | Phase::TakenPark);
-        if let (true, Syscall::Park(want)) = (parks, request) {
-            self.put_in_line(table, id, want);
-        }
-        let listed =
-            matches!(self.phase.get(), Phase::Fresh | Phase::FreshYield | Phase::FreshPark);
+        let listed = matches!(self.phase.get(), Phase::Fresh | Phase::FreshYield);
         if listed {
             table.list(id);
         }
         self.phase.set(if listed { Phase::Listed } else { Phase::Empty });
-    }
-
-    /// A park that was in the register stands in line from now on.
-    fn put_in_line(&self, table: &mut CallTable, id: CallId, want: Want) {
-        let call = table.get_mut(id).expect("a call that is written back is in the table");
-        call.state = CallState::Queued(want.queue());
-        let queues = self.queues.borrow();
-        queues[want.queue().place()].line.stand(table, id);
     }
 
     /// Whether every call has been served.

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use crate::cancel::Cancelled;
+
 /// Why a task that a thread started gave no value.
 pub struct RemoteJoinError {
     cause: Cause,
@@ -13,6 +15,7 @@ pub(crate) enum Cause {
     /// Behind a lock, so that the error may be shared between threads.
     Panicked(Mutex<Box<dyn Any + Send>>),
     Killed,
+    Cancelled(Cancelled),
     Gone,
 }
 
@@ -35,6 +38,15 @@ impl RemoteJoinError {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         matches!(self.cause, Cause::Killed)
+    }
+
+    /// Who cancelled the task and why, if that is how it ended.
+    #[must_use]
+    pub fn cancelled(&self) -> Option<&Cancelled> {
+        match &self.cause {
+            Cause::Cancelled(why) => Some(why),
+            _ => None,
+        }
     }
 
     /// Whether the scheduler is gone: before it was asked, before the task began, or while it lived.
@@ -61,6 +73,7 @@ impl fmt::Display for RemoteJoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::Killed => f.write_str("the task was killed"),
+            Cause::Cancelled(why) => write!(f, "the task was {why}"),
             Cause::Gone => f.write_str("the scheduler is gone"),
             Cause::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use pin_project::{pin_project, pinned_drop};
 
 use crate::call::Post;
+use crate::cancel::Cancelled;
 use crate::id::TaskId;
 use crate::remote::{Door, post};
 use crate::remote_error::{Cause, RemoteJoinError};
@@ -73,6 +74,8 @@ impl<T> Shared<T> {
 pub(crate) struct Teller<T> {
     shared: Arc<Shared<T>>,
     done: bool,
+    /// Why the task ends, if it was cancelled.
+    cancelled: Option<Cancelled>,
 }
 
 impl<T> Teller<T> {
@@ -88,7 +91,8 @@ impl<T> Teller<T> {
             door,
             site,
         });
-        (Teller { shared: Arc::clone(&shared), done: false }, RemoteJoinHandle { shared })
+        let teller = Teller { shared: Arc::clone(&shared), done: false, cancelled: None };
+        (teller, RemoteJoinHandle { shared })
     }
 
     /// Whom it is about.
@@ -117,8 +121,11 @@ impl<T> Teller<T> {
 impl<T> Drop for Teller<T> {
     fn drop(&mut self) {
         if !self.done {
-            let gone = self.shared.door.is_closed();
-            let cause = if gone { Cause::Gone } else { Cause::Killed };
+            let cause = match self.cancelled.take() {
+                Some(why) => Cause::Cancelled(why),
+                None if self.shared.door.is_closed() => Cause::Gone,
+                None => Cause::Killed,
+            };
             drop(self.shared.tell(Err(RemoteJoinError::of(cause))));
         }
     }
@@ -171,6 +178,10 @@ where
         self.project().teller.panicked(payload)
     }
 
+    fn cancelled(self: Pin<&mut Self>, why: &Cancelled) {
+        self.project().teller.cancelled = Some(why.clone());
+    }
+
     fn take_output(self: Pin<&mut Self>, _slot: &mut dyn Any) {}
 }
 
@@ -181,7 +192,8 @@ where
 /// scheduler can tell.
 ///
 /// # Errors
-/// [`RemoteJoinError`], if the task panicked or was killed, or its scheduler is gone.
+/// [`RemoteJoinError`], if the task panicked, was killed or cancelled, or its
+/// scheduler is gone.
 ///
 /// # Panics
 /// If it is polled again after it was ready.
@@ -234,7 +246,7 @@ impl<T> RemoteJoinHandle<T> {
     /// ```
     ///
     /// # Errors
-    /// [`RemoteJoinError`], if the task panicked or was killed, or its scheduler is gone.
+    /// [`RemoteJoinError`], if the task panicked, was killed or cancelled, or its scheduler is gone.
     ///
     /// # Panics
     /// Inside a task, whose scheduler it would stop; there, await it.

@@ -67,6 +67,8 @@ pub struct Ring {
     /// The state of the scheduler's random numbers.
     pub(crate) random: Cell<u64>,
     pub(crate) posts: Posts,
+    /// Whether the kernel is to be told of each call that is granted something.
+    pub(crate) tells_grants: Cell<bool>,
     pub(crate) calls: Calls,
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
@@ -126,6 +128,7 @@ impl Ring {
             budget: Cell::new(0),
             random: Cell::new(0),
             posts: Posts::default(),
+            tells_grants: Cell::new(false),
             calls: Calls::new(number),
             sources: RefCell::default(),
             outcomes: RefCell::default(),
@@ -268,10 +271,10 @@ impl Ring {
         current().filter(|ring| ptr::eq(cx.waker().data(), ring.waker_data.get()))
     }
 
-    /// Whether this is the current ring, and the running task is polled under its own waker.
+    /// Whether the running task, if this is the current ring, is polled under its own waker.
     #[inline(always)]
-    pub(crate) fn is_polled_under(&'static self, cx: &Context<'_>) -> bool {
-        Ring::of_waker(cx).is_some_and(|ring| ptr::eq(ring, self))
+    pub(crate) fn polls_under(&self, cx: &Context<'_>) -> bool {
+        ptr::eq(cx.waker().data(), self.waker_data.get())
     }
 
     /// Writes the call into the trap register, or into the call table.
@@ -437,6 +440,7 @@ impl Ring {
         let leftover = calls.free(id);
         drop(calls);
         if let Some(want) = tokens_of {
+            self.posts.forget_resume(id.place);
             self.tokens_returned(want, site);
         }
         if let Some(queue) = parked_on {

@@ -121,15 +121,23 @@ impl ReadyList {
 
     /// Puts a child on the list, and what it is polled in on theirs. Gives the waker to call, if
     /// resuming the task is not enough.
-    fn tell(&self, child: usize) -> Option<Waker> {
+    pub(crate) fn tell(&self, child: usize) -> Option<Waker> {
         self.push(child);
-        // Cloned while nothing is borrowed: it is foreign code.
-        let waker = match &*self.outer.borrow() {
-            Outer::Nowhere | Outer::Task(..) => return None,
-            Outer::Child(list, outer) => return list.tell(*outer),
-            Outer::Waker(waker) => Rc::clone(waker),
-        };
+        // Cloned while nothing is borrowed, here or in a list around: it is foreign code.
+        let waker = self.outermost_waker()?;
         Some(Waker::clone(&waker))
+    }
+
+    /// Puts what it is polled in on the lists around. Gives the waker of the outermost, if it has one.
+    fn outermost_waker(&self) -> Option<Rc<Waker>> {
+        match &*self.outer.borrow() {
+            Outer::Nowhere | Outer::Task(..) => None,
+            Outer::Child(list, child) => {
+                list.push(*child);
+                list.outermost_waker()
+            }
+            Outer::Waker(waker) => Some(Rc::clone(waker)),
+        }
     }
 
     fn task(&self) -> Option<(&'static Ring, TaskId)> {
@@ -216,7 +224,7 @@ impl Scoped {
         !data.is_null() && ptr::eq(data, waker.data())
     }
 
-    fn polled_under(&self, waker: &Waker) -> Option<(Rc<ReadyList>, usize)> {
+    pub(crate) fn polled_under(&self, waker: &Waker) -> Option<(Rc<ReadyList>, usize)> {
         if self.is_polled_under(waker) { self.polled.borrow().clone() } else { None }
     }
 

@@ -5,17 +5,19 @@
 //! unless a shield is open within; a task without any ends by the kernel's hand.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 use std::task::{Context, Poll, Waker};
 
-use slab::Slab;
-
 use crate::call::Post;
 use crate::cancel::Cancelled;
 use crate::id::TaskId;
+use crate::polled::Polled;
 use crate::ring::Ring;
+
+mod table;
+
+use self::table::{Entry, Left, Record, ScopeId, Table};
 
 /// What a scope is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,51 +28,6 @@ pub enum ScopeKind {
     Shield,
     /// It only hears of a cancellation.
     Listener,
-}
-
-/// Names an open scope: its place, and a number that no other scope of the ring has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ScopeId {
-    place: usize,
-    serial: u64,
-}
-
-struct Entry {
-    serial: u64,
-    kind: ScopeKind,
-    task: TaskId,
-    parent: Option<ScopeId>,
-    /// Shields open within it.
-    shields: usize,
-    site: &'static Location<'static>,
-    /// The waker it was polled under, if that was not the task's own.
-    waker: Option<Waker>,
-}
-
-/// What is known of a task.
-#[derive(Default)]
-struct Record {
-    cancelled: Option<Cancelled>,
-    /// Whether somebody in the task was told, so that it ends no other way.
-    delivered: bool,
-    /// The open scopes, in the order of their opening.
-    open: BTreeMap<u64, usize>,
-}
-
-impl Record {
-    fn is_pending(&self) -> bool {
-        self.cancelled.is_some() && !self.delivered
-    }
-
-    fn take_wakers(&self, entries: &mut Slab<Entry>) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        for &place in self.open.values() {
-            if entries[place].hears() {
-                wakers.extend(entries[place].waker.take());
-            }
-        }
-        wakers
-    }
 }
 
 /// What a request to cancel came upon.
@@ -100,13 +57,6 @@ pub(crate) struct Scopes {
     pending: Cell<usize>,
 }
 
-#[derive(Default)]
-struct Table {
-    entries: Slab<Entry>,
-    records: BTreeMap<TaskId, Record>,
-    last_serial: u64,
-}
-
 /// For the kernel.
 impl Scopes {
     /// Whether there is anything to know of any task.
@@ -123,21 +73,20 @@ impl Scopes {
 
     pub(crate) fn request(&self, task: TaskId, why: Cancelled) -> CancelRequest {
         let mut table = self.table.borrow_mut();
-        let Table { entries, records, .. } = &mut *table;
-        let record = records.entry(task).or_default();
+        let record = table.records.entry(task).or_default();
         if record.cancelled.is_some() {
             return CancelRequest::Repeated;
         }
         record.cancelled = Some(why);
-        self.pending.set(self.pending.get() + 1);
-        let due = record.open.values().any(|place| entries[*place].hears());
-        let wakers = record.take_wakers(entries);
         let unscoped = record.open.is_empty();
+        self.pending.set(self.pending.get() + 1);
+        let polled = table.take_polled(task);
         self.known.set(table.records.len());
-        match (due, unscoped) {
-            (true, _) => CancelRequest::Due(wakers),
-            (false, true) => CancelRequest::Unscoped,
-            (false, false) => CancelRequest::Shielded,
+        drop(table);
+        match (polled.is_empty(), unscoped) {
+            (false, _) => CancelRequest::Due(tell_all(polled)),
+            (true, true) => CancelRequest::Unscoped,
+            (true, false) => CancelRequest::Shielded,
         }
     }
 
@@ -177,98 +126,29 @@ impl Scopes {
         self.table.borrow().entries.len()
     }
 
-    /// Takes everything out: the ring is being retired.
-    pub(crate) fn clear(&self) -> Vec<Waker> {
-        let table = self.table.take();
+    /// Takes everything out: the ring is being retired. Gives what is foreign.
+    pub(crate) fn clear(&self) -> Vec<Polled> {
         self.innermost.set(None);
         self.known.set(0);
         self.pending.set(0);
-        table.entries.into_iter().filter_map(|(_, entry)| entry.waker).collect()
+        let Table { entries, records, .. } = self.table.take();
+        let resting = records.into_values().flat_map(|record| record.resting);
+        entries.into_iter().map(|(_, entry)| entry.polled).chain(resting).collect()
     }
 
-    /// no-orphan: scopes and records know of each other, and shields are counted.
+    /// no-orphan.
     pub(crate) fn check(&self) {
         let table = self.table.borrow();
         assert!(self.innermost.get().is_none(), "no-orphan: a scope is being polled after a step");
         let pending = table.records.values().filter(|record| record.is_pending()).count();
         assert_eq!(pending, self.pending.get(), "no-orphan: pending cancellations are counted");
-        for (task, record) in &table.records {
-            for (serial, place) in &record.open {
-                let entry = table.entries.get(*place);
-                let known = entry.is_some_and(|e| e.serial == *serial && e.task == *task);
-                assert!(known, "no-orphan: a scope of task {task} is gone");
-            }
-        }
-        for (place, entry) in &table.entries {
-            let inside = |at: &Entry| {
-                at.kind == ScopeKind::Shield
-                    && table.ancestors(at.parent).any(|above| above.place == place)
-            };
-            let shields = table.entries.iter().filter(|(_, at)| inside(at)).count();
-            assert_eq!(shields, entry.shields, "no-orphan: shields within a scope are counted");
-        }
+        table.check();
     }
 }
 
-impl Entry {
-    /// Whether a cancellation of its task is its to hear.
-    fn hears(&self) -> bool {
-        match self.kind {
-            ScopeKind::Cancellable => self.parent.is_none() && self.shields == 0,
-            ScopeKind::Shield => false,
-            ScopeKind::Listener => true,
-        }
-    }
-
-    /// What it counts for in those around it.
-    fn weight(&self) -> usize {
-        self.shields + usize::from(self.kind == ScopeKind::Shield)
-    }
-}
-
-impl Table {
-    fn get(&self, id: ScopeId) -> Option<&Entry> {
-        self.entries.get(id.place).filter(|entry| entry.serial == id.serial)
-    }
-
-    /// A scope, and those around it. Ends at one that was closed before what was within.
-    fn ancestors(&self, first: Option<ScopeId>) -> impl Iterator<Item = ScopeId> + use<'_> {
-        let live = move |id: &ScopeId| self.get(*id).is_some();
-        std::iter::successors(first.filter(live), move |id| self.get(*id)?.parent.filter(live))
-    }
-
-    fn count_shields(&mut self, first: Option<ScopeId>, count: impl Fn(usize) -> usize) {
-        let mut at = first;
-        while let Some(id) = at {
-            let entry = self.entries.get_mut(id.place).filter(|entry| entry.serial == id.serial);
-            let Some(entry) = entry else { return };
-            entry.shields = count(entry.shields);
-            at = entry.parent;
-        }
-    }
-
-    fn open(&mut self, entry: Entry) -> ScopeId {
-        let (task, serial, parent, weight) =
-            (entry.task, entry.serial, entry.parent, entry.weight());
-        let place = self.entries.insert(entry);
-        self.records.entry(task).or_default().open.insert(serial, place);
-        self.count_shields(parent, |shields| shields + weight);
-        ScopeId { place, serial }
-    }
-
-    fn close(&mut self, id: ScopeId) -> Option<Entry> {
-        self.get(id)?;
-        let entry = self.entries.remove(id.place);
-        let weight = entry.weight();
-        self.count_shields(entry.parent, |shields| shields.saturating_sub(weight));
-        if let Some(record) = self.records.get_mut(&entry.task) {
-            record.open.remove(&id.serial);
-            if record.open.is_empty() && record.cancelled.is_none() {
-                self.records.remove(&entry.task);
-            }
-        }
-        Some(entry)
-    }
+/// Tells those who are to be polled again. Gives the wakers to call, their tasks being resumed as well.
+fn tell_all(polled: Vec<Polled>) -> Vec<Waker> {
+    polled.into_iter().filter_map(Polled::tell).collect()
 }
 
 /// A future that a cancellation may end, or that it must not, as the ring knows it. What
@@ -312,11 +192,10 @@ impl Scope {
         let before = scopes.innermost.get();
         let id = match self.open {
             Some((home, life, id)) if home.life() == life && std::ptr::eq(home, ring) => {
-                let (moved, left) = scopes.move_to(id, task, before);
-                if let Some(left) = left {
-                    ring.tell_of_closing(left);
+                if let Left::Others(left) = scopes.move_to(id, task, before) {
+                    ring.tell_others(left);
                 }
-                moved
+                id
             }
             _ => {
                 self.close();
@@ -334,18 +213,30 @@ impl Scope {
         if let Some(why) = ring.scopes.due(id) {
             return Poll::Ready(why);
         }
-        // Cloned and dropped while nothing is borrowed: both are foreign code.
-        let own = ring.own_waker_of(cx.waker()).is_some();
-        let waker = if own { None } else { Some(cx.waker().clone()) };
-        let displaced = ring.scopes.put_waker(id, waker);
+        // What it was polled under before is dropped while nothing is borrowed: it is foreign code.
+        let displaced = ring.scopes.note_polled(id, Polled::under(ring, cx));
         drop(displaced);
         Poll::Pending
     }
 
     /// Notes that the task has been told, by this scope.
     pub fn deliver(&self) {
-        if let Some((ring, _, id)) = self.here() {
-            ring.scopes.deliver(id);
+        if let Some((ring, _, id)) = self.here()
+            && let Some((task, resting)) = ring.scopes.deliver(id)
+        {
+            ring.resume(task, resting);
+        }
+    }
+
+    /// It has ended, and whoever polls it waits for the end of its task, which has been cancelled:
+    /// polled again if somebody else in the task is told first.
+    pub fn rest(&mut self, cx: &Context<'_>) {
+        let open = self.here();
+        self.close();
+        let Some((ring, ..)) = open else { return };
+        if let Some(task) = ring.running() {
+            let spare = ring.scopes.rest(task, Polled::under(ring, cx));
+            drop(spare);
         }
     }
 
@@ -354,11 +245,10 @@ impl Scope {
         let open = self.here();
         self.open = None;
         let Some((ring, _, id)) = open else { return };
-        let entry = ring.scopes.close(id);
-        if let Some(entry) = &entry
-            && ring.running() != Some(entry.task)
-        {
-            ring.tell_of_closing(entry.task);
+        let Some((entry, left)) = ring.scopes.close(id) else { return };
+        // The running task looks for itself, unless it is about others.
+        if left != Left::Nothing || ring.running() != Some(entry.task) {
+            ring.tell_others(entry.task);
         }
         drop(entry);
     }
@@ -370,15 +260,17 @@ impl Scope {
 }
 
 impl Ring {
-    /// A scope of `task` was closed elsewhere, which the task cannot see: if it is to be cancelled, it
-    /// may be now.
-    fn tell_of_closing(&self, task: TaskId) {
-        if !self.scopes.has_pending() {
-            return;
+    /// A scope of `task` was closed or moved where others in the task could not see it: if it has been
+    /// cancelled, they may be due now.
+    fn tell_others(&self, task: TaskId) {
+        if let Some(polled) = self.scopes.polled_of_cancelled(task) {
+            self.resume(task, polled);
         }
-        let Some(wakers) = self.scopes.wakers_due(task) else { return };
+    }
+
+    fn resume(&self, task: TaskId, polled: Vec<Polled>) {
         self.post(Post::Wake(task));
-        wakers.into_iter().for_each(Waker::wake);
+        tell_all(polled).into_iter().for_each(Waker::wake);
     }
 }
 
@@ -432,33 +324,23 @@ impl Scopes {
         site: &'static Location<'static>,
     ) -> ScopeId {
         let mut table = self.table.borrow_mut();
-        table.last_serial += 1;
-        let serial = table.last_serial;
-        let entry = Entry { serial, kind, task, parent, shields: 0, site, waker: None };
-        let id = table.open(entry);
+        let id = table.open(kind, task, parent, site);
         self.known.set(table.records.len());
         id
     }
 
-    /// The scope is polled by `task` within `parent`, where it may not have been before. Gives the task
-    /// that it left, if it did.
-    fn move_to(
-        &self,
-        id: ScopeId,
-        task: TaskId,
-        parent: Option<ScopeId>,
-    ) -> (ScopeId, Option<TaskId>) {
+    fn move_to(&self, id: ScopeId, task: TaskId, parent: Option<ScopeId>) -> Left {
         let mut table = self.table.borrow_mut();
-        let Some(entry) = table.get(id) else { return (id, None) };
-        let from = entry.task;
-        if from == task && entry.parent == parent {
-            return (id, None);
-        }
-        let Some(mut entry) = table.close(id) else { return (id, None) };
-        (entry.task, entry.parent) = (task, parent);
-        let moved = table.open(entry);
+        let left = table.move_to(id, task, parent);
         self.known.set(table.records.len());
-        (moved, Some(from).filter(|from| *from != task))
+        left
+    }
+
+    fn close(&self, id: ScopeId) -> Option<(Entry, Left)> {
+        let mut table = self.table.borrow_mut();
+        let closed = table.close(id);
+        self.known.set(table.records.len());
+        closed
     }
 
     fn due(&self, id: ScopeId) -> Option<Cancelled> {
@@ -470,14 +352,26 @@ impl Scopes {
         table.records.get(&entry.task)?.cancelled.clone()
     }
 
-    fn deliver(&self, id: ScopeId) {
+    /// Gives the task, and those who are to be polled again since it goes on, if there are such.
+    fn deliver(&self, id: ScopeId) -> Option<(TaskId, Vec<Polled>)> {
         let mut table = self.table.borrow_mut();
-        let Some(task) = table.get(id).map(|entry| entry.task) else { return };
-        if let Some(record) = table.records.get_mut(&task)
-            && record.is_pending()
-        {
-            record.delivered = true;
-            self.pending.set(self.pending.get() - 1);
+        let task = table.get(id)?.task;
+        let record = table.records.get_mut(&task).filter(|record| record.is_pending())?;
+        record.delivered = true;
+        self.pending.set(self.pending.get() - 1);
+        let resting = std::mem::take(&mut record.resting);
+        Some((task, resting)).filter(|(_, resting)| !resting.is_empty())
+    }
+
+    /// Gives back what is not needed.
+    fn rest(&self, task: TaskId, polled: Polled) -> Option<Polled> {
+        let mut table = self.table.borrow_mut();
+        match table.records.get_mut(&task) {
+            Some(record) if !record.resting.iter().any(|other| other.is_same(&polled)) => {
+                record.resting.push(polled);
+                None
+            }
+            _ => Some(polled),
         }
     }
 
@@ -485,26 +379,21 @@ impl Scopes {
         self.table.borrow().records.get(&task).is_some_and(Record::is_pending)
     }
 
-    /// The wakers of what is open in `task` and due, if it is to be cancelled and has not been told.
-    fn wakers_due(&self, task: TaskId) -> Option<Vec<Waker>> {
+    /// Those who are to be polled again, if `task` has been cancelled and some are due, or may end.
+    fn polled_of_cancelled(&self, task: TaskId) -> Option<Vec<Polled>> {
         let mut table = self.table.borrow_mut();
-        let Table { entries, records, .. } = &mut *table;
-        let record = records.get(&task).filter(|record| record.is_pending())?;
-        Some(record.take_wakers(entries))
+        let record = table.records.get(&task).filter(|record| record.cancelled.is_some())?;
+        let is_pending = record.is_pending();
+        let polled = table.take_polled(task);
+        (is_pending || !polled.is_empty()).then_some(polled)
     }
 
-    fn put_waker(&self, id: ScopeId, waker: Option<Waker>) -> Option<Waker> {
+    /// Gives what it was polled under before.
+    fn note_polled(&self, id: ScopeId, polled: Polled) -> Polled {
         let mut table = self.table.borrow_mut();
-        match table.entries.get_mut(id.place).filter(|entry| entry.serial == id.serial) {
-            Some(entry) => std::mem::replace(&mut entry.waker, waker),
-            None => waker,
+        match table.get_mut(id) {
+            Some(entry) => std::mem::replace(&mut entry.polled, polled),
+            None => polled,
         }
-    }
-
-    fn close(&self, id: ScopeId) -> Option<Entry> {
-        let mut table = self.table.borrow_mut();
-        let entry = table.close(id);
-        self.known.set(table.records.len());
-        entry
     }
 }

@@ -32,6 +32,17 @@ pub trait TaskBody {
         Some(payload)
     }
 
+    /// Whether the handle, if there is one, is yet to ask how the task ended. One that has told somebody
+    /// else what it came to leaves nothing.
+    fn leaves_outcome(&self) -> bool {
+        true
+    }
+
+    /// The task has been cancelled, and ends by that: told before the body is dropped.
+    fn cancelled(self: Pin<&mut Self>, why: &Cancelled) {
+        let _ = why;
+    }
+
     /// Moves the output into `slot`, an `Option` of the output's type.
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any);
 }
@@ -82,6 +93,14 @@ impl<B: TaskBody> TaskBody for Named<B> {
 
     fn panicked(self: Pin<&mut Self>, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
         self.project().body.panicked(payload)
+    }
+
+    fn leaves_outcome(&self) -> bool {
+        self.body.leaves_outcome()
+    }
+
+    fn cancelled(self: Pin<&mut Self>, why: &Cancelled) {
+        self.project().body.cancelled(why);
     }
 
     fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any) {
@@ -150,8 +169,10 @@ impl TaskOptions {
         self.wrap(Body::Running(future))
     }
 
-    /// Boxes a body, which takes the name.
-    pub(crate) fn wrap(&mut self, body: impl TaskBody + 'static) -> Pin<Box<dyn TaskBody>> {
+    /// Boxes a body, which takes the name. For the library.
+    #[doc(hidden)]
+    #[inline]
+    pub fn wrap(&mut self, body: impl TaskBody + 'static) -> Pin<Box<dyn TaskBody>> {
         match self.name.take() {
             None => Box::pin(body),
             Some(name) => Box::pin(Named { body, name }),

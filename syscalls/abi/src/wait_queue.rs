@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::call::{Reply, Syscall};
 use crate::holder::Holders;
-use crate::id::CallId;
+use crate::id::{CallId, TaskId};
 use crate::queue_entry::Line;
 use crate::ring::Ring;
 use crate::trap::Trap;
@@ -117,6 +117,15 @@ impl Core {
         self.sort.kind
     }
 
+    /// Who alone holds the thing, if that is known.
+    #[inline(always)]
+    pub(crate) fn holder(&self, life: u64) -> Option<TaskId> {
+        match self.sort.rule {
+            Rule::Held => self.holders.sole_task(life),
+            Rule::Keeps | Rule::Forgets => None,
+        }
+    }
+
     /// Keeps tokens that nobody waits for, or forgets them.
     #[inline]
     pub(crate) fn keep(&self, tokens: usize) {
@@ -150,18 +159,19 @@ impl Home {
     #[inline(always)]
     fn park_through(
         &self,
+        ring: &'static Ring,
         n: u32,
         site: &'static Location<'static>,
         cx: &Context<'_>,
-    ) -> Option<(&'static Ring, CallId)> {
-        let (ring, queue) = self.binding()?;
-        if !ring.is_polled_under(cx) {
+    ) -> Option<CallId> {
+        let (bound, queue) = self.binding()?;
+        if !std::ptr::eq(bound, ring) || !ring.polls_under(cx) {
             return None;
         }
         let want = Want::new(n, queue);
-        let id = ring.calls.submit_park(want, site)?;
+        let id = ring.calls.submit_park(self, want, site, ring.life())?;
         self.line.count_in();
-        Some((ring, id))
+        Some(id)
     }
 
     /// Gives `n` tokens to those who wait, or keeps them.
@@ -169,8 +179,18 @@ impl Home {
     pub(crate) fn take_in(&self, n: usize) {
         if self.line.waiting() == 0 {
             self.core.keep(n);
+        } else if n == 1 {
+            self.hand_on_one();
         } else {
             self.hand_on(n);
+        }
+    }
+
+    #[inline(never)]
+    fn hand_on_one(&self) {
+        match self.binding() {
+            Some((ring, _)) if ring.give_one(self) => {}
+            _ => self.hand_on(1),
         }
     }
 
@@ -352,6 +372,13 @@ impl WaitQueue {
             .get()
             .filter(|home| home.binding().is_some())
             .map_or(0, |home| home.line.waiting())
+    }
+
+    /// Whether a call waits, or has been given what it wanted and has not taken it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.home.get().is_some_and(|home| home.binding().is_some() && !home.line.is_idle())
     }
 
     /// Takes a token, if one is free.
@@ -659,15 +686,29 @@ impl Parking {
     /// As [`WaitQueue::park`].
     #[inline(always)]
     pub fn poll(&mut self, queue: &WaitQueue, cx: &mut Context<'_>) -> Poll<Woken> {
+        self.poll_in(Ring::current(), queue, cx)
+    }
+
+    /// The same for one who knows what the current ring is.
+    #[inline(always)]
+    pub fn poll_in(
+        &mut self,
+        current: Option<&'static Ring>,
+        queue: &WaitQueue,
+        cx: &mut Context<'_>,
+    ) -> Poll<Woken> {
         match self.phase {
             Phase::Unborn(n, site) => {
-                self.submit(queue, n, site, cx);
+                self.submit(current, queue, n, site, cx);
                 Poll::Pending
             }
             Phase::InFlight(ring, serial, place) => {
                 let polled = ring.poll_call(CallId { serial, place }, cx);
                 let Poll::Ready(reply) = polled else { return Poll::Pending };
                 self.phase = Phase::Taken;
+                if ring.posts.any() {
+                    ring.posts.forget_resume(place);
+                }
                 Poll::Ready(Parking::woken(reply, queue))
             }
             Phase::Taken => Trap::polled_after_ready(),
@@ -692,16 +733,17 @@ impl Parking {
     #[inline(always)]
     fn submit(
         &mut self,
+        current: Option<&'static Ring>,
         queue: &WaitQueue,
         n: u32,
         site: &'static Location<'static>,
         cx: &Context<'_>,
     ) {
         // With free tokens it may not have to wait.
-        if let Some(home) = queue.home.get()
+        if let (Some(ring), Some(home)) = (current, queue.home.get())
             && home.core.tokens.get() == 0
             && n > 0
-            && let Some((ring, CallId { serial, place })) = home.park_through(n, site, cx)
+            && let Some(CallId { serial, place }) = home.park_through(ring, n, site, cx)
         {
             self.phase = Phase::InFlight(ring, serial, place);
             return;
@@ -726,11 +768,21 @@ impl Parking {
     }
 }
 
-impl Drop for Parking {
-    #[inline]
-    fn drop(&mut self) {
+impl Parking {
+    #[cold]
+    #[inline(never)]
+    fn give_up(&self) {
         if let Phase::InFlight(ring, serial, place) = self.phase {
             ring.withdraw(CallId { serial, place });
+        }
+    }
+}
+
+impl Drop for Parking {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Phase::InFlight(..) = self.phase {
+            self.give_up();
         }
     }
 }

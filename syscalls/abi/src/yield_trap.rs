@@ -84,14 +84,23 @@ impl Future for YieldTrap {
     }
 }
 
-impl Drop for YieldTrap {
-    #[inline]
-    fn drop(&mut self) {
+impl YieldTrap {
+    #[cold]
+    #[inline(never)]
+    fn give_up(&self) {
         match self.phase {
-            Phase::Passing(ring, serial, _) if ring.has_passed(serial) => {}
             Phase::Passing(ring, serial, place) => ring.withdraw_yield(CallId { serial, place }),
             Phase::InFlight(ring, serial, place) => ring.withdraw(CallId { serial, place }),
             Phase::Unborn(..) | Phase::Taken => {}
+        }
+    }
+}
+
+impl Drop for YieldTrap {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Phase::Passing(..) | Phase::InFlight(..) = self.phase {
+            self.give_up();
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum Lag {
     Report,
     /// The oldest is dropped, and nobody is told.
     Skip,
-    /// The sender waits for the slowest receiver.
+    /// The sender waits for the slowest receiver; when the last one is gone, it has its value back.
     Wait,
 }
 

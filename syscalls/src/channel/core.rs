@@ -28,6 +28,8 @@ pub(crate) struct Core<T> {
     pub(crate) items: WaitQueue,
     pub(crate) room: WaitQueue,
     pub(crate) taken: Option<WaitQueue>,
+    /// Keeps no tokens: all who wait are woken when the channel is closed.
+    pub(crate) end: WaitQueue,
     capacity: usize,
     closed: Cell<bool>,
     senders: Cell<usize>,
@@ -44,6 +46,7 @@ impl<T> Core<T> {
             items: queues::queue("a value of a channel", 0),
             room: queues::queue("room in a channel", capacity.max(1)),
             taken: rendezvous.then(|| queues::queue("the receiver at a rendezvous", 0)),
+            end: queues::queue("a channel to be closed", 0),
             capacity,
             closed: Cell::new(false),
             senders: Cell::new(1),
@@ -86,10 +89,22 @@ impl<T> Core<T> {
     }
 
     /// Takes the first value out. The caller has a token of `items`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self) -> T {
         let value = self.values.borrow_mut().pop_front();
         let value = value.expect("a token of a channel stands for a value (one-token)");
+        if self.taken.is_some() || self.closed.get() {
+            self.tell_of_the_place();
+        } else {
+            self.room.wake();
+        }
+        value
+    }
+
+    /// There is one value less in a rendezvous, or in a channel that is closed.
+    #[cold]
+    #[inline(never)]
+    fn tell_of_the_place(&self) {
         match &self.taken {
             Some(taken) if taken.waiting() > 0 => taken.wake(),
             _ => self.room.wake(),
@@ -97,7 +112,6 @@ impl<T> Core<T> {
         if self.closed.get() {
             self.tell_of_the_end();
         }
-        value
     }
 
     /// Takes back the value of a rendezvous that nobody was promised.
@@ -137,6 +151,7 @@ impl<T> Core<T> {
             return false;
         }
         self.room.wake_all();
+        self.end.wake_all();
         // What is promised to a receiver at a rendezvous, it shall have.
         if self.items.tokens() > 0 {
             self.wake_offerer();
@@ -146,9 +161,16 @@ impl<T> Core<T> {
     }
 
     fn wake_offerer(&self) {
-        if let Some(taken) = &self.taken {
-            taken.wake_all();
+        if let Some(taken) = &self.taken
+            && taken.waiting() > 0
+        {
+            taken.wake();
         }
+    }
+
+    /// Whether a sender is there that takes its value back, if it is not taken.
+    fn has_offerer(&self) -> bool {
+        self.taken.as_ref().is_some_and(WaitQueue::is_waited_for)
     }
 
     fn tell_of_the_end(&self) {
@@ -174,7 +196,7 @@ impl<T> Core<T> {
     }
 
     /// A receiver is gone. After the last one nobody takes what is there: it is dropped, but for a
-    /// value at a rendezvous, which its sender takes back.
+    /// value at a rendezvous whose sender takes it back.
     pub(crate) fn remove_receiver(&self) {
         self.receivers.set(self.receivers.get() - 1);
         if self.receivers.get() > 0 {
@@ -182,7 +204,7 @@ impl<T> Core<T> {
         }
         self.close();
         self.wake_offerer();
-        if self.taken.is_none() {
+        if !self.has_offerer() {
             let untaken = self.values.take();
             drop(untaken);
         }

@@ -57,7 +57,11 @@ struct Shot<T> {
 impl<T> Shot<T> {
     /// Nothing is here, and nothing will come.
     fn is_over(&self) -> bool {
-        (self.sender_is_gone.get() || self.closed.get()) && self.value.borrow().is_none()
+        (self.sender_is_gone.get() || self.closed.get()) && !self.has_value()
+    }
+
+    fn has_value(&self) -> bool {
+        self.value.borrow().is_some()
     }
 
     fn take(&self) -> Option<T> {
@@ -74,7 +78,7 @@ impl<T> Shot<T> {
 impl<T> fmt::Debug for Shot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Oneshot")
-            .field("has_value", &self.value.borrow().is_some())
+            .field("has_value", &self.has_value())
             .field("closed", &self.closed.get())
             .field("sender_is_gone", &self.sender_is_gone.get())
             .finish()

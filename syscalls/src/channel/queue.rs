@@ -1,5 +1,6 @@
 //! Work to be done, in one of three orders.
 
+mod job;
 mod waits;
 
 mod heap;
@@ -16,6 +17,7 @@ use crate::channel::queue::store::Store;
 use crate::channel::queues;
 use crate::pace::{Claim, spend};
 
+pub use job::{GetJob, Job};
 pub use waits::{Get, Join, Put};
 
 /// A queue of work: some tasks put values in, others get them, and whoever wants may wait until all
@@ -365,9 +367,11 @@ impl<T> Queue<T> {
 
     /// Takes the value whose turn it is. The caller has a token of `items`.
     fn fetch(&self) -> T {
-        self.len.set(self.len.get() - 1);
-        let _wake = WakeAtLast(&self.room);
+        // Where a comparison panics the value stays, and so does its token.
+        let mut wake = WakeAtLast(&self.items);
         let value = self.store.pop();
+        wake.0 = &self.room;
+        self.len.set(self.len.get() - 1);
         value.expect("a token of a queue stands for a value (one-token)")
     }
 }

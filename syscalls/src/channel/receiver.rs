@@ -196,7 +196,7 @@ impl<T> Receiver<T> {
 
     /// Another use of this receiver: its stream gives up its place.
     #[inline]
-    fn leave_line(&self) {
+    pub(crate) fn leave_line(&self) {
         drop(self.line.take());
     }
 }
@@ -246,7 +246,8 @@ impl<'a, T> Recv<'a, T> {
 impl<T> Future for Recv<'_, T> {
     type Output = Option<T>;
 
-    #[inline]
+    // Always inlined: in the task that awaits it, the phases are known, and nothing is left to be dropped.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let core = self.core.expect("a recv was polled again after it was ready");
         let comes = ready!(self.item.poll(cx, || core.is_over()));

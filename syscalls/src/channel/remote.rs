@@ -44,5 +44,6 @@ pub use sender::{Send, Sender};
 pub fn remote<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a remote channel has room for a value");
     let shared = Arc::new(Shared::new(capacity));
-    (Sender { shared: Arc::clone(&shared) }, Receiver { shared, line: Ticket::default() })
+    let sender = Sender { shared: Arc::clone(&shared) };
+    (sender, Receiver { shared, line: Ticket::default(), has_rested: false })
 }

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use trapline_abi::Park;
+use trapline_abi::{Parking, WaitQueue};
 
 use crate::channel::core::Core;
 use crate::channel::error::SendError;
@@ -18,10 +18,16 @@ pub struct Send<'a, T> {
     /// The value, until it is in the channel.
     value: Option<T>,
     room: Claim<'a>,
-    /// At a rendezvous: the wait for the receiver.
-    taken: Option<Park<'a>>,
-    /// The value lies at a rendezvous, and the place there is ours.
-    offered: bool,
+    site: &'static Location<'static>,
+    offer: Option<Offer<'a, T>>,
+}
+
+/// The wait for the receiver at a rendezvous: the value lies there, and the place is ours.
+struct Offer<'a, T> {
+    core: &'a Core<T>,
+    parking: Parking,
+    /// The receiver came, or the channel was closed.
+    over: bool,
 }
 
 impl<T> Unpin for Send<'_, T> {}
@@ -36,25 +42,34 @@ impl<'a, T> Send<'a, T> {
     /// The same for whoever stands at `site`.
     #[inline]
     pub(crate) fn at(core: &'a Core<T>, value: T, site: &'static Location<'static>) -> Send<'a, T> {
-        let taken = core.taken.as_ref().map(|taken| taken.park_at(site));
         let room = Claim::at(&core.room, site);
-        Send { core, value: Some(value), room, taken, offered: false }
+        Send { core, value: Some(value), room, site, offer: None }
     }
 
     /// Lays the value down for a receiver, and waits until one has taken it.
     #[cold]
-    fn poll_rendezvous(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
-        let taken = self.taken.as_mut().expect("a rendezvous has a wait for the receiver");
+    #[inline(never)]
+    fn poll_rendezvous(
+        &mut self,
+        taken: &WaitQueue,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
+        let (core, site) = (self.core, self.site);
+        // From here on the place is given up when this is dropped, also if it cannot wait here.
+        let offer = self.offer.get_or_insert_with(|| Offer {
+            core,
+            parking: Parking::new(1, site),
+            over: false,
+        });
         if self.value.is_some() {
-            // From here on the place is given up when this is dropped, also if it cannot wait here.
-            self.offered = true;
-            let submitted = Pin::new(&mut *taken).poll(cx);
+            let submitted = offer.parking.poll(taken, cx);
             debug_assert!(submitted.is_pending(), "a trap suspends at its first poll");
-            self.value.take().into_iter().for_each(|value| self.core.put(value));
+            self.value.take().into_iter().for_each(|value| core.put(value));
             return Poll::Pending;
         }
-        ready!(Pin::new(taken).poll(cx));
-        self.offered = false;
+        ready!(offer.parking.poll(taken, cx));
+        offer.over = true;
+        self.offer = None;
         // Woken by the end of the channel, it may have its value back.
         let back = if self.core.is_closed() { self.core.take_back() } else { None };
         self.core.free_place();
@@ -65,16 +80,18 @@ impl<'a, T> Send<'a, T> {
 impl<T> Future for Send<'_, T> {
     type Output = Result<(), SendError<T>>;
 
-    #[inline]
+    // As for `Recv`.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.offered {
-            return this.poll_rendezvous(cx);
+        let taken = this.core.taken.as_ref();
+        if let (Some(taken), Some(_)) = (taken, &this.offer) {
+            return this.poll_rendezvous(taken, cx);
         }
         assert!(this.value.is_some(), "a send was polled again after it was ready");
         let open = ready!(this.room.poll(cx, || this.core.is_closed()));
-        if open && this.taken.is_some() {
-            return this.poll_rendezvous(cx);
+        if let (true, Some(taken)) = (open, taken) {
+            return this.poll_rendezvous(taken, cx);
         }
         let value = this.value.take().expect("it was there above");
         if !open {
@@ -85,22 +102,24 @@ impl<T> Future for Send<'_, T> {
     }
 }
 
-impl<T> Drop for Send<'_, T> {
-    #[inline]
+impl<T> Drop for Offer<'_, T> {
+    #[inline(always)]
     fn drop(&mut self) {
-        if self.offered {
-            self.leave_rendezvous();
+        if !self.over {
+            self.leave();
         }
     }
 }
 
-impl<T> Send<'_, T> {
+impl<T> Offer<'_, T> {
     #[cold]
-    fn leave_rendezvous(&mut self) {
-        // The word that the value was taken, if it had come, stays in the queue: nobody else is there.
-        self.taken = None;
-        let told = self.core.taken.as_ref().is_some_and(trapline_abi::WaitQueue::try_take);
-        let back = if told { None } else { self.core.take_back() };
+    #[inline(never)]
+    fn leave(&mut self) {
+        // The word that had come for it stays in the queue: nobody else is there.
+        let parking = std::mem::replace(&mut self.parking, Parking::new(1, Location::caller()));
+        drop(parking);
+        let told = self.core.taken.as_ref().is_some_and(WaitQueue::try_take);
+        let back = self.core.take_back();
         // Where a receiver has been promised the value, it frees the place.
         if told || self.core.len() == 0 {
             self.core.free_place();
@@ -113,7 +132,7 @@ impl<T> fmt::Debug for Send<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Send")
             .field("channel", self.core)
-            .field("offered", &self.offered)
+            .field("offered", &self.offer.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,8 @@
 //! The latest value of something.
 
+mod stream;
+mod wait_for;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
@@ -11,7 +14,10 @@ use trapline_abi::WaitQueue;
 
 use crate::channel::error::{Closed, SendError};
 use crate::channel::queues;
+use crate::channel::watch::stream::Wait;
 use crate::pace::{Claim, spend};
+
+pub use wait_for::WaitFor;
 
 /// A channel that keeps one value, the latest. Receivers look at it, and wait for another.
 ///
@@ -41,7 +47,7 @@ pub fn watch<T>(value: T) -> (Sender<T>, Receiver<T>) {
         senders: Cell::new(1),
         receivers: Cell::new(1),
     });
-    (Sender { screen: Rc::clone(&screen) }, Receiver { screen, seen: 0 })
+    (Sender { screen: Rc::clone(&screen) }, Receiver { screen, seen: 0, wait: None })
 }
 
 struct Screen<T> {
@@ -178,7 +184,7 @@ impl<T> Sender<T> {
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
         self.screen.add_receiver();
-        Receiver { screen: Rc::clone(&self.screen), seen: self.screen.version.get() }
+        Receiver { screen: Rc::clone(&self.screen), seen: self.screen.version.get(), wait: None }
     }
 
     /// Whether there is no receiver.
@@ -272,11 +278,13 @@ impl Future for ReceiversGone<'_> {
 
 /// Looks at the value, and waits for another. See [`watch`].
 ///
-/// A clone has seen what this one has.
+/// A clone has seen what this one has. It is a [`Stream`](futures::Stream), too.
 pub struct Receiver<T> {
     screen: Rc<Screen<T>>,
     /// The version it has seen.
     seen: u64,
+    /// The stream's wait.
+    wait: Option<Wait>,
 }
 
 impl<T> Receiver<T> {
@@ -321,6 +329,7 @@ impl<T> Receiver<T> {
     /// tokio's `watch::Receiver::changed`.
     #[track_caller]
     pub fn changed(&mut self) -> Changed<'_, T> {
+        self.wait = None;
         Changed {
             change: Claim::new(&self.screen.changes),
             screen: &self.screen,
@@ -352,6 +361,7 @@ impl<T> Receiver<T> {
     /// assert!(!receiver.has_changed());
     /// ```
     pub fn see(&mut self) -> Ref<T> {
+        self.wait = None;
         self.seen = self.screen.version.get();
         self.screen.look()
     }
@@ -387,7 +397,7 @@ impl<T> Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
         self.screen.add_receiver();
-        Receiver { screen: Rc::clone(&self.screen), seen: self.seen }
+        Receiver { screen: Rc::clone(&self.screen), seen: self.seen, wait: None }
     }
 }
 

@@ -7,37 +7,24 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::Location;
+use std::ptr;
 use std::rc::Rc;
 
-use slab::Slab;
 use trapline_abi::{CancelReason, Cancelled, JoinHandle, Post, Ring, TaskId, WaitQueue};
 
-/// Names a child within its group: its place, and a number that no other child has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Key {
-    place: usize,
-    pub(super) serial: u64,
+use super::children::{Child, Children, Key, Line};
+
+/// What a child that has ended and left the table left there.
+pub(super) enum Left<T, E> {
+    Result(TaskId, Result<T, E>),
+    Nothing(Unasked),
 }
 
-struct Child<T, E> {
-    serial: u64,
-    task: Option<TaskId>,
-    handle: Option<JoinHandle<()>>,
-    result: Option<Result<T, E>>,
-    daemon: bool,
-    ended: bool,
-    /// It ended after the group had been told to: that it was cancelled or killed is no failure.
-    swept: bool,
-}
-
-/// A child that has ended and left the table.
-pub(super) struct Ended<T, E> {
-    pub(super) serial: u64,
-    pub(super) task: Option<TaskId>,
-    pub(super) result: Option<Result<T, E>>,
-    /// How to ask for the end of one that left no result.
-    pub(super) handle: Option<JoinHandle<()>>,
+/// A child that left no result: its task is yet to be asked how it ended.
+pub(super) struct Unasked {
+    pub(super) handle: Box<JoinHandle<()>>,
     pub(super) swept: bool,
+    serial: u64,
 }
 
 /// What a group makes of its children's ends.
@@ -52,13 +39,13 @@ pub(super) struct Policy {
 }
 
 struct State<T, E> {
-    children: Slab<Child<T, E>>,
+    children: Children<T, E>,
     last_serial: u64,
     /// Those that have ended and have not been told of, in the order of their ends.
-    ended: VecDeque<usize>,
+    ended: Line,
     /// Those of them that are not for whoever asks for the next one.
-    reserved: VecDeque<usize>,
-    /// The ring they were born in, and that ring's life.
+    reserved: Line,
+    /// The ring they are born in, and that ring's life.
     home: Option<(&'static Ring, u64)>,
     /// Children that have not settled, and daemons among the children that have not.
     live: usize,
@@ -91,7 +78,7 @@ pub(crate) struct Core<T, E> {
 #[must_use]
 struct Settled<T, E> {
     /// Nobody will ask for it.
-    unwanted: Option<Child<T, E>>,
+    unwanted: Option<Left<T, E>>,
     /// Whoever asks for the next one may have it.
     open: bool,
     /// It was the last child, or the last daemon.
@@ -102,10 +89,10 @@ impl<T, E> Core<T, E> {
     pub(super) fn new(site: &'static Location<'static>) -> Rc<Core<T, E>> {
         Rc::new(Core {
             state: RefCell::new(State {
-                children: Slab::new(),
+                children: Children::new(),
                 last_serial: 0,
-                ended: VecDeque::new(),
-                reserved: VecDeque::new(),
+                ended: Line::new(),
+                reserved: Line::new(),
                 home: None,
                 live: 0,
                 daemons: 0,
@@ -154,22 +141,15 @@ impl<T, E> Core<T, E> {
     /// A child is about to be spawned.
     ///
     /// # Panics
-    /// If the group has ended.
+    /// If the group has ended, or has children in another scheduler.
     #[inline]
-    pub(super) fn admit(&self, daemon: bool) -> Key {
+    pub(super) fn admit(&self, daemon: bool, ring: &'static Ring) -> Key {
         let state = &mut *self.state.borrow_mut();
         assert!(!state.closed, "a task was spawned into a group that has ended");
+        state.settle_in(ring);
         state.last_serial += 1;
         let serial = state.last_serial;
-        let place = state.children.insert(Child {
-            serial,
-            task: None,
-            handle: None,
-            result: None,
-            daemon,
-            ended: false,
-            swept: false,
-        });
+        let place = state.children.insert(serial, daemon);
         if daemon {
             state.daemons += 1;
         } else {
@@ -178,29 +158,25 @@ impl<T, E> Core<T, E> {
         Key { place, serial }
     }
 
-    /// The child has been born; its handle is made here.
+    /// The child has been born.
     #[inline]
     pub(super) fn born(&self, key: Key, task: TaskId, ring: &'static Ring) {
-        let handle = JoinHandle::new(task, ring);
         let mut state = self.state.borrow_mut();
-        state.home = Some((ring, ring.life()));
         let (closed, retiring) = (state.closed, state.retiring);
         let cancelled = state.cancelled.is_some();
-        let Some(child) = state.child(key).filter(|child| child.result.is_none()) else {
-            // It has left its result already, so its handle is no longer needed.
-            drop(state);
-            drop(handle);
+        // Nobody need ask one that has left its result.
+        let Some(child) = state.children.get(key).filter(|child| child.result.is_none()) else {
             return;
         };
         child.task = Some(task);
-        child.handle = Some(handle);
-        let is_late = child.daemon && retiring;
+        child.ring = Some(ring);
+        let is_late = closed || child.daemon && retiring;
         if child.ended {
+            child.make_handle();
             let settled = state.settle(key.place);
             drop(state);
-            return self.tell(settled);
-        }
-        if closed || is_late {
+            self.tell(settled);
+        } else if is_late {
             ring.post(Post::Kill(task));
         } else if cancelled && let Some(why) = &state.cancelled {
             ring.post(Post::Cancel(task, why.clone()));
@@ -208,47 +184,53 @@ impl<T, E> Core<T, E> {
     }
 
     /// The child will never be born.
+    #[cold]
     pub(super) fn unborn(&self, key: Key) {
         let mut state = self.state.borrow_mut();
-        if state.child(key).is_none_or(|child| child.task.is_some()) {
+        let Some(child) = state.children.get(key).filter(|child| child.task.is_none()) else {
             return;
-        }
-        let child = state.children.remove(key.place);
-        let drained = state.count_out(child.daemon);
+        };
+        let daemon = child.daemon;
+        state.children.remove(key.place);
+        let drained = state.count_out(daemon);
         drop(state);
-        drop(child);
         if drained {
             self.tell_drained();
         }
     }
 
-    /// The child has ended, and its destructors have run. It left a result; or else it may have
-    /// panicked, with this text.
+    /// The child has returned, and leaves its result; its destructors are yet to run.
     #[inline]
-    pub(super) fn ended(&self, key: Key, result: Option<Result<T, E>>, panic: Option<Rc<str>>) {
+    pub(super) fn leave(&self, key: Key, result: Result<T, E>) {
+        let task = Ring::of_running_task().running();
+        let mut state = self.state.borrow_mut();
+        let child = state.children.get(key).expect("a child that runs is in the table");
+        child.result = Some(result);
+        child.task = task;
+    }
+
+    /// The child has ended, and its destructors have run. If it left no result, it may have panicked,
+    /// with this text.
+    #[inline]
+    pub(super) fn ended(&self, key: Key, panic: Option<Rc<str>>) {
         let mut state = self.state.borrow_mut();
         let told_to = state.closed || state.cancelled.is_some();
         let (retiring, fails_fast) = (state.retiring, state.policy.fails_fast);
-        let Some(child) = state.child(key).filter(|child| !child.ended) else { return drop(state) };
-        let failure = match &result {
-            Some(Ok(_)) => None,
-            Some(Err(_)) => Some(Failure::Error),
-            None => Some(panic.map_or(Failure::Ended, Failure::Panic)),
-        };
+        let Some(child) = state.children.get(key).filter(|child| !child.ended) else { return };
         child.ended = true;
         child.swept = told_to || child.daemon && retiring;
-        let mut handle = None;
-        if result.is_some() {
-            // Let go in its own turn, so that the kernel keeps nothing when it ends.
-            handle = child.handle.take();
-            child.task = child.task.or_else(|| Ring::current().and_then(Ring::running));
-            child.result = result;
-        }
-        let told = child.result.is_some() || child.handle.is_some();
+        let failure = match &child.result {
+            Some(Ok(_)) => None,
+            Some(Err(_)) => Some(Failure::Error),
+            None => {
+                child.make_handle();
+                Some(panic.map_or(Failure::Ended, Failure::Panic))
+            }
+        };
         let (task, swept) = (child.task, child.swept);
-        let settled = told.then(|| state.settle(key.place));
+        // One that has not been born is told of when it is.
+        let settled = task.is_some().then(|| state.settle(key.place));
         drop(state);
-        drop(handle);
         if let Some(failure) = failure
             && fails_fast
             && !swept
@@ -282,10 +264,9 @@ impl<T, E> Core<T, E> {
         }
         state.cancelled = Some(why.clone());
         let children = state.running(|_| true);
-        let home = state.home();
         drop(state);
-        if let Some(ring) = home {
-            children.iter().for_each(|task| ring.post(Post::Cancel(*task, why.clone())));
+        for (task, ring) in children {
+            ring.post(Post::Cancel(task, why.clone()));
         }
         self.changes.wake_all();
     }
@@ -300,46 +281,63 @@ impl<T, E> Core<T, E> {
 
     /// Ends children, in the order in which they were spawned.
     fn kill(&self, which: impl Fn(&Child<T, E>) -> bool) {
-        let (children, home) = {
-            let state = self.state.borrow();
-            (state.running(which), state.home())
-        };
-        if let Some(ring) = home {
-            children.iter().for_each(|task| ring.post(Post::Kill(*task)));
+        let children = self.state.borrow().running(which);
+        for (task, ring) in children {
+            ring.post(Post::Kill(task));
         }
     }
 
     /// Nobody may come any more, and those who are here are killed.
     pub(super) fn close(&self) {
-        let was_closed = std::mem::replace(&mut self.state.borrow_mut().closed, true);
-        if !was_closed {
+        let mut state = self.state.borrow_mut();
+        let was_closed = std::mem::replace(&mut state.closed, true);
+        let nobody = state.live == 0 && state.daemons == 0;
+        drop(state);
+        if !was_closed && !nobody {
             self.kill(|_| true);
         }
     }
 
     /// Takes the first child that has ended and has not been told of. The token for it is the
     /// caller's to have taken.
-    pub(super) fn take_ended(&self) -> Option<Ended<T, E>> {
-        let state = &mut *self.state.borrow_mut();
-        let place = state.ended.pop_front()?;
-        Some(state.remove(place))
+    #[inline]
+    pub(super) fn take_ended(&self) -> Option<Left<T, E>> {
+        let mut state = self.state.borrow_mut();
+        let State { children, ended, live, .. } = &mut *state;
+        let place = children.pop_front(ended)?;
+        let left = children.take(place);
+        let is_last = *live == 0 && ended.len() == 0;
+        drop(state);
+        if is_last {
+            self.end_vain_waits();
+        }
+        Some(left)
     }
 
-    /// Takes all of them.
-    pub(super) fn take_all_ended(&self) -> VecDeque<Ended<T, E>> {
-        let mut state = self.state.borrow_mut();
-        let mut places = std::mem::take(&mut state.reserved);
-        places.append(&mut state.ended);
-        places.into_iter().map(|place| state.remove(place)).collect()
+    /// Takes all of them: the values in the order in which the children were spawned, and what else
+    /// was left in the order of their ends, those first that nobody could ask for.
+    pub(super) fn take_all_ended(&self) -> (Vec<T>, VecDeque<Left<T, E>>) {
+        let State { children, ended, reserved, .. } = &mut *self.state.borrow_mut();
+        if reserved.len() > 0 || !children.are_values_in_order(ended) {
+            return children.take_sorted([reserved, ended]);
+        }
+        let mut values = Vec::with_capacity(ended.len());
+        while let Some(place) = children.pop_front(ended) {
+            values.extend(children.take_value(place));
+        }
+        (values, VecDeque::new())
     }
 
     /// Puts a child back that was not told of after all.
-    pub(super) fn put_back(&self, ended: Ended<T, E>) {
-        let Ended { serial, task, result, handle, swept } = ended;
-        let state = &mut *self.state.borrow_mut();
-        let child = Child { serial, task, handle, result, daemon: false, ended: true, swept };
-        let place = state.children.insert(child);
-        state.ended.push_front(place);
+    pub(super) fn put_back(&self, unasked: Unasked) {
+        let Unasked { handle, swept, serial } = unasked;
+        let State { children, ended, .. } = &mut *self.state.borrow_mut();
+        let place = children.insert(serial, false);
+        let child = children.at(place);
+        child.task = Some(handle.id());
+        child.handle = Some(handle);
+        (child.ended, child.swept) = (true, swept);
+        children.push_front(ended, place);
     }
 
     #[inline]
@@ -348,15 +346,20 @@ impl<T, E> Core<T, E> {
         if open {
             self.results.wake();
         }
-        drop(unwanted);
         if drained {
             self.tell_drained();
         }
+        // Foreign code, which may panic: whoever waits has been told.
+        drop(unwanted);
     }
 
     fn tell_drained(&self) {
         self.changes.wake_all();
-        // Those who wait for one more result wait in vain.
+        self.end_vain_waits();
+    }
+
+    /// Those who wait for one more result wait in vain.
+    fn end_vain_waits(&self) {
         if self.results.waiting() > 0 {
             self.results.wake_all();
         }
@@ -364,31 +367,33 @@ impl<T, E> Core<T, E> {
 }
 
 impl<T, E> State<T, E> {
+    /// Children are born in `ring`: an id names another task elsewhere.
     #[inline]
-    fn child(&mut self, key: Key) -> Option<&mut Child<T, E>> {
-        self.children.get_mut(key.place).filter(|child| child.serial == key.serial)
+    fn settle_in(&mut self, ring: &'static Ring) {
+        let lives = |(home, life): &(&'static Ring, u64)| home.life() == *life;
+        let elsewhere = self.home.filter(lives).is_some_and(|(home, _)| !ptr::eq(home, ring));
+        assert!(
+            !elsewhere || self.live + self.daemons == 0,
+            "a task was spawned into a group that has children in another scheduler"
+        );
+        self.home = Some((ring, ring.life()));
     }
 
     /// A child has ended, and how can be told.
     #[inline]
-    fn settle(&mut self, place: usize) -> Settled<T, E> {
-        let child = &self.children[place];
+    fn settle(&mut self, place: u32) -> Settled<T, E> {
+        let child = self.children.at(place);
         let good = matches!(child.result, Some(Ok(_)));
-        let wanted = if child.daemon { !good && !child.swept } else { !good || self.policy.keeps };
-        let drained = self.count_out(child.daemon);
+        let daemon = child.daemon;
+        let wanted = if daemon { !good && !child.swept } else { !good || self.policy.keeps };
         let reserved = wanted && !good && self.policy.reserves && self.policy.fails_fast;
+        let mut unwanted = None;
         match (wanted, reserved) {
-            (true, false) => self.ended.push_back(place),
-            (true, true) => self.reserved.push_back(place),
-            (false, _) => {}
+            (true, false) => self.children.push_back(&mut self.ended, place),
+            (true, true) => self.children.push_back(&mut self.reserved, place),
+            (false, _) => unwanted = Some(self.children.take(place)),
         }
-        let unwanted = if wanted { None } else { Some(self.children.remove(place)) };
-        Settled { unwanted, open: wanted && !reserved, drained }
-    }
-
-    /// The ring to post to, if it lives.
-    fn home(&self) -> Option<&'static Ring> {
-        self.home.filter(|(ring, life)| ring.life() == *life).map(|(ring, _)| ring)
+        Settled { unwanted, open: wanted && !reserved, drained: self.count_out(daemon) }
     }
 
     fn count_out(&mut self, daemon: bool) -> bool {
@@ -397,17 +402,73 @@ impl<T, E> State<T, E> {
         *count == 0
     }
 
-    fn remove(&mut self, place: usize) -> Ended<T, E> {
-        let Child { serial, task, handle, result, swept, .. } = self.children.remove(place);
-        Ended { serial, task, result, handle, swept }
+    /// The living children that `which` allows, in the order in which they were spawned.
+    fn running(&self, which: impl Fn(&Child<T, E>) -> bool) -> Vec<(TaskId, &'static Ring)> {
+        let living = self.children.iter().filter(|child| !child.ended && which(child));
+        let mut tasks: Vec<_> =
+            living.filter_map(|child| Some((child.serial, child.task?, child.ring?))).collect();
+        tasks.sort_unstable_by_key(|(serial, ..)| *serial);
+        tasks.into_iter().map(|(_, task, ring)| (task, ring)).collect()
+    }
+}
+
+impl<T, E> Child<T, E> {
+    /// It left no result, so its task will be asked; if it has been born.
+    #[cold]
+    fn make_handle(&mut self) {
+        if let (Some(task), Some(ring)) = (self.task, self.ring) {
+            self.handle = Some(Box::new(JoinHandle::new(task, ring)));
+        }
+    }
+}
+
+impl<T, E> Children<T, E> {
+    /// Takes out what a child left that has ended.
+    #[inline]
+    fn take(&mut self, place: u32) -> Left<T, E> {
+        let child = self.at(place);
+        let (serial, swept) = (child.serial, child.swept);
+        let left = match (child.result.take(), child.handle.take()) {
+            (Some(result), _) => {
+                Left::Result(child.task.expect("a child that left a result was born"), result)
+            }
+            (None, Some(handle)) => Left::Nothing(Unasked { handle, swept, serial }),
+            (None, None) => unreachable!("a child that left no result left its handle"),
+        };
+        self.remove(place);
+        left
+    }
+    /// The same where it is known to be a value.
+    #[inline]
+    fn take_value(&mut self, place: u32) -> Option<T> {
+        let result = self.at(place).result.take();
+        self.remove(place);
+        result?.ok()
     }
 
-    /// The living children that `which` allows, in the order in which they were spawned.
-    fn running(&self, which: impl Fn(&Child<T, E>) -> bool) -> Vec<TaskId> {
-        let living = self.children.iter().filter(|(_, child)| !child.ended && which(child));
-        let mut tasks: Vec<_> =
-            living.filter_map(|(_, child)| Some((child.serial, child.task?))).collect();
-        tasks.sort_unstable_by_key(|(serial, _)| *serial);
-        tasks.into_iter().map(|(_, task)| task).collect()
+    /// Whether those in a line all left values, and have come in the order in which they were
+    /// spawned: as a rule it is so, and then the values need not be sorted.
+    fn are_values_in_order(&self, line: &Line) -> bool {
+        let mut last = 0;
+        self.members(line).all(|child| {
+            let follows = std::mem::replace(&mut last, child.serial) < child.serial;
+            follows && matches!(child.result, Some(Ok(_)))
+        })
+    }
+
+    #[cold]
+    fn take_sorted(&mut self, lines: [&mut Line; 2]) -> (Vec<T>, VecDeque<Left<T, E>>) {
+        let (mut values, mut rest) = (Vec::new(), VecDeque::new());
+        for line in lines {
+            while let Some(place) = self.pop_front(line) {
+                let serial = self.at(place).serial;
+                match self.take(place) {
+                    Left::Result(_, Ok(value)) => values.push((serial, value)),
+                    left => rest.push_back(left),
+                }
+            }
+        }
+        values.sort_unstable_by_key(|(serial, _)| *serial);
+        (values.into_iter().map(|(_, value)| value).collect(), rest)
     }
 }

@@ -1,15 +1,15 @@
 //! A child's future, which tells its group when it has ended.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use pin_project::pin_project;
-use trapline_abi::{Post, Ring};
+use trapline_abi::{Post, Ring, TaskBody};
 
-use super::core::{Core, Key};
+use super::children::Key;
+use super::core::Core;
 
 /// A child as its task has it. The future is dropped before the group is told: that a child has
 /// ended means that its destructors have run.
@@ -24,9 +24,10 @@ pub(super) struct Member<F, T, E> {
 struct Membership<T, E> {
     core: Rc<Core<T, E>>,
     key: Key,
-    result: Option<Result<T, E>>,
     panic: Option<Rc<str>>,
     started: bool,
+    /// Whether it has left its result.
+    left: bool,
     told: bool,
 }
 
@@ -34,7 +35,7 @@ impl<T, E> Drop for Membership<T, E> {
     #[inline]
     fn drop(&mut self) {
         if !self.told {
-            self.core.ended(self.key, self.result.take(), self.panic.take());
+            self.core.ended(self.key, self.panic.take());
         }
     }
 }
@@ -43,44 +44,46 @@ impl<F, T, E> Member<F, T, E> {
     #[inline]
     pub(super) fn new(future: F, core: Rc<Core<T, E>>, key: Key) -> Member<F, T, E> {
         let membership =
-            Membership { core, key, result: None, panic: None, started: false, told: false };
+            Membership { core, key, panic: None, started: false, left: false, told: false };
         Member { future: Some(future), membership }
     }
 }
 
-impl<F, T, E> Future for Member<F, T, E>
+impl<F, T, E> TaskBody for Member<F, T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
-    type Output = ();
-
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if !this.membership.started {
-            this.membership.started = true;
-            if this.membership.core.is_closed() {
+        let membership = this.membership;
+        if !membership.started {
+            membership.started = true;
+            if membership.core.is_closed() {
                 return never_start();
             }
         }
         let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        let polled = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
-        match polled {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(result)) => {
-                this.membership.result = Some(result);
-                this.future.set(None);
-                let Membership { core, key, result, told, .. } = this.membership;
-                *told = true;
-                core.ended(*key, result.take(), None);
-                Poll::Ready(())
-            }
-            Err(payload) => {
-                this.membership.panic = Some(text_of(&*payload));
-                resume_unwind(payload)
-            }
-        }
+        let Poll::Ready(result) = future.poll(cx) else { return Poll::Pending };
+        membership.left = true;
+        membership.core.leave(membership.key, result);
+        this.future.set(None);
+        membership.told = true;
+        membership.core.ended(membership.key, None);
+        Poll::Ready(())
     }
+
+    fn panicked(self: Pin<&mut Self>, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
+        self.project().membership.panic = Some(text_of(&*payload));
+        Some(payload)
+    }
+
+    fn leaves_outcome(&self) -> bool {
+        !self.membership.left
+    }
+
+    /// Its output is the group's.
+    fn take_output(self: Pin<&mut Self>, _: &mut dyn Any) {}
 }
 
 /// The group ended while the child was being born: it ends as the others did.

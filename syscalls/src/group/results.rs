@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use trapline_abi::{ParkOn, Ring, Syscall, TaskId, Trap};
 
 use super::TaskGroup;
-use super::core::{Core, Ended};
+use super::core::{Core, Left, Unasked};
 use super::error::{ChildError, GroupError};
 
 /// Waits until something holds of a group, which its `changes` tell of.
@@ -30,6 +30,12 @@ impl<T, E> Watch<T, E> {
         cx: &mut Context<'_>,
         holds: impl Fn(&Core<T, E>) -> bool,
     ) -> Poll<()> {
+        // Its reply is taken, for that costs less than to drop it with one.
+        if let Some(park) = &mut self.park
+            && Pin::new(park).poll(cx).is_ready()
+        {
+            self.park = None;
+        }
         while !holds(core) {
             let wait = || ParkOn::new(Rc::clone(core), |core| &core.changes, site);
             ready!(Pin::new(self.park.get_or_insert_with(wait)).poll(cx));
@@ -54,20 +60,16 @@ impl<T, E> Watch<T, E> {
     }
 }
 
-/// What a child came to; of one that left no result, its task is asked.
-fn poll_told<T, E>(
-    ended: &mut Ended<T, E>,
+/// Asks the task of a child that left no result.
+#[cold]
+fn poll_asked<E>(
+    unasked: &mut Unasked,
     site: &'static Location<'static>,
     cx: &mut Context<'_>,
-) -> Poll<Result<T, ChildError<E>>> {
-    if let Some(result) = ended.result.take() {
-        let task = ended.task.expect("a child that left a result was born");
-        return Poll::Ready(result.map_err(|error| ChildError::Failed { task, error }));
-    }
-    let handle = ended.handle.take().expect("a child that left no result left its handle");
-    let handle = ended.handle.insert(handle.join_at(site));
-    match ready!(Pin::new(handle).poll(cx)) {
-        Err(error) => Poll::Ready(Err(ChildError::Ended(error))),
+) -> Poll<ChildError<E>> {
+    unasked.handle.ask_at(site);
+    match ready!(Pin::new(&mut unasked.handle).poll(cx)) {
+        Err(error) => Poll::Ready(ChildError::Ended(error)),
         Ok(()) => unreachable!("a child that returns leaves its result first"),
     }
 }
@@ -83,7 +85,7 @@ pub struct NextEnded<T, E> {
     /// Whether it has trapped: the others have had their turn.
     rested: bool,
     /// The child whose task is being asked.
-    held: Option<Ended<T, E>>,
+    held: Option<Unasked>,
 }
 
 impl<T, E> NextEnded<T, E> {
@@ -93,7 +95,7 @@ impl<T, E> NextEnded<T, E> {
     }
 
     /// Waits until a child has ended, and takes it; `None` if there is none that could.
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<T, E>>> {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Left<T, E>>> {
         if let Some(rest) = &mut self.rest {
             ready!(rest.poll_reply(cx));
             (self.rest, self.rested) = (None, true);
@@ -130,15 +132,21 @@ impl<T, E> Future for NextEnded<T, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.held.is_none() {
-            this.held = ready!(this.poll_ended(cx));
-        }
-        let Some(held) = &mut this.held else { return Poll::Ready(None) };
-        let told = ready!(poll_told(held, this.site, cx));
-        let task = held.task;
+        let held = match &mut this.held {
+            Some(held) => held,
+            None => match ready!(this.poll_ended(cx)) {
+                None => return Poll::Ready(None),
+                Some(Left::Result(task, result)) => {
+                    let told = result.map_err(|error| ChildError::Failed { task, error });
+                    return Poll::Ready(Some((task, told)));
+                }
+                Some(Left::Nothing(unasked)) => this.held.insert(unasked),
+            },
+        };
+        let task = held.handle.id();
+        let error = ready!(poll_asked(held, this.site, cx));
         this.held = None;
-        let task = task.or_else(|| told.as_ref().err().map(ChildError::task));
-        Poll::Ready(task.map(|task| (task, told)))
+        Poll::Ready(Some((task, Err(error))))
     }
 }
 
@@ -162,9 +170,10 @@ impl<T, E> fmt::Debug for NextEnded<T, E> {
 
 /// What all the children of a group came to, as far as it is known.
 pub(super) struct Sum<T, E> {
-    todo: Option<VecDeque<Ended<T, E>>>,
-    /// The values, with the numbers of the children.
-    values: Vec<(u64, T)>,
+    /// The values, in the order in which the children were spawned.
+    values: Vec<T>,
+    /// What else was left, once it has been taken.
+    todo: Option<VecDeque<Left<T, E>>>,
     failures: Vec<ChildError<E>>,
     /// Whether a child left nothing, since it was told to end.
     swept: bool,
@@ -172,25 +181,43 @@ pub(super) struct Sum<T, E> {
 
 impl<T, E> Sum<T, E> {
     pub(super) const fn new() -> Sum<T, E> {
-        Sum { todo: None, values: Vec::new(), failures: Vec::new(), swept: false }
+        Sum { values: Vec::new(), todo: None, failures: Vec::new(), swept: false }
     }
 
-    /// Asks all that have ended and have not been told of.
+    /// Takes what was left by all that have ended and have not been told of, and asks those that left
+    /// nothing.
     pub(super) fn poll(
         &mut self,
         core: &Core<T, E>,
         site: &'static Location<'static>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let todo = self.todo.get_or_insert_with(|| core.take_all_ended());
-        while let Some(ended) = todo.front_mut() {
-            let told = ready!(poll_told(ended, site, cx));
-            let (serial, swept) = (ended.serial, ended.swept);
-            todo.pop_front();
-            match told {
-                Ok(value) => self.values.push((serial, value)),
-                Err(ChildError::Ended(error)) if swept && !error.is_panic() => self.swept = true,
-                Err(error) => self.failures.push(error),
+        let todo = match &mut self.todo {
+            Some(todo) => todo,
+            None => {
+                let rest;
+                (self.values, rest) = core.take_all_ended();
+                self.todo.insert(rest)
+            }
+        };
+        while let Some(left) = todo.pop_front() {
+            match left {
+                Left::Result(task, result) => {
+                    let failed = |error| ChildError::Failed { task, error };
+                    self.failures.extend(result.err().map(failed));
+                }
+                Left::Nothing(mut unasked) => {
+                    let Poll::Ready(error) = poll_asked(&mut unasked, site, cx) else {
+                        todo.push_front(Left::Nothing(unasked));
+                        return Poll::Pending;
+                    };
+                    match error {
+                        ChildError::Ended(error) if unasked.swept && !error.is_panic() => {
+                            self.swept = true;
+                        }
+                        error => self.failures.push(error),
+                    }
+                }
             }
         }
         Poll::Ready(())
@@ -205,9 +232,7 @@ impl<T, E> Sum<T, E> {
         if self.swept || !self.failures.is_empty() {
             return Err(self.take_error(core));
         }
-        let mut values = std::mem::take(&mut self.values);
-        values.sort_unstable_by_key(|(serial, _)| *serial);
-        Ok(values.into_iter().map(|(_, value)| value).collect())
+        Ok(std::mem::take(&mut self.values))
     }
 
     fn take_error(&mut self, core: &Core<T, E>) -> GroupError<E> {

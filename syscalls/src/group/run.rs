@@ -72,8 +72,9 @@ where
         ready!(this.sum.poll(&this.group.core, this.site, cx));
         this.group.core.close();
         if *this.doomed && cancel_is_pending() {
-            // The parent ends here, by the kernel's hand.
-            this.scope.close();
+            // The parent ends here, by the kernel's hand; or else somebody beside it in the parent
+            // was told.
+            this.scope.rest(cx);
             return Poll::Pending;
         }
         self.finish()

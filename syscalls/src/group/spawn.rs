@@ -13,7 +13,8 @@ use trapline_abi::{
     Herald, NewTask, Post, Reply, Ring, Syscall, TaskBody, TaskId, TaskOptions, Trap,
 };
 
-use super::core::{Core, Key};
+use super::children::Key;
+use super::core::Core;
 use super::member::Member;
 use crate::task::unexpected;
 
@@ -94,12 +95,13 @@ where
     /// ```
     ///
     /// # Panics
-    /// Outside a task or its destructors; after it has been polled; if the group has ended.
+    /// Outside a task or its destructors; after it has been polled; if the group has ended, or has
+    /// children in another scheduler.
     pub fn post(mut self) {
         let future = self.future.take().expect("a child is posted before it is polled");
         let ring = Ring::current().expect("a child is spawned by a task");
         let daemon = self.options.is_daemon();
-        let (key, body) = self.admit(future);
+        let (key, body) = Self::admit(&self.core, &mut self.options, future, ring);
         let core = Rc::clone(&self.core);
         let herald = Rc::new(Birth { core, key, ring, born: Cell::new(false) });
         let (parent, site) = (ring.running(), self.site);
@@ -107,10 +109,15 @@ where
     }
 
     #[inline]
-    fn admit(&mut self, future: F) -> (Key, Pin<Box<dyn TaskBody>>) {
-        let key = self.core.admit(self.options.is_daemon());
-        let member = Member::new(future, Rc::clone(&self.core), key);
-        (key, self.options.body(member))
+    fn admit(
+        core: &Rc<Core<T, E>>,
+        options: &mut TaskOptions,
+        future: F,
+        ring: &'static Ring,
+    ) -> (Key, Pin<Box<dyn TaskBody>>) {
+        let key = core.admit(options.is_daemon(), ring);
+        let member = Member::new(future, Rc::clone(core), key);
+        (key, options.wrap(member))
     }
 }
 
@@ -128,17 +135,15 @@ where
         let this = self.project();
         if this.future.is_some() {
             // Outside a task this panics, and nothing is lost.
-            let _ = Ring::of_running_task();
-        }
-        if let Some(future) = this.future.take() {
-            let daemon = this.options.is_daemon();
-            let key = this.core.admit(daemon);
-            let member = Member::new(future, Rc::clone(this.core), key);
-            let body = this.options.body(member);
-            let request = if daemon { Syscall::SpawnDaemon } else { Syscall::Spawn };
-            let (trap, _) = this.call.insert((Trap::new(request, this.site), key));
-            trap.submit_spawn(body, cx);
-            return Poll::Pending;
+            let ring = Ring::of_running_task();
+            if let Some(future) = this.future.take() {
+                let (key, body) = Self::admit(this.core, this.options, future, ring);
+                let daemon = this.options.is_daemon();
+                let request = if daemon { Syscall::SpawnDaemon } else { Syscall::Spawn };
+                let (trap, _) = this.call.insert((Trap::new(request, this.site), key));
+                trap.submit_spawn(body, cx);
+                return Poll::Pending;
+            }
         }
         let (trap, key) = this.call.as_mut().expect("it was submitted when the future was taken");
         let ring = trap.ring();
@@ -159,6 +164,11 @@ where
 }
 
 impl<F, T, E> GroupSpawn<F, T, E> {
+    /// Where the child is being started, until its id has been taken.
+    pub(super) fn ring(&self) -> Option<&'static Ring> {
+        self.call.as_ref()?.0.ring()
+    }
+
     /// The child, if it has been started and nobody has taken its id.
     pub(super) fn untaken(&self) -> Option<TaskId> {
         self.call.as_ref()?.0.untaken_task()

@@ -72,7 +72,8 @@ pub struct NeverReady {
 #[must_use = "a child is not started until this is awaited"]
 pub struct Start<F, V, T, E> {
     spawn: GroupSpawn<F, T, E>,
-    task: Option<TaskId>,
+    /// The child, its ring, and that ring's life.
+    child: Option<(TaskId, &'static Ring, u64)>,
     shared: Rc<Shared<V>>,
     wait: Option<ParkOn<Rc<Shared<V>>>>,
     site: &'static Location<'static>,
@@ -94,7 +95,7 @@ where
         let shared = Rc::new(Shared { value, over: Cell::new(false), queue });
         let future = child(Ready { shared: Rc::clone(&shared) });
         let spawn = GroupSpawn::new(&group.core, future, site);
-        Start { spawn, task: None, shared, wait: None, site }
+        Start { spawn, child: None, shared, wait: None, site }
     }
 }
 
@@ -108,16 +109,21 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let task = match *this.task {
-            Some(task) => task,
-            None => *this.task.insert(ready!(Pin::new(&mut *this.spawn).poll(cx))),
+        let (task, ..) = match *this.child {
+            Some(child) => child,
+            None => {
+                let asked = this.spawn.ring();
+                let task = ready!(Pin::new(&mut *this.spawn).poll(cx));
+                let ring = asked.expect("a call that was answered was in flight");
+                *this.child.insert((task, ring, ring.life()))
+            }
         };
         while !this.shared.over.get() {
             let wait = || ParkOn::new(Rc::clone(this.shared), |shared| &shared.queue, this.site);
             ready!(Pin::new(this.wait.get_or_insert_with(wait)).poll(cx));
             *this.wait = None;
         }
-        *this.task = None;
+        *this.child = None;
         Poll::Ready(this.shared.value.take().ok_or(NeverReady { task }))
     }
 }
@@ -127,8 +133,13 @@ where
 impl<F, V, T, E> PinnedDrop for Start<F, V, T, E> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        let task = this.task.or_else(|| this.spawn.untaken());
-        if let (Some(task), Some(ring)) = (task, Ring::current()) {
+        let untaken = || {
+            let ring = this.spawn.ring()?;
+            Some((this.spawn.untaken()?, ring, ring.life()))
+        };
+        if let Some((task, ring, life)) = this.child.or_else(untaken)
+            && ring.life() == life
+        {
             ring.post(Post::Kill(task));
         }
     }

@@ -6,20 +6,69 @@ use std::task::{Wake, Waker};
 /// Who was woken by others than the ring, from any thread.
 #[derive(Default)]
 pub(super) struct Foreign {
-    state: Mutex<Woken>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-pub(super) struct Woken {
-    pub(super) children: Vec<usize>,
+struct State {
+    woken: Vec<usize>,
+    /// Whether a child stands among the woken, by its place: one may be woken very often.
+    queued: Vec<bool>,
     /// The waker that the scope is polled under; there only while others hold one of a child, so that
-    /// a deadlock is told from a pause.
-    pub(super) waker: Option<Waker>,
+    /// a deadlock is told from a pause. Shared, so that no foreign code runs under the lock.
+    lent: Option<Arc<Waker>>,
+    closed: bool,
 }
 
 impl Foreign {
-    pub(super) fn state(&self) -> MutexGuard<'_, Woken> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes those who were woken, first to last.
+    pub(super) fn take_woken(&self) -> Vec<usize> {
+        let mut state = self.state();
+        let woken = std::mem::take(&mut state.woken);
+        woken.iter().for_each(|place| state.queued[*place] = false);
+        woken
+    }
+
+    /// Whoever is woken from here on wakes `waker`, too.
+    pub(super) fn lend(&self, waker: &Waker) {
+        let is_lent = self.state().lent.as_ref().is_some_and(|lent| lent.will_wake(waker));
+        if !is_lent {
+            let waker = Arc::new(waker.clone());
+            let before = self.state().lent.replace(waker);
+            drop(before);
+        }
+    }
+
+    pub(super) fn take_back(&self) {
+        let lent = self.state().lent.take();
+        drop(lent);
+    }
+
+    /// The scope is gone: whoever is woken is no more.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.take_back();
+    }
+
+    fn wake(&self, place: usize) {
+        let lent = {
+            let mut state = self.state();
+            if place >= state.queued.len() {
+                state.queued.resize(place + 1, false);
+            }
+            if state.closed || std::mem::replace(&mut state.queued[place], true) {
+                return;
+            }
+            state.woken.push(place);
+            state.lent.clone()
+        };
+        if let Some(waker) = lent {
+            waker.wake_by_ref();
+        }
     }
 }
 
@@ -40,13 +89,6 @@ impl Wake for ChildWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let waker = {
-            let mut state = self.foreign.state();
-            state.children.push(self.place);
-            state.waker.clone()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.foreign.wake(self.place);
     }
 }

@@ -143,11 +143,22 @@ impl Policy {
             Restart::Always => true,
         }
     }
+
+    /// Takes the jitter off a delay.
+    fn shaken(&self, delay: Duration) -> Duration {
+        if self.jitter_percent == 0 || delay.is_zero() {
+            return delay;
+        }
+        let most = delay.as_nanos() * u128::from(self.jitter_percent) / 100;
+        let less = u128::from(random()) % (most + 1);
+        delay - Duration::from_nanos(u64::try_from(less).unwrap_or(u64::MAX))
+    }
 }
 
 /// The restarts of a child, as far back as they count.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
+    /// When it was started again: after the delay.
     times: VecDeque<Instant>,
     in_a_row: u32,
 }
@@ -164,14 +175,9 @@ impl History {
         if self.times.len() >= policy.most {
             return None;
         }
-        self.times.push_back(now);
-        let delay = policy.backoff.delay(self.in_a_row);
+        let delay = policy.shaken(policy.backoff.delay(self.in_a_row));
         self.in_a_row = self.in_a_row.saturating_add(1);
-        if policy.jitter_percent == 0 || delay.is_zero() {
-            return Some(delay);
-        }
-        let most = delay.as_nanos() * u128::from(policy.jitter_percent) / 100;
-        let less = u128::from(random()) % (most + 1);
-        Some(delay - Duration::from_nanos(u64::try_from(less).unwrap_or(u64::MAX)))
+        self.times.push_back(now + delay);
+        Some(delay)
     }
 }

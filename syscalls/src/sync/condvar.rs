@@ -143,7 +143,8 @@ impl Condvar {
     /// ```
     ///
     /// # Panics
-    /// As [`wait`](Condvar::wait).
+    /// As [`wait`](Condvar::wait); with what `condition` panics with, and then the notification that
+    /// it was asked for goes to the next who waits.
     ///
     /// # Cancel safety
     /// As [`wait`](Condvar::wait).
@@ -255,7 +256,8 @@ enum Phase<'a, T> {
     Parked(Parking),
     /// Woken so, and waits for the mutex.
     Locks(TakeTokens, Woken),
-    Done,
+    /// Woken so, and has the mutex.
+    Done(Woken),
 }
 
 impl<'a, T> CondvarWait<'a, T> {
@@ -286,9 +288,9 @@ impl<'a, T> Future for CondvarWait<'a, T> {
             let woken = ready!(parking.poll(&condvar.queue, cx));
             *phase = Phase::Locks(TakeTokens::rested(1, site), woken);
         }
-        let Phase::Locks(take, _) = phase else { polled_after_ready() };
+        let Phase::Locks(take, woken) = phase else { polled_after_ready() };
         ready!(take.poll(mutex.queue(), cx));
-        *phase = Phase::Done;
+        *phase = Phase::Done(*woken);
         Poll::Ready(mutex.guard(site))
     }
 }
@@ -308,7 +310,7 @@ impl<T> fmt::Debug for CondvarWait<'_, T> {
             Phase::Holds(_) => "holds the mutex",
             Phase::Parked(_) => "waits",
             Phase::Locks(..) => "waits for the mutex",
-            Phase::Done => "done",
+            Phase::Done(_) => "done",
         };
         f.debug_struct("CondvarWait").field("phase", &phase).finish_non_exhaustive()
     }
@@ -321,6 +323,17 @@ pub struct WaitWhile<'a, T, F> {
     state: While<'a, T>,
     condition: F,
     site: &'static Location<'static>,
+}
+
+/// Passes a notification on where a condition panics: whoever was woken will not see to it.
+struct PassOn<'a>(Option<&'a Condvar>);
+
+impl Drop for PassOn<'_> {
+    fn drop(&mut self) {
+        if let Some(condvar) = self.0 {
+            condvar.notify_one();
+        }
+    }
 }
 
 enum While<'a, T> {
@@ -337,11 +350,19 @@ impl<'a, T, F: FnMut(&mut T) -> bool> Future for WaitWhile<'a, T, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
         let WaitWhile { condvar, state, condition, site } = &mut *self;
         loop {
+            let mut pass_on = PassOn(None);
             let mut guard = match state {
                 While::Tests(guard) => guard.take().unwrap_or_else(|| polled_after_ready()),
-                While::Waits(wait) => ready!(Pin::new(wait).poll(cx)),
+                While::Waits(wait) => {
+                    let guard = ready!(Pin::new(&mut *wait).poll(cx));
+                    let notified = matches!(wait.phase, Phase::Done(Woken::Granted));
+                    pass_on.0 = notified.then_some(*condvar);
+                    guard
+                }
             };
-            if !condition(&mut guard) {
+            let waits = condition(&mut guard);
+            pass_on.0 = None;
+            if !waits {
                 *state = While::Tests(None);
                 return Poll::Ready(guard);
             }

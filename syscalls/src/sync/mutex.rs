@@ -189,6 +189,12 @@ impl<T> Mutex<T> {
         self.try_hold(since).then(|| OwnedMutexGuard::new(Rc::clone(self), since))
     }
 
+    /// Whether somebody holds it, or has been handed it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.queue.tokens() == 0
+    }
+
     /// The value of a mutex that is not shared: so nobody holds it.
     ///
     /// ```

@@ -11,7 +11,7 @@ use pin_project::pin_project;
 use thiserror::Error;
 use trapline_abi::{WaitQueue, Woken};
 
-use crate::sync::acquire::{Held, TakeTokens};
+use crate::sync::acquire::{Held, ParkOnce, TakeTokens};
 
 /// A value that is made once, by the first who asks for it, while the others wait.
 ///
@@ -36,6 +36,8 @@ use crate::sync::acquire::{Held, TakeTokens};
 pub struct OnceCell<T> {
     /// Whoever has its one token may make the value.
     queue: WaitQueue,
+    /// Those who wait for the value, and cannot make it.
+    made: WaitQueue,
     value: cell::OnceCell<T>,
 }
 
@@ -60,7 +62,11 @@ impl<T> OnceCell<T> {
     /// ```
     #[must_use]
     pub const fn new() -> OnceCell<T> {
-        OnceCell { queue: WaitQueue::lock("once cell", 1), value: cell::OnceCell::new() }
+        OnceCell {
+            queue: WaitQueue::lock("once cell", 1),
+            made: WaitQueue::signal("once cell"),
+            value: cell::OnceCell::new(),
+        }
     }
 
     /// Names it, for the task table and reports.
@@ -72,7 +78,9 @@ impl<T> OnceCell<T> {
     /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Rc<str>>) -> OnceCell<T> {
-        self.queue.set_name(name);
+        let name = name.into();
+        self.queue.set_name(Rc::clone(&name));
+        self.made.set_name(name);
         self
     }
 
@@ -138,8 +146,41 @@ impl<T> OnceCell<T> {
         }
         let refused = self.value.set(value);
         debug_assert!(refused.is_ok(), "only who has the token makes the value");
+        self.made.wake_all();
         self.queue.wake();
         Ok(())
+    }
+
+    /// Waits until there is a value. It makes none, so it may be asked for before anybody does.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    /// use trapline::sync::OnceCell;
+    ///
+    /// let port = Rc::new(OnceCell::new());
+    /// let theirs = Rc::clone(&port);
+    /// let client = trapline::spawn(async move { *theirs.wait().await }).await;
+    /// port.set(8080).unwrap();
+    /// assert_eq!(client.await.unwrap(), 8080);
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    /// If it has to wait outside a task, or while tasks of another scheduler wait for this.
+    ///
+    /// # Cancel safety
+    /// Safe: it changes nothing.
+    ///
+    /// # Cost
+    /// A few instructions if the value is there; else one trap. The first wait allocates.
+    ///
+    /// # Kin
+    /// async-lock's `OnceCell::wait`.
+    #[track_caller]
+    pub fn wait(&self) -> WaitForValue<'_, T> {
+        WaitForValue { cell: self, park: ParkOnce::new(Location::caller()) }
     }
 
     /// The value; if there is none, makes it by `init`, one caller at a time.
@@ -231,6 +272,29 @@ impl<T: fmt::Debug> fmt::Debug for OnceCell<T> {
     }
 }
 
+/// The future of [`OnceCell::wait`].
+#[must_use = "it does not wait until it is awaited"]
+pub struct WaitForValue<'a, T> {
+    cell: &'a OnceCell<T>,
+    park: ParkOnce,
+}
+
+impl<'a, T> Future for WaitForValue<'a, T> {
+    type Output = &'a T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<&'a T> {
+        let OnceCell { made, value, .. } = self.cell;
+        ready!(self.park.poll(made, cx, || value.get().is_some()));
+        Poll::Ready(value.get().expect("those who wait for the value are woken when it is there"))
+    }
+}
+
+impl<T> fmt::Debug for WaitForValue<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitForValue").field("park", &self.park).finish_non_exhaustive()
+    }
+}
+
 /// A value on its way.
 #[pin_project]
 struct Making<'a, T, F, Fut> {
@@ -271,6 +335,7 @@ where
         let made = result_of(output).map(|value| {
             let value = cell.value.get_or_init(|| value);
             cell.queue.wake_all();
+            cell.made.wake_all();
             value
         });
         *this.held = None;

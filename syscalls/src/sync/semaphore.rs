@@ -390,6 +390,8 @@ impl TakePermits {
     fn poll(&mut self, semaphore: &Semaphore, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         // One who stands in the queue is told by its reply.
         if semaphore.closed.get() && self.take.is_trying() {
+            ready!(self.take.rest().poll(cx));
+            self.take.rest().count();
             return Poll::Ready(Err(Closed));
         }
         Poll::Ready(match ready!(self.take.poll(&semaphore.queue, cx)) {
@@ -446,7 +448,7 @@ pub struct Permit<'a> {
     since: &'static Location<'static>,
 }
 
-impl Permit<'_> {
+impl<'a> Permit<'a> {
     /// How many permits it stands for.
     ///
     /// ```
@@ -457,6 +459,24 @@ impl Permit<'_> {
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
+    }
+
+    /// Splits off a permit for `n` of them, to be given back by itself; `None` if it does not stand for so
+    /// many.
+    ///
+    /// ```
+    /// use trapline_syscalls::sync::Semaphore;
+    ///
+    /// let seats = Semaphore::new(2);
+    /// let mut pair = seats.try_acquire_many(2).unwrap();
+    /// let one = pair.split(1).unwrap();
+    /// drop(pair);
+    /// assert_eq!((one.count(), seats.available()), (1, 1));
+    /// ```
+    pub fn split(&mut self, n: u32) -> Option<Permit<'a>> {
+        self.count = self.count.checked_sub(n)?;
+        self.semaphore.queue.note_held(self.since);
+        Some(Permit { semaphore: self.semaphore, count: n, since: self.since })
     }
 
     /// Does not give them back: the semaphore has so many fewer from now on.
@@ -513,6 +533,25 @@ impl OwnedPermit {
     #[must_use]
     pub fn semaphore(&self) -> &Rc<Semaphore> {
         &self.semaphore
+    }
+
+    /// Splits off a permit for `n` of them, to be given back by itself; `None` if it does not stand for so
+    /// many.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use trapline_syscalls::sync::Semaphore;
+    ///
+    /// let seats = Rc::new(Semaphore::new(2));
+    /// let mut pair = seats.try_acquire_many_owned(2).unwrap();
+    /// let one = pair.split(1).unwrap();
+    /// drop(pair);
+    /// assert_eq!((one.count(), seats.available()), (1, 1));
+    /// ```
+    pub fn split(&mut self, n: u32) -> Option<OwnedPermit> {
+        self.count = self.count.checked_sub(n)?;
+        self.semaphore.queue.note_held(self.since);
+        Some(OwnedPermit { semaphore: Rc::clone(&self.semaphore), count: n, since: self.since })
     }
 
     /// Does not give them back: the semaphore has so many fewer from now on.

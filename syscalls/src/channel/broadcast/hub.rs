@@ -133,6 +133,15 @@ impl<T> Hub<T> {
         self.entries.borrow_mut().iter_mut().skip(at).for_each(|entry| entry.unread += 1);
     }
 
+    /// There is one receiver less. After the last one, senders that wait have their values back at
+    /// once: the first of them would be given all the room there is, and might not look.
+    pub(crate) fn remove_receiver(&self) {
+        self.receivers.set(self.receivers.get() - 1);
+        if self.receivers.get() == 0 {
+            self.room.wake_all();
+        }
+    }
+
     pub(crate) fn close(&self) -> bool {
         if self.closed.replace(true) {
             return false;
@@ -146,7 +155,7 @@ impl<T> Hub<T> {
 impl<T> fmt::Debug for Hub<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broadcast")
-            .field("len", &self.entries.borrow().len())
+            .field("len", &self.len())
             .field("capacity", &self.capacity)
             .field("lag", &self.lag)
             .field("closed", &self.closed.get())

@@ -215,7 +215,7 @@ impl<T> Clone for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.wait = None;
-        self.hub.receivers.set(self.hub.receivers.get() - 1);
+        self.hub.remove_receiver();
         let gone = self.hub.forget(self.next);
         drop(gone);
     }

@@ -202,14 +202,7 @@ impl<T> Future for Send<'_, T> {
         assert!(self.value.is_some(), "a send was polled again after it was ready");
         let heard = ready!(self.room.poll(cx, || hub.is_deaf()));
         let value = self.value.take().expect("it was there above");
-        if heard {
-            return Poll::Ready(Ok(hub.put(value)));
-        }
-        // Receivers may come again, so the room it was given goes on.
-        if self.room.has_waited() && !hub.closed.get() {
-            hub.room.wake();
-        }
-        Poll::Ready(Err(SendError(value)))
+        Poll::Ready(if heard { Ok(hub.put(value)) } else { Err(SendError(value)) })
     }
 }
 

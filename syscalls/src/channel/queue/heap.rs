@@ -47,21 +47,20 @@ impl<T> Heap<T> {
 
     pub(crate) fn pop(&self) -> Option<T> {
         let mut out = self.take_out();
-        if out.entries.is_empty() {
-            return None;
-        }
-        let (first, _) = out.entries.swap_remove(0);
+        let last = out.entries.len().checked_sub(1)?;
+        // It stays among the others until they are in order: a comparison may panic.
+        out.entries.swap(0, last);
         let mut at = 0;
         loop {
             let (left, right) = (2 * at + 1, 2 * at + 2);
             let mut least = at;
             for child in [left, right] {
-                if child < out.entries.len() && out.goes_before(child, least) {
+                if child < last && out.goes_before(child, least) {
                     least = child;
                 }
             }
             if least == at {
-                return Some(first);
+                return out.entries.pop().map(|(first, _)| first);
             }
             out.entries.swap(at, least);
             at = least;

@@ -4,7 +4,7 @@
 //! one. But here nobody has a ring in common, so those who wait leave a waker. Wakers and values are
 //! foreign code: none is called or dropped while the lock is held.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -22,15 +22,16 @@ impl Ticket {
 /// Tokens, and those who wait for one, in order.
 pub(crate) struct Tokens {
     kept: usize,
-    waiting: VecDeque<(u64, Waker)>,
+    /// By ticket, which is in the order in which they came.
+    waiting: BTreeMap<u64, Waker>,
     /// Those who were given one and have not come for it.
-    given: Vec<u64>,
+    given: BTreeSet<u64>,
     last_ticket: u64,
 }
 
 impl Tokens {
     fn new(kept: usize) -> Tokens {
-        Tokens { kept, waiting: VecDeque::new(), given: Vec::new(), last_ticket: 0 }
+        Tokens { kept, waiting: BTreeMap::new(), given: BTreeSet::new(), last_ticket: 0 }
     }
 
     pub(crate) fn try_take(&mut self) -> bool {
@@ -42,34 +43,29 @@ impl Tokens {
     /// Gives a token to the first who waits, who is to be woken; or keeps it.
     #[must_use]
     fn give(&mut self) -> Option<Waker> {
-        let Some((ticket, waker)) = self.waiting.pop_front() else {
+        let Some((ticket, waker)) = self.waiting.pop_first() else {
             self.kept += 1;
             return None;
         };
-        self.given.push(ticket);
+        self.given.insert(ticket);
         Some(waker)
     }
 
     fn draw(&mut self, waker: Waker) -> Ticket {
         self.last_ticket += 1;
-        self.waiting.push_back((self.last_ticket, waker));
+        self.waiting.insert(self.last_ticket, waker);
         Ticket(Some(self.last_ticket))
     }
 
     /// Takes the token that the owner of a ticket was given.
     fn redeem(&mut self, ticket: &mut Ticket) -> bool {
-        let Some(number) = ticket.0 else { return false };
-        let Some(at) = self.given.iter().position(|given| *given == number) else { return false };
-        self.given.remove(at);
-        ticket.0 = None;
-        true
+        ticket.0.take_if(|number| self.given.remove(number)).is_some()
     }
 
     /// Replaces the waker of one who waits still. Gives the one that is not needed.
     fn renew(&mut self, ticket: &Ticket, waker: Waker) -> Waker {
-        let place = self.waiting.iter_mut().find(|(number, _)| Some(*number) == ticket.0);
-        match place {
-            Some((_, old)) => std::mem::replace(old, waker),
+        match ticket.0.and_then(|number| self.waiting.get_mut(&number)) {
+            Some(old) => std::mem::replace(old, waker),
             None => waker,
         }
     }
@@ -79,14 +75,12 @@ impl Tokens {
         if self.redeem(ticket) {
             return (None, self.give());
         }
-        let number = ticket.0.take();
-        let at = self.waiting.iter().position(|(waiting, _)| Some(*waiting) == number);
-        (at.and_then(|at| self.waiting.remove(at)).map(|(_, waker)| waker), None)
+        (ticket.0.take().and_then(|number| self.waiting.remove(&number)), None)
     }
 
     /// All who wait, to be told of the end.
     fn dismiss(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        std::mem::take(&mut self.waiting).into_iter().map(|(_, waker)| waker)
+        std::mem::take(&mut self.waiting).into_values()
     }
 }
 
@@ -269,13 +263,19 @@ impl<T> Shared<T> {
 impl<T> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let core = self.lock();
+        let (len, closed, senders, receivers) =
+            (core.len(), core.closed, core.senders, core.receivers);
+        let (waiting_senders, waiting_receivers) =
+            (core.room.waiting.len(), core.items.waiting.len());
+        // Whoever is written to may be the channel's user.
+        drop(core);
         f.debug_struct("Remote")
-            .field("len", &core.len())
-            .field("closed", &core.closed)
-            .field("senders", &core.senders)
-            .field("receivers", &core.receivers)
-            .field("waiting_senders", &core.room.waiting.len())
-            .field("waiting_receivers", &core.items.waiting.len())
+            .field("len", &len)
+            .field("closed", &closed)
+            .field("senders", &senders)
+            .field("receivers", &receivers)
+            .field("waiting_senders", &waiting_senders)
+            .field("waiting_receivers", &waiting_receivers)
             .finish()
     }
 }

@@ -10,7 +10,7 @@ use futures::Stream;
 use crate::channel::error::TryRecvError;
 use crate::channel::remote::block::block;
 use crate::channel::remote::core::{Core, Shared, Ticket};
-use crate::pace::{Pace, spend};
+use crate::pace::{Pace, may_try, spend};
 
 /// Receives values, in a task or a thread. See [`remote`](crate::channel::remote()).
 ///
@@ -20,6 +20,8 @@ pub struct Receiver<T> {
     pub(super) shared: Arc<Shared<T>>,
     /// The stream's place in the line.
     pub(super) line: Ticket,
+    /// Whether the stream has given way to the others, and may try.
+    pub(super) has_rested: bool,
 }
 
 impl<T> Receiver<T> {
@@ -118,6 +120,18 @@ impl<T> Receiver<T> {
         self.shared.lock().is_closed()
     }
 
+    /// How many senders there are.
+    #[must_use]
+    pub fn senders(&self) -> usize {
+        self.shared.lock().senders
+    }
+
+    /// Whether both are ends of one channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// How many values are in it.
     ///
     /// ```
@@ -142,7 +156,8 @@ impl<T> Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
         self.shared.lock().receivers += 1;
-        Receiver { shared: Arc::clone(&self.shared), line: Ticket::default() }
+        let shared = Arc::clone(&self.shared);
+        Receiver { shared, line: Ticket::default(), has_rested: false }
     }
 }
 
@@ -164,7 +179,17 @@ impl<T> Stream for Receiver<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
-        this.shared.poll_recv(&mut this.line, cx)
+        if !this.line.is_drawn() && !may_try() && !this.has_rested {
+            // It may go to any thread, so it cannot keep a yield: it asks for another turn.
+            this.has_rested = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let received = ready!(this.shared.poll_recv(&mut this.line, cx));
+        if !std::mem::take(&mut this.has_rested) {
+            spend();
+        }
+        Poll::Ready(received)
     }
 }
 

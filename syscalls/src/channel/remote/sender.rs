@@ -131,6 +131,18 @@ impl<T> Sender<T> {
         self.shared.lock().is_closed()
     }
 
+    /// How many receivers there are.
+    #[must_use]
+    pub fn receivers(&self) -> usize {
+        self.shared.lock().receivers
+    }
+
+    /// Whether both are ends of one channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Sender<T>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// How many values are in it.
     ///
     /// ```
