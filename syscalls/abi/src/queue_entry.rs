@@ -79,6 +79,7 @@ impl Home {
         line.list.clear();
         line.waiting.set(0);
         line.granted.set(0);
+        line.has_wantless.set(false);
         self.core.keep(untaken + line.gathered.take());
         if self.core.rule() == Rule::Held {
             self.core.holders.leave_unseen(granted);
