@@ -140,7 +140,12 @@ fn run(plan: Plan, scopes: bool, live: &Rc<Cell<usize>>) -> Running {
                     group.post_value(run(plan, scopes, &live));
                 }
                 let body = of(body);
-                let ran = group.run(|_| async { Ok::<_, ()>(body.await) }).await;
+                let ran = group
+                    .run(|_| async {
+                        body.await;
+                        Ok::<_, ()>(())
+                    })
+                    .await;
                 drop(ran);
             }
             Plan::Suicide => post_cancel(trapline::get_tid().await, "by its own hand"),

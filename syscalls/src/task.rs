@@ -217,6 +217,13 @@ where
 
     /// Starts the task without a handle: a post. See [`spawn_detached`].
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// trapline::spawn(async { println!("on its own") }).detach();
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// Outside a task or its destructors; after it has been polled.
     pub fn detach(mut self) {

@@ -190,6 +190,15 @@ impl<T> Mutex<T> {
     }
 
     /// Whether somebody holds it, or has been handed it.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let mutex = trapline::sync::Mutex::new(7);
+    /// let held = mutex.try_lock();
+    /// assert!(mutex.is_held());
+    /// drop(held);
+    /// assert!(!mutex.is_held());
+    /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.queue.tokens() == 0

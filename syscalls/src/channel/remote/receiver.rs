@@ -121,12 +121,25 @@ impl<T> Receiver<T> {
     }
 
     /// How many senders there are.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote::<u8>(1);
+    /// let _another = sender.clone();
+    /// assert_eq!(receiver.senders(), 2);
+    /// ```
     #[must_use]
     pub fn senders(&self) -> usize {
         self.shared.lock().senders
     }
 
     /// Whether both are ends of one channel.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (_sender, receiver) = trapline::channel::remote::<u8>(1);
+    /// assert!(receiver.same_channel(&receiver.clone()));
+    /// ```
     #[must_use]
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)

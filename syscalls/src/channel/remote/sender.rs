@@ -132,12 +132,27 @@ impl<T> Sender<T> {
     }
 
     /// How many receivers there are.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, receiver) = trapline::channel::remote::<u8>(1);
+    /// let _another = receiver.clone();
+    /// assert_eq!(sender.receivers(), 2);
+    /// ```
     #[must_use]
     pub fn receivers(&self) -> usize {
         self.shared.lock().receivers
     }
 
     /// Whether both are ends of one channel.
+    ///
+    /// ```
+    /// # use trapline_syscalls as trapline;
+    /// let (sender, _receiver) = trapline::channel::remote::<u8>(1);
+    /// let (other, _other_receiver) = trapline::channel::remote::<u8>(1);
+    /// assert!(sender.same_channel(&sender.clone()));
+    /// assert!(!sender.same_channel(&other));
+    /// ```
     #[must_use]
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
