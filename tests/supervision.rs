@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::{OnDrop, Trace, builder, run_clean, scheduler, traced};
 use trapline::{
-    Backoff, Policy, Restart, Shutdown, Supervisor, cancellable, kill, now, sleep, spawn,
+    Backoff, Jitter, Policy, Restart, Shutdown, Supervisor, cancellable, kill, now, sleep, spawn,
     supervise, timeout, yield_now,
 };
 
@@ -71,7 +71,7 @@ fn waits_are_longer_than_the_window_then_they_grow_all_the_same() {
     scheduler
         .block_on(async {
             let starts = Rc::default();
-            let waits = Backoff::Exponential { first: SECOND, cap: SECOND * 60 };
+            let waits = Backoff::exponential(SECOND).cap(SECOND * 60);
             let policy = Policy::new(Restart::OnFailure).backoff(waits);
             assert_eq!(supervise(policy, failing(8, &starts)).await.unwrap(), 9);
             let seconds: Vec<_> = starts.borrow().iter().map(|millis| millis / 1000).collect();
@@ -102,7 +102,7 @@ fn restarts_are_far_apart_then_they_go_on_for_ever() {
     scheduler
         .block_on(async {
             let policy =
-                Policy::default().at_most(2, SECOND).backoff(Backoff::Constant(SECOND * 2));
+                Policy::default().at_most(2, SECOND).backoff(Backoff::constant(SECOND * 2));
             let starts = Rc::default();
             assert_eq!(supervise(policy, failing(20, &starts)).await.unwrap(), 21);
             let expected: Vec<_> = (0..21).map(|number| number * 2000).collect();
@@ -117,7 +117,7 @@ fn exponential_backoff_then_the_waits_double_up_to_the_cap() {
     let mut scheduler = scheduler();
     scheduler
         .block_on(async {
-            let backoff = Backoff::Exponential { first: SECOND, cap: SECOND * 5 };
+            let backoff = Backoff::exponential(SECOND).cap(SECOND * 5);
             let policy = Policy::default().at_most(9, SECOND * 3600).backoff(backoff);
             let starts = Rc::default();
             supervise(policy, failing(5, &starts)).await.unwrap();
@@ -134,8 +134,7 @@ fn jitter_then_the_waits_are_shorter_and_the_seed_decides() {
         let starts: Rc<RefCell<Vec<u64>>> = Rc::default();
         let policy = Policy::default()
             .at_most(50, SECOND * 3600)
-            .backoff(Backoff::Constant(SECOND))
-            .jitter_percent(50);
+            .backoff(Backoff::constant(SECOND).jitter(Jitter::Half));
         scheduler.block_on(supervise(policy, failing(40, &starts))).unwrap().unwrap();
         run_clean(&mut scheduler);
         let starts = starts.borrow().clone();
@@ -216,7 +215,7 @@ fn supervision_dropped_then_the_child_is_killed_also_while_it_waits_to_start() {
             drop(supervise(Policy::default(), failing(1, &Rc::default())));
             assert!(timeout(SECOND, lasting).await.is_err());
             yield_now().await;
-            let waiting = Policy::default().backoff(Backoff::Constant(SECOND * 5));
+            let waiting = Policy::default().backoff(Backoff::constant(SECOND * 5));
             let starting = supervise(waiting, failing(1, &Rc::default()));
             assert!(timeout(SECOND, starting).await.is_err());
         })

@@ -31,6 +31,7 @@ mod local;
 pub mod channel;
 mod mailbox;
 
+mod backoff;
 mod group;
 mod scoped;
 mod shutdown;
@@ -40,6 +41,7 @@ pub mod pattern;
 
 pub mod generator;
 
+pub use backoff::{Backoff, Jitter};
 pub use cancel::{
     Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
     post_cancel, shield,
@@ -54,9 +56,7 @@ pub use mailbox::{Receive, SendTo, receive, send, try_receive};
 pub use race::{Race, RaceAll, race, race_all};
 pub use scoped::{Scope, ScopeRun, ScopedChild, scope};
 pub use shutdown::{Part, RunShutdown, Shutdown, ShutdownReport, ShutdownWait};
-pub use supervise::{
-    Backoff, GaveUp, Policy, Restart, RunSupervisor, Supervise, Supervisor, supervise,
-};
+pub use supervise::{GaveUp, Policy, Restart, RunSupervisor, Supervise, Supervisor, supervise};
 pub use task::{
     GetTid, Kill, KillOutcome, NoSuchTask, Spawn, Wait, Yield, get_tid, kill, post_kill, spawn,
     spawn_detached, wait, yield_now,

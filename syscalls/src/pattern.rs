@@ -12,7 +12,6 @@
 //! What starts tasks here owns them: none outlives the thing it was started for. Dropping that kills
 //! those that run, and drops those that have not begun.
 
-mod backoff;
 mod retry;
 
 mod rate_limiter;
@@ -33,7 +32,7 @@ mod stage;
 
 mod crew;
 
-pub use backoff::{Backoff, Jitter};
+pub use crate::backoff::{Backoff, Jitter};
 pub use end::{Collect, ForEach};
 pub use fan::{Deal, merge};
 pub use map_reduce::{ForEachConcurrent, MapReduce, for_each_concurrent, map_reduce};

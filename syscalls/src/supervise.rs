@@ -17,7 +17,7 @@ use crate::time::{now_at, sleep_at};
 
 mod policy;
 
-pub use policy::{Backoff, Policy, Restart};
+pub use policy::{Policy, Restart};
 
 use self::policy::History;
 
@@ -77,7 +77,7 @@ where
 /// use trapline::{Backoff, Policy, Restart};
 ///
 /// let second = Duration::from_secs(1);
-/// let policy = Policy::new(Restart::OnFailure).backoff(Backoff::Constant(second));
+/// let policy = Policy::new(Restart::OnFailure).backoff(Backoff::constant(second));
 /// let mut tries = 0;
 /// let outcome = trapline::supervise(policy, move || {
 ///     tries += 1;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pin_project::pin_project;
 use trapline_abi::{Instant, Reply, Syscall, Trap};
 
-use crate::pattern::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::task::unexpected;
 use crate::time::saturating_nanos;
 

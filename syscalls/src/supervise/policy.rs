@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use trapline_abi::{Instant, random};
+use trapline_abi::Instant;
+
+use crate::backoff::Backoff;
 
 /// When a child is to be started again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,36 +19,6 @@ pub enum Restart {
     Always,
 }
 
-/// How long to wait before a child is started again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Backoff {
-    /// Not at all.
-    None,
-    /// So long, each time.
-    Constant(Duration),
-    /// So long the first time, and each time twice as long as before, up to a cap.
-    Exponential {
-        /// The first time.
-        first: Duration,
-        /// The longest.
-        cap: Duration,
-    },
-}
-
-impl Backoff {
-    /// How long to wait before the `count`-th restart in a row, counted from 0.
-    fn delay(self, count: u32) -> Duration {
-        match self {
-            Backoff::None => Duration::ZERO,
-            Backoff::Constant(delay) => delay,
-            Backoff::Exponential { first, cap } => {
-                let factor = 1_u32.checked_shl(count).unwrap_or(u32::MAX);
-                first.saturating_mul(factor).min(cap)
-            }
-        }
-    }
-}
-
 /// When, how often and how fast a child is started again: by default on failure, three times within
 /// five seconds, without delay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +27,7 @@ pub struct Policy {
     restart: Restart,
     most: usize,
     window: Duration,
-    backoff: Backoff,
-    jitter_percent: u32,
+    backoff: Option<Backoff>,
 }
 
 impl Default for Policy {
@@ -76,7 +47,7 @@ impl Policy {
     /// ```
     pub const fn new(restart: Restart) -> Policy {
         let window = Duration::from_secs(5);
-        Policy { restart, most: 3, window, backoff: Backoff::None, jitter_percent: 0 }
+        Policy { restart, most: 3, window, backoff: None }
     }
 
     /// How many restarts there may be within a window of so much time; one more, and it is given up.
@@ -97,7 +68,9 @@ impl Policy {
         self
     }
 
-    /// How long to wait before a restart. The waits grow anew once a window has passed without one.
+    /// How long to wait before a restart. The waits grow anew once a window has passed without one; until
+    /// then the attempts that the backoff allows are counted. How long they may take all in all is the
+    /// window's to say, and not the backoff's.
     ///
     /// ```
     /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
@@ -106,7 +79,7 @@ impl Policy {
     /// use trapline::{Backoff, Policy};
     ///
     /// let second = Duration::from_secs(1);
-    /// let backoff = Backoff::Exponential { first: second, cap: second * 10 };
+    /// let backoff = Backoff::exponential(second).cap(second * 10);
     /// let policy = Policy::default().at_most(3, second * 60).backoff(backoff);
     /// let start = trapline::now().await;
     /// let _gave_up = trapline::supervise(policy, || async { Err::<(), _>("no luck") }).await;
@@ -114,25 +87,7 @@ impl Policy {
     /// # }).unwrap();
     /// ```
     pub const fn backoff(mut self, backoff: Backoff) -> Policy {
-        self.backoff = backoff;
-        self
-    }
-
-    /// Takes up to so many hundredths off each wait, at random, so that those who failed together do
-    /// not come back together. The random numbers are the scheduler's.
-    ///
-    /// ```
-    /// # use trapline_syscalls as trapline;
-    /// use std::time::Duration;
-    /// use trapline::{Backoff, Policy};
-    ///
-    /// // From a half to the whole of a second.
-    /// let backoff = Backoff::Constant(Duration::from_secs(1));
-    /// let policy = Policy::default().backoff(backoff).jitter_percent(50);
-    /// # assert_ne!(policy, Policy::default());
-    /// ```
-    pub const fn jitter_percent(mut self, percent: u32) -> Policy {
-        self.jitter_percent = if percent > 100 { 100 } else { percent };
+        self.backoff = Some(backoff);
         self
     }
 
@@ -142,16 +97,6 @@ impl Policy {
             Restart::OnFailure => end.is_err(),
             Restart::Always => true,
         }
-    }
-
-    /// Takes the jitter off a delay.
-    fn shaken(&self, delay: Duration) -> Duration {
-        if self.jitter_percent == 0 || delay.is_zero() {
-            return delay;
-        }
-        let most = delay.as_nanos() * u128::from(self.jitter_percent) / 100;
-        let less = u128::from(random()) % (most + 1);
-        delay - Duration::from_nanos(u64::try_from(less).unwrap_or(u64::MAX))
     }
 }
 
@@ -175,8 +120,12 @@ impl History {
         if self.times.len() >= policy.most {
             return None;
         }
-        let delay = policy.shaken(policy.backoff.delay(self.in_a_row));
         self.in_a_row = self.in_a_row.saturating_add(1);
+        let failures = self.in_a_row;
+        if policy.backoff.is_some_and(|backoff| backoff.is_exhausted_by(failures)) {
+            return None;
+        }
+        let delay = policy.backoff.map_or(Duration::ZERO, |b| b.draw_pause_after(failures));
         self.times.push_back(now + delay);
         Some(delay)
     }

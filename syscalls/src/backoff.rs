@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use trapline_abi::random;
 
-/// How [`retry`](crate::pattern::retry) spaces its attempts, and when it gives up.
+/// How [`retry`](crate::pattern::retry) spaces its attempts, and [`supervise`](crate::supervise()) its
+/// restarts; and when they give up.
 ///
 /// ```
 /// # use trapline_syscalls as trapline;
