@@ -470,6 +470,16 @@ fn very_many_waiters_then_all_are_served_and_all_may_be_killed() {
             barrier.wait().await;
             assert_eq!(*mutex.lock().await, MANY);
 
+            let seats = Semaphore::new(0);
+            let mut waits: Vec<_> = (0..MANY).map(|_| seats.acquire()).collect();
+            for wait in &mut waits {
+                assert!(poll_once(wait).await.is_pending());
+            }
+            yield_now().await;
+            seats.add_permits(MANY);
+            drop(waits);
+            assert_eq!(seats.available(), MANY);
+
             let (sender, receiver) = remote::<u32>(1);
             let mut waits: Vec<_> = (0..MANY).map(|_| receiver.recv()).collect();
             for wait in &mut waits {

@@ -45,6 +45,8 @@ pub(crate) struct Posts {
     second: Cell<u64>,
     /// Whether there are others.
     more: Cell<bool>,
+    /// How many of the others resume a task for a grant: one that is forgotten is looked for only then.
+    resumes: Cell<usize>,
     others: RefCell<Others>,
 }
 
@@ -88,6 +90,9 @@ impl Posts {
     /// is [forgotten](Posts::forget_resume) before.
     #[inline(always)]
     pub(crate) fn push_resume(&self, place: u32, task: TaskId) {
+        if self.any.get() {
+            self.resumes.set(self.resumes.get() + 1);
+        }
         self.push_words(RESUME | u64::from(place) << PLACE_SHIFT, task.to_bits().get());
     }
 
@@ -99,9 +104,13 @@ impl Posts {
         if self.first.get() == word {
             self.first.set(VOID);
         }
+        if self.resumes.get() == 0 {
+            return;
+        }
         for (first, _) in &mut self.others.borrow_mut().words {
             if *first == word {
                 *first = VOID;
+                self.resumes.set(self.resumes.get() - 1);
             }
         }
     }
@@ -156,6 +165,9 @@ impl Posts {
                 return None;
             };
             words = next;
+            if words.0 as u32 == RESUME as u32 {
+                self.resumes.set(self.resumes.get() - 1);
+            }
         }
         let more = !others.words.is_empty();
         self.any.set(more);
