@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use crate::call::{Post, Reply, Syscall};
@@ -155,7 +156,7 @@ impl<T: 'static> JoinHandle<T> {
         }
         match (slot, panic) {
             (Some(output), _) => Ok(output),
-            (None, Some(panic)) => Err(JoinError { task, cause: Cause::Panicked(panic) }),
+            (None, Some(panic)) => Err(JoinError { task, cause: Cause::of(*panic) }),
             (None, None) => {
                 let cause = cancelled.map_or(Cause::Killed, Cause::Cancelled);
                 Err(JoinError { task, cause })
@@ -217,10 +218,19 @@ pub struct JoinError {
 }
 
 enum Cause {
-    Panicked(Box<Panic>),
+    /// What it said, and its payload, which none but one who owns the error can see: so that errors may
+    /// go to other threads, and into error types that ask for it.
+    Panicked(Arc<str>, Mutex<Box<dyn Any + Send>>),
     Killed,
     Cancelled(Cancelled),
     Gone,
+}
+
+impl Cause {
+    #[cold]
+    fn of(panic: Panic) -> Cause {
+        Cause::Panicked(Arc::from(&*panic.text), Mutex::new(panic.payload))
+    }
 }
 
 impl JoinError {
@@ -291,7 +301,9 @@ impl JoinError {
     /// The error itself, if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.cause {
-            Cause::Panicked(panic) => Ok(panic.payload),
+            Cause::Panicked(_, payload) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
             cause => Err(JoinError { task: self.task, cause }),
         }
     }
@@ -300,7 +312,7 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Panicked(panic) => write!(f, "task {} panicked: {}", self.task, panic.text),
+            Cause::Panicked(text, _) => write!(f, "task {} panicked: {text}", self.task),
             Cause::Killed => write!(f, "task {} was killed", self.task),
             Cause::Cancelled(why) => write!(f, "task {} was {why}", self.task),
             Cause::Gone => write!(f, "task {} left no result", self.task),
@@ -315,3 +327,8 @@ impl fmt::Debug for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+const _: () = {
+    const fn goes_anywhere<T: Send + Sync>() {}
+    goes_anywhere::<JoinError>();
+};

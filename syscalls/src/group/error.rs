@@ -283,3 +283,9 @@ impl<E: fmt::Debug> fmt::Debug for GroupError<E> {
 }
 
 impl<E: fmt::Debug + fmt::Display> Error for GroupError<E> {}
+
+const _: () = {
+    const fn goes_anywhere<T: Send + Sync>() {}
+    goes_anywhere::<ChildError<std::io::Error>>();
+    goes_anywhere::<GroupError<std::io::Error>>();
+};
