@@ -164,7 +164,11 @@ fn run(plan: Plan, scopes: bool, shared: &Rc<Shared>) -> Running {
                     group.post_value(run(plan, scopes, &shared));
                 }
                 let body = of(body);
-                let ran = group.run(|_| async { Ok::<_, ()>(body.await) }).await;
+                let body = async {
+                    body.await;
+                    Ok::<(), ()>(())
+                };
+                let ran = group.run(|_| body).await;
                 drop(ran);
             }
             Plan::Locked(plan) => {
