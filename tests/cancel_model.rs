@@ -13,6 +13,8 @@ use futures::future::{LocalBoxFuture, join, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use proptest::prelude::*;
 use support::{OnDrop, assert_empty, builder};
+use trapline::channel::{Receiver, Sender, channel};
+use trapline::sync::Mutex;
 use trapline::{
     Scope, TaskGroup, cancel, cancellable, cancelled, kill, post_cancel, scope, shield, sleep,
     spawn, timeout, wait, yield_now,
@@ -39,6 +41,11 @@ enum Plan {
     Carried(Vec<Plan>),
     Children(Vec<Plan>),
     Group(Vec<Plan>, Box<Plan>),
+    /// Holds the lock that all share.
+    Locked(Box<Plan>),
+    /// Meets whoever gets.
+    Give,
+    Get,
     /// Cancels its own task.
     Suicide,
 }
@@ -63,12 +70,16 @@ impl Reader<'_> {
             return match choice % 5 {
                 0 => Plan::Yield,
                 1 if self.scopes && !finite => Plan::Listen,
-                2 | 3 if !finite => Plan::Never,
+                2 | 3 if !finite => match choice / 5 % 4 {
+                    0 => Plan::Give,
+                    1 => Plan::Get,
+                    _ => Plan::Never,
+                },
                 4 if choice > 200 => Plan::Suicide,
                 _ => Plan::Sleep(u32::from(choice) % 4),
             };
         }
-        match choice % 11 {
+        match choice % 12 {
             0 if self.scopes => Plan::Scoped(inner(self, finite)),
             1 => Plan::Shielded(inner(self, true)),
             2 => Plan::Timeout(u32::from(choice) % 4, inner(self, finite)),
@@ -78,6 +89,7 @@ impl Reader<'_> {
             6 => Plan::Unordered(self.plans(depth, finite)),
             7 => Plan::Carried(self.plans(depth, finite)),
             8 => Plan::Children(self.plans(depth, finite)),
+            10 if !finite => Plan::Locked(inner(self, finite)),
             9 => Plan::Group(self.plans(depth, finite), inner(self, finite)),
             _ => self.plan(0, finite),
         }
@@ -88,26 +100,38 @@ impl Reader<'_> {
     }
 }
 
+/// What all tasks share.
+struct Shared {
+    /// How many futures live.
+    live: Cell<usize>,
+    lock: Mutex<()>,
+    channel: (Sender<u32>, Receiver<u32>),
+}
+
+/// Waits for others: where scopes are opened, in one, as for `Never`.
+async fn within<T>(scopes: bool, wait: impl Future<Output = T>) -> Option<T> {
+    if scopes { cancellable(wait).await.ok() } else { Some(wait.await) }
+}
+
 type Running = LocalBoxFuture<'static, ()>;
 
-fn unordered(plans: Vec<Plan>, scopes: bool, live: &Rc<Cell<usize>>) -> FuturesUnordered<Running> {
-    plans.into_iter().map(|plan| run(plan, scopes, live)).collect()
+fn unordered(plans: Vec<Plan>, scopes: bool, shared: &Rc<Shared>) -> FuturesUnordered<Running> {
+    plans.into_iter().map(|plan| run(plan, scopes, shared)).collect()
 }
 
 /// Counts itself as long as it lives.
-fn run(plan: Plan, scopes: bool, live: &Rc<Cell<usize>>) -> Running {
-    let live = Rc::clone(live);
-    live.set(live.get() + 1);
-    let left = Rc::clone(&live);
-    let guard = OnDrop(move || left.set(left.get() - 1));
+fn run(plan: Plan, scopes: bool, shared: &Rc<Shared>) -> Running {
+    let shared = Rc::clone(shared);
+    shared.live.set(shared.live.get() + 1);
+    let left = Rc::clone(&shared);
+    let guard = OnDrop(move || left.live.set(left.live.get() - 1));
     Box::pin(async move {
         let _guard = guard;
-        let of = |plan: Box<Plan>| run(*plan, scopes, &live);
+        let of = |plan: Box<Plan>| run(*plan, scopes, &shared);
         match plan {
             Plan::Sleep(seconds) => drop(sleep(SECOND * seconds).await),
             Plan::Yield => yield_now().await,
-            Plan::Never if scopes => drop(cancellable(std::future::pending::<()>()).await),
-            Plan::Never => std::future::pending().await,
+            Plan::Never => drop(within(scopes, std::future::pending::<()>()).await),
             Plan::Listen => drop(cancelled().await),
             Plan::Scoped(plan) => drop(cancellable(of(plan)).await),
             Plan::Shielded(plan) => shield(of(plan)).await,
@@ -119,17 +143,17 @@ fn run(plan: Plan, scopes: bool, live: &Rc<Cell<usize>>) -> Running {
             }
             Plan::Join(one, two) => drop(join(of(one), of(two)).await),
             Plan::Select(one, two) => drop(select(of(one), of(two)).await),
-            Plan::Unordered(plans) => unordered(plans, scopes, &live).collect().await,
+            Plan::Unordered(plans) => unordered(plans, scopes, &shared).collect().await,
             Plan::Carried(plans) => {
-                let mut all = unordered(plans, scopes, &live);
+                let mut all = unordered(plans, scopes, &shared);
                 let _ = shield(timeout(SECOND, all.next())).await;
                 all.collect().await
             }
             Plan::Children(plans) => {
-                let live = &live;
+                let shared = &shared;
                 scope(async move |s: Scope<'_>| {
                     for plan in plans {
-                        s.spawn(run(plan, scopes, live));
+                        s.spawn(run(plan, scopes, shared));
                     }
                 })
                 .await;
@@ -137,17 +161,22 @@ fn run(plan: Plan, scopes: bool, live: &Rc<Cell<usize>>) -> Running {
             Plan::Group(plans, body) => {
                 let group = TaskGroup::<(), ()>::new();
                 for plan in plans {
-                    group.post_value(run(plan, scopes, &live));
+                    group.post_value(run(plan, scopes, &shared));
                 }
                 let body = of(body);
-                let ran = group
-                    .run(|_| async {
-                        body.await;
-                        Ok::<_, ()>(())
-                    })
-                    .await;
+                let body = async {
+                    body.await;
+                    Ok::<(), ()>(())
+                };
+                let ran = group.run(|_| body).await;
                 drop(ran);
             }
+            Plan::Locked(plan) => {
+                let _held = within(scopes, shared.lock.lock()).await;
+                of(plan).await;
+            }
+            Plan::Give => drop(within(scopes, shared.channel.0.send(1)).await),
+            Plan::Get => drop(within(scopes, shared.channel.1.recv()).await),
             Plan::Suicide => post_cancel(trapline::get_tid().await, "by its own hand"),
         }
     })
@@ -185,15 +214,19 @@ proptest! {
             builder = builder.probe(|event: &trapline::Event<'_>| drop(event.to_string()));
         }
         let mut scheduler = builder.build();
-        let live = Rc::new(Cell::new(0));
-        let count = Rc::clone(&live);
+        let shared = Rc::new(Shared {
+            live: Cell::new(0),
+            lock: Mutex::new(()),
+            channel: channel(0),
+        });
+        let all = Rc::clone(&shared);
         let driver = scheduler.spawn(async move {
             let (mut tasks, mut plans) = (Vec::new(), Vec::new());
             for (scopes, bytes) in programs {
                 let mut reader = Reader { bytes: bytes.iter(), scopes };
                 let plan = reader.plan(4, false);
                 plans.push(format!("{plan:?}"));
-                let child = spawn(run(plan, scopes, &count)).await;
+                let child = spawn(run(plan, scopes, &all)).await;
                 tasks.push(child.id());
                 child.detach();
             }
@@ -229,7 +262,9 @@ proptest! {
             }
         }
         scheduler.block_on(driver).unwrap().unwrap();
-        prop_assert_eq!(live.get(), 0);
+        prop_assert_eq!(shared.live.get(), 0);
+        prop_assert!(shared.lock.try_lock().is_some());
+        prop_assert!(shared.channel.0.try_send(1).is_err());
         assert_empty(&scheduler);
     }
 }
