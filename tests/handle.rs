@@ -589,6 +589,23 @@ proptest! {
 }
 
 #[test]
+fn task_cancelled_by_a_thread_then_it_hears_who_said_so_and_where() {
+    let mut scheduler = scheduler();
+    let handle = scheduler.handle();
+    let task = scheduler.spawn(async { trapline::cancelled().await });
+    let id = task.id();
+    let line = line!() + 1;
+    let thread = thread::spawn(move || handle.cancel(id, "from a thread").unwrap());
+    // A handle is not waited for: what it sent is there when the scheduler begins.
+    thread.join().unwrap();
+    let why = scheduler.block_on(task).unwrap().unwrap();
+    assert_eq!((why.text(), why.by(), why.site().line()), ("from a thread", None, line));
+    let handle = scheduler.handle();
+    drop(scheduler);
+    assert_eq!(handle.cancel(id, "too late"), Err(SchedulerGone));
+}
+
+#[test]
 fn task_is_cancelled_then_its_handle_says_who_and_why() {
     for named in [false, true] {
         let mut scheduler = scheduler();

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::call::{Post, Reply};
 use crate::call_table::{CallState, On};
+use crate::cancel::{CancelReason, Cancelled};
 use crate::id::{CallId, TaskId};
 use crate::kernel_ring::KernelRing;
 use crate::remote_join::{RemoteBody, RemoteJoinHandle, Teller};
@@ -129,6 +130,32 @@ impl Handle {
     /// [`SchedulerGone`], if it is.
     pub fn kill(&self, target: TaskId) -> Result<(), SchedulerGone> {
         let errand = move || post(Post::Kill(target));
+        self.door.send(Box::new(errand)).map_err(|_| SchedulerGone)
+    }
+
+    /// Asks a task to end, as `post_cancel` does: soon, and after the tasks that were started through this
+    /// handle before. An id that names no living task is passed over.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// scheduler.run().unwrap_err(); // nobody could wake it
+    /// scheduler.handle().cancel(task.id(), "no longer needed").unwrap();
+    /// let error = scheduler.block_on(task)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SchedulerGone`], if it is.
+    #[track_caller]
+    pub fn cancel(
+        &self,
+        target: TaskId,
+        reason: impl Into<CancelReason>,
+    ) -> Result<(), SchedulerGone> {
+        let why = Cancelled::new(reason.into(), Location::caller());
+        let errand = move || post(Post::Cancel(target, why));
         self.door.send(Box::new(errand)).map_err(|_| SchedulerGone)
     }
 
