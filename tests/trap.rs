@@ -43,6 +43,14 @@ fn assert_helpful(text: &str) {
 }
 
 #[test]
+fn call_made_outside_a_task_then_the_panic_names_its_line() {
+    let line = line!() + 1;
+    let text = panic_of(|| poll_idly(&mut trapline::sleep(SECOND)));
+    assert!(text.contains(&format!("made at tests/trap.rs:{line}:")), "{text}");
+    assert_helpful(&text);
+}
+
+#[test]
 fn call_outside_a_task_then_a_panic_that_helps() {
     let queue = WaitQueue::new(1);
     let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();

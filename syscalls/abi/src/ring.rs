@@ -99,16 +99,17 @@ pub(crate) fn current() -> Option<&'static Ring> {
 
 #[cold]
 #[inline(never)]
-fn outside_a_task() -> ! {
+fn outside_a_task(site: Option<&Location<'_>>) -> ! {
+    let here = site.map_or(String::new(), |site| format!(" at {site}"));
     if CURRENT.get().is_none() && HIDDEN.get().0 {
         panic!(
-            "a system call was made inside a generator or coroutine that is driven as an iterator \
+            "a system call was made{here} inside a generator or coroutine that is driven as an iterator \
              or by `send`, where nothing can wait: inside a task, drive the generator as a `Stream` \
              (`Generator::into_stream`), the coroutine as a `Sink` (`Coroutine::into_sink`)"
         )
     }
     panic!(
-        "a system call was made outside a task: await it inside a future that a scheduler runs \
+        "a system call was made{here} outside a task: await it inside a future that a scheduler runs \
          (`Scheduler::spawn` or `Scheduler::block_on`); a destructor may post, but cannot trap"
     )
 }
@@ -175,7 +176,16 @@ impl Ring {
     pub fn of_running_task() -> &'static Ring {
         match current() {
             Some(ring) if ring.running().is_some() => ring,
-            _ => outside_a_task(),
+            _ => outside_a_task(None),
+        }
+    }
+
+    /// The same for a call that was made at `site`.
+    #[inline]
+    pub(crate) fn of_caller(site: &Location<'_>) -> &'static Ring {
+        match current() {
+            Some(ring) if ring.running().is_some() => ring,
+            _ => outside_a_task(Some(site)),
         }
     }
 
@@ -283,7 +293,7 @@ impl Ring {
         site: &'static Location<'static>,
         cx: &Context<'_>,
     ) -> (&'static Ring, CallId) {
-        let ring = Ring::of_running_task();
+        let ring = Ring::of_caller(site);
         let waker = ring.foreign_waker(cx);
         let id = ring.calls.submit(request, site);
         if ring.scoped.is_polled_under(cx.waker()) {
@@ -486,6 +496,6 @@ impl Ring {
 pub fn random() -> u64 {
     match Ring::at_work() {
         Some(ring) if ring.running().is_some() => ring.draw(),
-        _ => outside_a_task(),
+        _ => outside_a_task(None),
     }
 }
