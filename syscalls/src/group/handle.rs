@@ -35,6 +35,16 @@ impl<T, E> GroupHandle<T, E> {
     ///
     /// In a group that has been cancelled it is cancelled, too: it ends where it first blocks.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32, &str>::new();
+    /// let child = group.spawn(async { Ok(7) }).name("seven").await;
+    /// let (ended, result) = group.next().await.unwrap();
+    /// assert_eq!((ended, result.unwrap()), (child, 7));
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If the group has ended, been closed, or has children in another scheduler. At 2^24 live tasks.
     ///
@@ -60,6 +70,15 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// The same for a child that cannot fail but by a panic, and returns a bare value.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// group.spawn_value(async { 7 }).await;
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     #[inline]
     pub fn spawn_value<F>(&self, child: F) -> GroupSpawn<Giving<F, E>, T, E>
@@ -72,6 +91,15 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// Starts a child without suspending: short for `spawn(child).post()`.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32, &str>::new();
+    /// group.post(async { Ok(7) });
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// Outside a task or its destructors; if the group has ended, been closed, or has children in
@@ -90,6 +118,15 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// The same for a child that returns a bare value.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<u32>::new();
+    /// group.post_value(async { 7 });
+    /// assert_eq!(group.join_all().await.unwrap(), [7]);
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// Outside a task or its destructors; if the group has ended, been closed, or has children in
@@ -196,6 +233,17 @@ impl<T, E> GroupHandle<T, E> {
     /// Asks all children to end, those that are yet to come, too: see [`cancel`](crate::cancel). The
     /// first reason counts.
     ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(std::future::pending());
+    /// group.cancel("closing time");
+    /// let error = group.join_all().await.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "closing time");
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Cost
     /// No trap; O(n log n).
     #[track_caller]
@@ -243,6 +291,17 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// How many children have not ended, daemons left out.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(async {});
+    /// assert_eq!(group.len(), 1);
+    /// group.next().await;
+    /// assert!(group.is_empty());
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.core.live()
@@ -255,6 +314,16 @@ impl<T, E> GroupHandle<T, E> {
     }
 
     /// Who cancelled the group and why, if that was so: its first failure, it may be.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// assert!(group.cancelled().is_none());
+    /// group.cancel("closing time");
+    /// assert_eq!(group.cancelled().unwrap().text(), "closing time");
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> Option<Cancelled> {
         self.core.cancelled()
