@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use trapline_abi::{
-    Booking, CallId, CallInfo, CallState, Cancelled, Direction, Door, Ended, ExitStatus,
+    Booking, CallId, CallInfo, CallState, Cancelled, Direction, Door, Ended, ExitStatus, Foregone,
     KernelRing, On, Reply, Submitted, TaskId,
 };
 
@@ -22,6 +22,7 @@ use crate::scheduler::{Ask, Root};
 use crate::slow::Stopwatch;
 use crate::sources::{Answers, Sources};
 use crate::step::Step;
+use crate::sys::{task, wait_queue};
 use crate::syscall_table;
 use crate::task::{Exit, How, Sequence, State};
 use crate::task_table::TaskTable;
@@ -333,6 +334,20 @@ impl Kernel {
             self.tell_trapped(task, fate);
         }
         fate
+    }
+
+    /// Serves a yield or a park, if that is all that the task asked: what most turns come to, and nothing
+    /// is left to be done but to tell of it.
+    #[inline(always)]
+    pub(crate) fn serve_foregone(&mut self, caller: TaskId) -> Option<Fate> {
+        let fate = match self.ring.serve_foregone()? {
+            Foregone::Yield => task::yield_now(),
+            Foregone::Park { queue, holder } => wait_queue::parked(self, queue, holder),
+        };
+        if self.probe.is_some() {
+            self.tell_trapped(caller, fate);
+        }
+        Some(fate)
     }
 
     #[cold]

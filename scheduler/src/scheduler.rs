@@ -96,13 +96,18 @@ impl Scheduler {
             if polled == Polled::Ended {
                 step.note_kind(kernel.end_resumed(task).into(), 0);
             }
-            // phase: trap
-            while let Some(trap) = kernel.ring.next_trap() {
-                // phase: serve
-                let fate = kernel.serve(task, trap);
-                settling = settling.max(fate.settling());
-                if step.note(kernel.ring.trap_at_hand(), fate) {
-                    kernel.note_further(fate);
+            if let Some(fate) = kernel.serve_foregone(task) {
+                settling = fate.settling();
+                step.note(kernel.ring.trap_at_hand(), fate);
+            } else {
+                // phase: trap
+                while let Some(trap) = kernel.ring.next_trap() {
+                    // phase: serve
+                    let fate = kernel.serve(task, trap);
+                    settling = settling.max(fate.settling());
+                    if step.note(kernel.ring.trap_at_hand(), fate) {
+                        kernel.note_further(fate);
+                    }
                 }
             }
             // phase: settle

@@ -42,6 +42,20 @@ pub struct Submitted {
     pub site: &'static Location<'static>,
 }
 
+/// What becomes of a call, where that is known as soon as it is made: serving it is only to say so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Foregone {
+    /// It yields, and is answered.
+    Yield,
+    /// It parks, and stands in line, blocked.
+    Park {
+        /// Where.
+        queue: QueueId,
+        /// The task that alone holds what it waits for, if that is known.
+        holder: Option<TaskId>,
+    },
+}
+
 /// What became of a call that parks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Parked {
@@ -233,20 +247,19 @@ impl KernelRing {
         Some(booking)
     }
 
-    /// Serves a park, the call at hand: blocks it, unless it has been given what it wanted.
+    /// Serves a call of which it was known when it was made what becomes of it: the only one of its
+    /// turn, not [taken](KernelRing::next_trap) before. It is [at hand](KernelRing::trap_at_hand) then.
     #[inline(always)]
-    pub fn park(&self, id: CallId, want: Want) -> Parked {
-        match self.ring.calls.park_taken() {
-            Some(holder) => Parked::Blocked { holder },
-            None => self.park_in_table(id, want.queue()),
-        }
+    pub fn serve_foregone(&self) -> Option<Foregone> {
+        self.ring.calls.serve_foregone()
     }
 
-    #[inline(never)]
-    fn park_in_table(&self, id: CallId, queue: QueueId) -> Parked {
+    /// Serves any other park: blocks it, unless it has been given what it wanted.
+    pub fn park(&self, id: CallId, want: Want) -> Parked {
         match self.state(id) {
             Some(CallState::Answered(reply)) => Parked::Answered(reply),
             Some(_) => {
+                let queue = want.queue();
                 self.block(id, On::Queue(queue));
                 Parked::Blocked { holder: self.sole_holder_of(queue) }
             }

@@ -49,7 +49,7 @@ pub use estate::Estate;
 pub use holder::{Holder, QueueInfo};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
-pub use kernel_ring::{Entered, KernelRing, Parked, Submitted};
+pub use kernel_ring::{Entered, Foregone, KernelRing, Parked, Submitted};
 pub use outcomes::{Outcome, Panic};
 pub use own_call::{
     ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call, own_call_at,

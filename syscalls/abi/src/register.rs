@@ -20,7 +20,7 @@ use std::rc::Rc;
 use crate::call::{Reply, Syscall};
 use crate::call_table::{CallState, CallTable};
 use crate::id::{CallId, TaskId};
-use crate::kernel_ring::Submitted;
+use crate::kernel_ring::{Foregone, Submitted};
 use crate::queue_entry::Queues;
 use crate::task::TaskBody;
 use crate::wait_queue::{Home, QueueId, Want};
@@ -29,7 +29,7 @@ use crate::wait_queue::{Home, QueueId, Want};
 const SERIALS_A_RING: u32 = 40;
 
 /// Where the calls of this turn stand that have not been served.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Phase {
     /// There are none.
     Empty,
@@ -37,12 +37,12 @@ enum Phase {
     Fresh,
     /// The one in the register has been handed to the kernel, which has not answered it.
     Taken,
-    /// As `Fresh`, of a yield.
-    FreshYield,
-    /// As `Taken`, of a yield.
-    TakenYield,
     /// In the table, and in the list there.
     Listed,
+    /// As `Fresh`, of a yield.
+    Yield,
+    /// As `Fresh`, of a park that stands in line, and so in the table, too.
+    Park,
 }
 
 /// The calls in flight: the register, and behind it the table.
@@ -54,8 +54,8 @@ pub(crate) struct Calls {
     pub(crate) caller: Cell<TaskId>,
     /// The call that was taken last, if it came from the table.
     listed: Cell<Option<CallId>>,
-    /// Whether the call in the register is a park, and so in the table, too.
-    parked: Cell<bool>,
+    /// Where the latest park that came through the register stands in line.
+    queue: Cell<QueueId>,
     /// Who alone holds what it waits for, if that is known.
     holder: Cell<Option<TaskId>>,
     request: Cell<Syscall>,
@@ -86,7 +86,7 @@ impl Calls {
             last_serial: Cell::new(before),
             caller: Cell::new(TaskId::new(1, 0)),
             listed: Cell::new(None),
-            parked: Cell::new(false),
+            queue: Cell::new(QueueId::new(0)),
             holder: Cell::new(None),
             request: Cell::new(Syscall::Yield),
             site: Cell::new(Location::caller()),
@@ -129,7 +129,7 @@ impl Calls {
         if self.phase.get() != Phase::Empty {
             return None;
         }
-        let serial = self.fill(Phase::FreshYield, Syscall::Yield, site);
+        let serial = self.fill(Phase::Yield, Syscall::Yield, site);
         Some(CallId { serial, place: self.caller.get().place() as u32 })
     }
 
@@ -150,12 +150,12 @@ impl Calls {
         }
         let mut table = self.table.borrow_mut();
         let slot = table.own_slot(place).filter(|slot| slot.is_free())?;
-        let serial = self.fill(Phase::Fresh, Syscall::Park(want), site);
+        let serial = self.fill(Phase::Park, Syscall::Park(want), site);
         let tail = home.line.list.replace_last(place);
         slot.fill_parked((serial, caller), want, site, tail);
         table.follow(tail, place, &home.line.list);
         self.known_free.set(NOWHERE);
-        self.parked.set(true);
+        self.queue.set(want.queue());
         self.holder.set(home.core.holder(life));
         Some(CallId { serial, place })
     }
@@ -228,11 +228,6 @@ impl Calls {
     pub(crate) fn next(&self) -> Option<Submitted> {
         match self.phase.get() {
             Phase::Empty => None,
-            Phase::FreshYield => {
-                self.phase.set(Phase::TakenYield);
-                // Said once more, the compiler knows what the kernel is going to do.
-                Some(Submitted { request: Syscall::Yield, ..self.at_hand() })
-            }
             Phase::Fresh => {
                 self.phase.set(Phase::Taken);
                 Some(self.at_hand())
@@ -244,8 +239,8 @@ impl Calls {
     /// Where the first call that has not been served was made.
     pub(crate) fn first_site(&self) -> Option<&'static Location<'static>> {
         match self.phase.get() {
-            Phase::Empty | Phase::Taken | Phase::TakenYield => None,
-            Phase::Fresh | Phase::FreshYield => Some(self.site.get()),
+            Phase::Empty | Phase::Taken => None,
+            Phase::Fresh | Phase::Yield | Phase::Park => Some(self.site.get()),
             Phase::Listed => self.table.borrow().first_listed_site(),
         }
     }
@@ -277,31 +272,33 @@ impl Calls {
     /// for the table, or has always been there.
     #[inline(always)]
     pub(crate) fn answer_taken(&self, reply: Reply) -> bool {
-        match (self.phase.get(), reply) {
-            (Phase::TakenYield, Reply::Done) => self.phase.set(Phase::Empty),
-            (Phase::Taken, _) if !self.parked.get() => {
-                self.phase.set(Phase::Empty);
-                self.known_free.set(NOWHERE);
-                let CallId { serial, place } = self.id_in_register();
-                let mut table = self.table.borrow_mut();
-                let slot = table.own_slot(place);
-                let slot = slot.expect("a call in the register has a slot of its own");
-                slot.answer_at_once(serial, reply);
-            }
-            _ => return false,
+        if self.phase.get() != Phase::Taken {
+            return false;
         }
+        self.phase.set(Phase::Empty);
+        self.known_free.set(NOWHERE);
+        let CallId { serial, place } = self.id_in_register();
+        let mut table = self.table.borrow_mut();
+        let slot = table.own_slot(place);
+        slot.expect("a call in the register has a slot of its own").answer_at_once(serial, reply);
         true
     }
 
-    /// Serves the park that was taken last, if it came through the register and nobody has looked into
-    /// the table since. Says who alone holds what it waits for.
+    /// Serves the call in the register, if it is a yield or a park. It is the only one of its turn.
     #[inline(always)]
-    pub(crate) fn park_taken(&self) -> Option<Option<TaskId>> {
-        if self.phase.get() != Phase::Taken || !self.parked.replace(false) {
+    pub(crate) fn serve_foregone(&self) -> Option<Foregone> {
+        let phase = self.phase.get();
+        // One comparison for all the others.
+        if phase < Phase::Yield {
             return None;
         }
+        let foregone = if phase == Phase::Yield {
+            Foregone::Yield
+        } else {
+            Foregone::Park { queue: self.queue.get(), holder: self.holder.get() }
+        };
         self.phase.set(Phase::Empty);
-        Some(self.holder.get())
+        Some(foregone)
     }
 
     /// The queue with this id, if it is in use.
@@ -379,24 +376,26 @@ impl Calls {
     fn write_back(&self, table: &mut CallTable) {
         let caller = self.caller.get();
         let (serial, request, site) = (self.last_serial.get(), self.request.get(), self.site.get());
-        let id = match request {
-            Syscall::Park(want) if self.parked.replace(false) => {
-                let id = self.id_in_register();
-                if let Some(call) = table.get_mut(id) {
-                    call.state = CallState::Queued(want.queue());
-                }
-                id
-            }
+        let id = match self.phase.get() {
+            Phase::Park => self.id_in_register(),
             _ => self.enter(table, serial, caller, request, site),
         };
-        if matches!(self.phase.get(), Phase::FreshYield | Phase::TakenYield) {
-            self.last_entered.set(serial.get());
-            table.note_lodger(self.id_in_register(), id);
+        match self.phase.get() {
+            Phase::Park => {
+                if let Some(call) = table.get_mut(id) {
+                    call.state = CallState::Queued(self.queue.get());
+                }
+            }
+            Phase::Yield => {
+                self.last_entered.set(serial.get());
+                table.note_lodger(self.id_in_register(), id);
+            }
+            _ => {}
         }
         if let Some(body) = self.body.take() {
             table.lay_body(id, body);
         }
-        let listed = matches!(self.phase.get(), Phase::Fresh | Phase::FreshYield);
+        let listed = self.phase.get() != Phase::Taken;
         if listed {
             table.list(id);
         }
