@@ -96,11 +96,12 @@ impl Scheduler {
             if polled == Polled::Ended {
                 step.note_kind(kernel.end_resumed(task).into(), 0);
             }
+            // phase: trap
             if let Some(fate) = kernel.serve_foregone(task) {
+                // A yield or a park alone, as most turns end: no need to look it up in the table.
                 settling = fate.settling();
                 step.note(kernel.ring.trap_at_hand(), fate);
             } else {
-                // phase: trap
                 while let Some(trap) = kernel.ring.next_trap() {
                     // phase: serve
                     let fate = kernel.serve(task, trap);
