@@ -75,17 +75,21 @@ pub(crate) fn may_try() -> bool {
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
     queue: &'a WaitQueue,
-    rest: Rest,
-    /// The wait: unborn while it tries.
-    parking: Parking,
+    site: &'static Location<'static>,
+    stage: Stage,
 }
 
-/// Whether it has given way to the others.
+/// How far it has come. One thing at a time, so that dropping it is one test.
 #[derive(Debug)]
-enum Rest {
-    NotYet,
-    Now(YieldTrap),
+enum Stage {
+    /// It tries, if the quantum is not spent.
+    Fresh,
+    /// It gives way to the others.
+    Rests(YieldTrap),
+    /// It has done so, and tries.
     Rested,
+    /// It found no token.
+    Parks(Parking),
 }
 
 impl<'a> Claim<'a> {
@@ -98,7 +102,12 @@ impl<'a> Claim<'a> {
     /// The same for whoever stands at `site`.
     #[inline]
     pub(crate) fn at(queue: &'a WaitQueue, site: &'static Location<'static>) -> Claim<'a> {
-        Claim { queue, rest: Rest::NotYet, parking: Parking::new(1, site) }
+        Claim { queue, site, stage: Stage::Fresh }
+    }
+
+    /// Where it was made.
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        self.site
     }
 
     /// Gives a token, or false if there will be none: `is_over` says so. Where it becomes so while
@@ -139,31 +148,35 @@ impl<'a> Claim<'a> {
         attempt: impl FnOnce(&WaitQueue) -> Option<R>,
     ) -> Poll<Result<R, Woken>> {
         let ring = Ring::current();
-        if self.parking.is_unborn() {
-            let fresh = matches!(self.rest, Rest::NotYet);
+        if !matches!(self.stage, Stage::Parks(_)) {
+            let fresh = matches!(self.stage, Stage::Fresh);
             if !fresh || ring.is_some_and(must_rest) {
                 ready!(self.poll_rest(cx));
             }
             if let Some(done) = attempt(self.queue) {
                 // One that has rested has been counted as a trap.
-                if let (Some(ring), Rest::NotYet) = (ring, &self.rest) {
+                if let (Some(ring), Stage::Fresh) = (ring, &self.stage) {
                     ring.spend();
                 }
                 return Poll::Ready(Ok(done));
             }
+            self.stage = Stage::Parks(Parking::new(1, self.site));
         }
-        self.parking.poll_in(ring, self.queue, cx).map(Err)
+        match &mut self.stage {
+            Stage::Parks(parking) => parking.poll_in(ring, self.queue, cx).map(Err),
+            _ => unreachable!("one that found no token parks"),
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let (Rest::NotYet, Some(site)) = (&self.rest, self.parking.unborn_site()) {
-            self.rest = Rest::Now(YieldTrap::new(site));
+        if let Stage::Fresh = self.stage {
+            self.stage = Stage::Rests(YieldTrap::new(self.site));
         }
-        if let Rest::Now(rest) = &mut self.rest {
+        if let Stage::Rests(rest) = &mut self.stage {
             ready!(Pin::new(rest).poll(cx));
-            self.rest = Rest::Rested;
+            self.stage = Stage::Rested;
         }
         Poll::Ready(())
     }

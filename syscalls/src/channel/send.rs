@@ -17,9 +17,13 @@ pub struct Send<'a, T> {
     core: &'a Core<T>,
     /// The value, until it is in the channel.
     value: Option<T>,
-    room: Claim<'a>,
-    site: &'static Location<'static>,
-    offer: Option<Offer<'a, T>>,
+    wait: Wait<'a, T>,
+}
+
+/// What it waits for. One thing at a time, so that dropping it is one test.
+enum Wait<'a, T> {
+    Room(Claim<'a>),
+    Taken(Offer<'a, T>),
 }
 
 /// The wait for the receiver at a rendezvous: the value lies there, and the place is ours.
@@ -42,8 +46,7 @@ impl<'a, T> Send<'a, T> {
     /// The same for whoever stands at `site`.
     #[inline]
     pub(crate) fn at(core: &'a Core<T>, value: T, site: &'static Location<'static>) -> Send<'a, T> {
-        let room = Claim::at(&core.room, site);
-        Send { core, value: Some(value), room, site, offer: None }
+        Send { core, value: Some(value), wait: Wait::Room(Claim::at(&core.room, site)) }
     }
 
     /// Lays the value down for a receiver, and waits until one has taken it.
@@ -54,13 +57,14 @@ impl<'a, T> Send<'a, T> {
         taken: &WaitQueue,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
-        let (core, site) = (self.core, self.site);
+        let core = self.core;
         // From here on the place is given up when this is dropped, also if it cannot wait here.
-        let offer = self.offer.get_or_insert_with(|| Offer {
-            core,
-            parking: Parking::new(1, site),
-            over: false,
-        });
+        if let Wait::Room(room) = &self.wait {
+            let parking = Parking::new(1, room.site());
+            self.wait = Wait::Taken(Offer { core, parking, over: false });
+        }
+        let Wait::Taken(offer) = &mut self.wait else { unreachable!("it waits for a receiver") };
+        assert!(!offer.over, "a send was polled again after it was ready");
         if self.value.is_some() {
             let submitted = offer.parking.poll(taken, cx);
             debug_assert!(submitted.is_pending(), "a trap suspends at its first poll");
@@ -69,7 +73,6 @@ impl<'a, T> Send<'a, T> {
         }
         ready!(offer.parking.poll(taken, cx));
         offer.over = true;
-        self.offer = None;
         // Woken by the end of the channel, it may have its value back.
         let back = if self.core.is_closed() { self.core.take_back() } else { None };
         self.core.free_place();
@@ -85,11 +88,13 @@ impl<T> Future for Send<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let taken = this.core.taken.as_ref();
-        if let (Some(taken), Some(_)) = (taken, &this.offer) {
-            return this.poll_rendezvous(taken, cx);
-        }
+        let room = match (&mut this.wait, taken) {
+            (Wait::Taken(_), Some(taken)) => return this.poll_rendezvous(taken, cx),
+            (Wait::Room(room), _) => room,
+            (Wait::Taken(_), None) => unreachable!("there is no rendezvous"),
+        };
         assert!(this.value.is_some(), "a send was polled again after it was ready");
-        let open = ready!(this.room.poll(cx, || this.core.is_closed()));
+        let open = ready!(room.poll(cx, || this.core.is_closed()));
         if let (true, Some(taken)) = (open, taken) {
             return this.poll_rendezvous(taken, cx);
         }
@@ -132,7 +137,7 @@ impl<T> fmt::Debug for Send<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Send")
             .field("channel", self.core)
-            .field("offered", &self.offer.is_some())
+            .field("offered", &matches!(self.wait, Wait::Taken(_)))
             .finish_non_exhaustive()
     }
 }
