@@ -230,7 +230,7 @@ impl Calls {
             Phase::Empty => None,
             Phase::Fresh => {
                 self.phase.set(Phase::Taken);
-                Some(self.at_hand())
+                Some(self.in_register())
             }
             _ => self.take_listed().then(|| self.at_hand()),
         }
@@ -248,7 +248,15 @@ impl Calls {
     /// The call that was taken last, until another one is submitted.
     #[inline(always)]
     pub(crate) fn at_hand(&self) -> Submitted {
-        let id = self.listed.get().unwrap_or_else(|| self.id_in_register());
+        match self.listed.get() {
+            Some(id) => Submitted { id, ..self.in_register() },
+            None => self.in_register(),
+        }
+    }
+
+    #[inline(always)]
+    fn in_register(&self) -> Submitted {
+        let id = self.id_in_register();
         Submitted { id, request: self.request.get(), site: self.site.get() }
     }
 
