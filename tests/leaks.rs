@@ -204,6 +204,48 @@ fn threads(scheduler: &mut Scheduler) {
     drop(scheduler.handle());
 }
 
+/// How often `operation` allocates, done over and over by a task, once it has been done a few times.
+async fn allocations_of<F: Future>(mut operation: impl FnMut() -> F) -> usize {
+    for _ in 0..WARM_UP {
+        operation().await;
+    }
+    let before = ALLOCATOR.stats().allocations;
+    for _ in 0..100 {
+        operation().await;
+    }
+    ALLOCATOR.stats().allocations - before
+}
+
+/// All in one step, since a check of the invariants allocates.
+fn what_need_not_wait_allocates_nothing(_: &mut Scheduler) {
+    Scheduler::builder()
+        .quantum(1_000_000)
+        .build()
+        .block_on(async {
+            let (mutex, rlock, rwlock) = (Mutex::new(0), RLock::new(0), RwLock::new(0));
+            let (semaphore, event, cell) = (Semaphore::new(3), Event::new(), OnceCell::new());
+            event.set();
+            cell.set(7).unwrap();
+            let (sender, receiver) = channel(4);
+            let counts = [
+                allocations_of(async || *mutex.lock().await += 1).await,
+                allocations_of(async || drop((rlock.lock().await, rlock.lock().await))).await,
+                allocations_of(async || drop(rwlock.read().await)).await,
+                allocations_of(async || *rwlock.write().await += 1).await,
+                allocations_of(async || drop(semaphore.acquire_many(2).await)).await,
+                allocations_of(async || event.wait().await).await,
+                allocations_of(async || *cell.get_or_init(async || 8).await).await,
+                allocations_of(async || {
+                    sender.send(1).await.unwrap();
+                    receiver.recv().await.unwrap()
+                })
+                .await,
+            ];
+            assert_eq!(counts, [0; 8], "of six locks and their kin, a cell, a channel");
+        })
+        .unwrap();
+}
+
 #[test]
 fn scheduler_gone_then_not_a_byte_is_left() {
     leaves_nothing("an idle scheduler", |_| {});
@@ -212,5 +254,6 @@ fn scheduler_gone_then_not_a_byte_is_left() {
     leaves_nothing("cancellations", cancellations);
     leaves_nothing("locks", locks);
     leaves_nothing("channels", channels);
+    leaves_nothing("what need not wait", what_need_not_wait_allocates_nothing);
     leaves_little("threads", threads);
 }
