@@ -28,17 +28,18 @@ use crate::wait_queue::{Home, QueueId, Want};
 /// Each ring has 2^40 serials of its own before it comes to those of the next.
 const SERIALS_A_RING: u32 = 40;
 
-/// Where the calls of this turn stand that have not been served.
+/// Where the calls of this turn stand that have not been served. In an order in which the questions that
+/// are asked of it most often are one comparison each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Phase {
     /// There are none.
     Empty,
+    /// In the table, and in the list there. Behind this come those where the register holds one.
+    Listed,
     /// One, in the register.
     Fresh,
     /// The one in the register has been handed to the kernel, which has not answered it.
     Taken,
-    /// In the table, and in the list there.
-    Listed,
     /// As `Fresh`, of a yield.
     Yield,
     /// As `Fresh`, of a park that stands in line, and so in the table, too.
