@@ -188,7 +188,10 @@ impl Scheduler {
         self.kernel.spawn_root(site)?;
         loop {
             let step = self.turn(Some(root));
-            if let Some(end) = self.kernel.root_end.take() {
+            // Looked at first: to take it writes, at each step.
+            if self.kernel.root_end.is_some()
+                && let Some(end) = self.kernel.root_end.take()
+            {
                 self.kernel.drop_root(root);
                 return Ok(end);
             }
