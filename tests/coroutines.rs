@@ -589,6 +589,17 @@ proptest! {
         quantum in 1..10_u32,
         killed_after in 0..200_usize,
     ) {
+        // No number twice, so that one can tell which were seen.
+        let ops: Vec<Op> = ops
+            .into_iter()
+            .zip(0..)
+            .map(|(op, at)| match op {
+                Op::Send(n) => Op::Send(n * 64 + at),
+                Op::SendAndGiveUp(n) => Op::SendAndGiveUp(n * 64 + at),
+                other => other,
+            })
+            .collect();
+
         // By hand: each reply is the sum of all that was sent.
         let by_hand = adder();
         let mut sum = 0;
