@@ -163,7 +163,7 @@ impl<T, E> GroupHandle<T, E> {
     /// ```
     ///
     /// # Errors
-    /// [`NeverReady`] if the child ended, or dropped its [`Ready`], before. How it ended, the group is
+    /// [`NeverReady`](super::NeverReady) if the child ended, or dropped its [`Ready`], before. How it ended, the group is
     /// told.
     ///
     /// # Panics
@@ -215,7 +215,7 @@ impl<T, E> GroupHandle<T, E> {
     /// when it ends, and not here.
     ///
     /// # Errors
-    /// [`ChildError`], if the child failed, or was told to end.
+    /// [`ChildError`](super::ChildError), if the child failed, or was told to end.
     ///
     /// # Cancel safety
     /// Safe: a result that is not taken is the next one's.
