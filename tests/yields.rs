@@ -295,3 +295,28 @@ fn yield_outside_a_task_then_a_panic_that_says_so() {
     assert!(text.starts_with("a system call was made at tests/yields.rs:"), "{text}");
     assert!(text.contains("outside a task"), "{text}");
 }
+
+#[test]
+fn probe_that_panics_at_a_lone_yield_or_park_then_it_is_removed_and_the_run_completes() {
+    for parks in [false, true] {
+        let probe = move |event: &trapline::Event<'_>| {
+            if let trapline::Event::Trapped { request, .. } = event {
+                assert!(matches!(request, trapline::Syscall::Park(_)) != parks, "no more of this");
+            }
+        };
+        let mut scheduler = support::builder().probe(probe).build();
+        let queue = std::rc::Rc::new(trapline::WaitQueue::new(0));
+        let waiting = std::rc::Rc::clone(&queue);
+        scheduler.spawn(async move { waiting.park().await }).detach();
+        scheduler
+            .spawn(async move {
+                yield_now().await;
+                queue.wake();
+            })
+            .detach();
+        let report = scheduler.run().unwrap();
+        assert!(report.probe_panic.is_some_and(|text| text.contains("no more of this")));
+        assert_eq!(report.failures, 0);
+        support::assert_empty(&scheduler);
+    }
+}
