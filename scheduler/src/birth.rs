@@ -53,6 +53,7 @@ impl Kernel {
         let &Record { parent, site, .. } = self.tasks.record(id);
         let task = self.tasks.live(id);
         let name = task.body.as_ref().and_then(|body| body.name()).map(str::to_owned);
-        self.tell(&Event::Born { task: id, parent, name: name.as_deref(), site });
+        let daemon = task.daemon;
+        self.tell(&Event::Born { task: id, parent, name: name.as_deref(), daemon, site });
     }
 }

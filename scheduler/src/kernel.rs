@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use trapline_abi::{
     Booking, CallId, CallInfo, CallState, Cancelled, Direction, Door, Ended, ExitStatus, Foregone,
-    KernelRing, On, Reply, Submitted, TaskId,
+    KernelRing, On, Reply, StackId, Submitted, TaskId,
 };
 
 use crate::driver::{Driver, IoEvent};
@@ -260,9 +260,16 @@ impl Kernel {
         self.current = Some(id);
         self.ring.set_budget(self.quantum);
         if self.probe.is_some() {
-            self.tell(&Event::Taken { task: id });
+            self.tell_taken(id);
         }
         Some(id)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_taken(&mut self, task: TaskId) {
+        let at = self.driver.now();
+        self.tell(&Event::Taken { task, at });
     }
 
     /// Polls the task once. `resume` calls it.
@@ -354,7 +361,18 @@ impl Kernel {
     #[inline(never)]
     fn tell_trapped(&mut self, task: TaskId, fate: Fate) {
         let Submitted { id: call, request, site } = self.ring.trap_at_hand();
-        self.tell(&Event::Trapped { task, call, request, site, fate });
+        let (stack, label, object, deadline) = (StackId::EMPTY, None, None, None);
+        self.tell(&Event::Trapped {
+            task,
+            call,
+            request,
+            site,
+            stack,
+            label,
+            object,
+            deadline,
+            fate,
+        });
         if let Fate::Block(On::Queue(_) | On::Exit(_)) = fate {
             self.tell_lock_cycle(task, call);
         }

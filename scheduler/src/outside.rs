@@ -54,7 +54,8 @@ impl Kernel {
         }
         self.serve_posts();
         if self.probe.is_some() {
-            self.tell(&Event::Outside { answered });
+            let at = self.driver.now();
+            self.tell(&Event::Outside { answered, at });
         }
         Ok(answered)
     }

@@ -1,10 +1,13 @@
 //! Events: what a probe is told.
 
 use std::fmt;
+use std::os::fd::RawFd;
 use std::panic::Location;
 use std::time::Duration;
 
-use trapline_abi::{CallId, Cancelled, ExitStatus, Reply, Syscall, TaskId};
+use trapline_abi::{
+    CallId, Cancelled, ExitStatus, Instant, Note, Object, Reply, StackId, Syscall, TaskId,
+};
 
 use crate::deadlock::DeadlockReport;
 use crate::kernel::Fate;
@@ -21,20 +24,71 @@ pub enum Event<'a> {
         parent: Option<TaskId>,
         /// Its name.
         name: Option<&'a str>,
+        /// Whether `run` may end while it lives.
+        daemon: bool,
         /// Where.
         site: &'static Location<'static>,
     },
-    /// A blocked task was made ready.
+    /// A blocked task was made ready, and stands at the back of the ready queue.
     Ready {
         /// The task.
         task: TaskId,
         /// By whom.
         by: Cause,
     },
-    /// A task was taken from the head of the ready queue.
+    /// A task that runs was woken: once its dispatch is over, it is ready again.
+    WokenRunning {
+        /// The task.
+        task: TaskId,
+        /// By whom.
+        by: Cause,
+    },
+    /// A task that stood in the ready queue was woken, which changes nothing.
+    WokenReady {
+        /// The task.
+        task: TaskId,
+        /// By whom.
+        by: Cause,
+    },
+    /// A ready task was put at the head of the ready queue, by the program around the scheduler.
+    PutFirst {
+        /// The task.
+        task: TaskId,
+    },
+    /// A task was taken from the head of the ready queue: its dispatch begins.
     Taken {
         /// The task.
         task: TaskId,
+        /// When, on the driver's clock.
+        at: Instant,
+    },
+    /// The dispatch of a task is over, and it lives on.
+    Rested {
+        /// The task.
+        task: TaskId,
+        /// Whether it stands at the back of the ready queue; else it is blocked.
+        is_ready: bool,
+    },
+    /// A frame was entered that has not been before, with just these frames around it.
+    Frame {
+        /// Its number: one more than the last one's.
+        stack: StackId,
+        /// The line of the frame.
+        site: &'static Location<'static>,
+        /// The frames around it.
+        around: StackId,
+    },
+    /// Another thread has woken a task for the first time.
+    Thread {
+        /// Its number: 1 for the first, and one more than the last one's.
+        thread: u32,
+        /// Its name.
+        name: &'a str,
+    },
+    /// The library tells of what did not trap.
+    Noted {
+        /// What it tells.
+        note: &'a Note,
     },
     /// A system call was served.
     Trapped {
@@ -46,6 +100,14 @@ pub enum Event<'a> {
         request: Syscall,
         /// Where.
         site: &'static Location<'static>,
+        /// The frames around it.
+        stack: StackId,
+        /// What a call of the program's own is called.
+        label: Option<&'static str>,
+        /// The thing that it is about: what it is parked on, or the library's source that it waits for.
+        object: Option<&'a Object>,
+        /// When its time comes, if it sleeps.
+        deadline: Option<Instant>,
         /// What became of it.
         fate: Fate,
     },
@@ -89,6 +151,8 @@ pub enum Event<'a> {
     Outside {
         /// How many calls were answered.
         answered: usize,
+        /// When the look was over, on the driver's clock.
+        at: Instant,
     },
     /// A failure that nobody can look at any more: a panic of a task without handle or waiters,
     /// or one in a destructor.
@@ -133,10 +197,19 @@ pub enum Event<'a> {
 
 /// Who made a task ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Cause {
-    /// A task: by a wake, an exit, a kill, or a waker that it called.
+    /// A task: by a wake, a kill, or a waker that it called.
     Task(TaskId),
-    /// The outside: a timer, a source, another thread.
+    /// A task, by its exit.
+    Exit(TaskId),
+    /// The kernel: a deadline has come.
+    Timer,
+    /// A descriptor with this number became ready.
+    Source(RawFd),
+    /// Another thread, of this number: see [`Event::Thread`].
+    Thread(u32),
+    /// The outside, in a way that is none of these.
     Outside,
     /// The program around the scheduler.
     Program,
@@ -146,6 +219,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Task(task) => write!(f, "{task}"),
+            Cause::Exit(task) => write!(f, "exit of {task}"),
+            Cause::Timer => f.write_str("timer"),
+            Cause::Source(fd) => write!(f, "fd {fd}"),
+            Cause::Thread(thread) => write!(f, "thread {thread}"),
             Cause::Outside => f.write_str("outside"),
             Cause::Program => f.write_str("program"),
         }
@@ -158,7 +235,17 @@ impl fmt::Display for Event<'_> {
             Event::Born { task, parent: Some(parent), .. } => write!(f, "{parent} spawns {task}"),
             Event::Born { task, parent: None, .. } => write!(f, "program spawns {task}"),
             Event::Ready { task, by } => write!(f, "{by} wakes {task}"),
-            Event::Taken { task } => write!(f, "{task} is taken"),
+            Event::WokenRunning { task, by } => write!(f, "{by} wakes {task}, which runs"),
+            Event::WokenReady { task, by } => write!(f, "{by} wakes {task}, which is ready"),
+            Event::PutFirst { task } => write!(f, "{task} is put first"),
+            Event::Taken { task, .. } => write!(f, "{task} is taken"),
+            Event::Rested { task, is_ready: true } => write!(f, "{task} goes to the back"),
+            Event::Rested { task, is_ready: false } => write!(f, "{task} rests"),
+            Event::Frame { stack, site, around } => {
+                write!(f, "frame {} at {site} in {}", stack.number(), around.number())
+            }
+            Event::Thread { thread, name } => write!(f, "thread {thread} is {name}"),
+            Event::Noted { note } => write!(f, "{note:?}"),
             Event::Trapped { task, request, fate, .. } => write!(f, "{task} {request} {fate}"),
             Event::Answered { task: Some(task), reply, .. } => write!(f, "{task} gets {reply}"),
             Event::Answered { task: None, reply, .. } => write!(f, "someone gets {reply}"),
@@ -170,7 +257,7 @@ impl fmt::Display for Event<'_> {
             }
             Event::Cancelled { task, why } => write!(f, "{task} is {why}"),
             Event::Ended { task, status } => write!(f, "{task} ends: {status}"),
-            Event::Outside { answered } => write!(f, "outside: {answered}"),
+            Event::Outside { answered, .. } => write!(f, "outside: {answered}"),
             Event::Failed { task, text } => write!(f, "{task} failed, unseen: {text}"),
             Event::Stalled { report } => write!(f, "stalled: {report}"),
             Event::LockCycle { report } => write!(f, "lock cycle: {report}"),

@@ -12,6 +12,7 @@ use crate::call_table::{Booking, Call, CallInfo, CallState, CallTable, ListHead,
 use crate::cancel::Cancelled;
 use crate::holder::QueueInfo;
 use crate::id::{CallId, SourceId, TaskId};
+use crate::note::Note;
 use crate::outcomes::{Outcome, Panic};
 use crate::queue_entry::Queues;
 use crate::ring::{CURRENT, Ring};
@@ -179,10 +180,22 @@ impl KernelRing {
         self.ring.posts.pop_first_resume()
     }
 
-    /// Whether each grant is to be told of by a [`Post::Granted`], with the call: where the kernel has
-    /// more to do about it than to resume the task.
-    pub fn tell_grants(&self, tell: bool) {
-        self.ring.tells_grants.set(tell);
+    /// Whether somebody listens: then each grant is told of by a [`Post::Granted`], with the call, and the
+    /// library lays notes.
+    pub fn listen(&self, listens: bool) {
+        self.ring.tells_grants.set(listens);
+    }
+
+    /// Whether there are notes.
+    #[must_use]
+    pub fn has_notes(&self) -> bool {
+        self.ring.notes.any()
+    }
+
+    /// What has been noted, in order.
+    #[must_use]
+    pub fn take_notes(&self) -> Vec<Note> {
+        self.ring.notes.take()
     }
 
     /// Whether there are posts to be served.
@@ -600,6 +613,7 @@ impl Drop for KernelRing {
             let posts = ring.posts.take();
             let scopes = ring.scopes.clear();
             let scoped = ring.scoped.clear();
+            let notes = ring.notes.clear();
             let (outcomes, queues) = (ring.outcomes.take(), ring.calls.queues.take());
             // Calls kept elsewhere can no longer give back the tokens they were given (one-token).
             for (place, queue) in &queues {
@@ -611,6 +625,7 @@ impl Drop for KernelRing {
             drop_each(posts);
             drop_each(scopes);
             drop_each([scoped]);
+            drop_each(notes);
             drop_each(outcomes.into_all());
             drop_each(queues);
             drop_each(ring.estates.take_all());

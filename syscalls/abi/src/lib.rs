@@ -31,6 +31,7 @@ mod source;
 mod wait_queue;
 
 mod holder;
+mod note;
 mod queue_entry;
 
 mod estate;
@@ -50,6 +51,7 @@ pub use holder::{Holder, QueueInfo};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};
 pub use kernel_ring::{Entered, Foregone, KernelRing, Parked, Submitted};
+pub use note::{Note, NoteValue, Object, ObjectId, ObjectTag, StackId};
 pub use outcomes::{Outcome, Panic};
 pub use own_call::{
     ErasedOwnCall, KernelFace, OwnCall, OwnTrap, Served, Verdict, own_call, own_call_at,

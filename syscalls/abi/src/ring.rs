@@ -20,6 +20,7 @@ use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{CallState, On};
 use crate::estate::Estates;
 use crate::id::{CallId, TaskId};
+use crate::note::Notes;
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
 use crate::register::Calls;
@@ -67,8 +68,10 @@ pub struct Ring {
     /// The state of the scheduler's random numbers.
     pub(crate) random: Cell<u64>,
     pub(crate) posts: Posts,
-    /// Whether the kernel is to be told of each call that is granted something.
+    /// Whether somebody listens: the kernel is told of each call that is granted something, and notes are
+    /// laid.
     pub(crate) tells_grants: Cell<bool>,
+    pub(crate) notes: Notes,
     pub(crate) calls: Calls,
     pub(crate) sources: RefCell<SourceTable>,
     pub(crate) outcomes: RefCell<Outcomes>,
@@ -130,6 +133,7 @@ impl Ring {
             random: Cell::new(0),
             posts: Posts::default(),
             tells_grants: Cell::new(false),
+            notes: Notes::default(),
             calls: Calls::new(number),
             sources: RefCell::default(),
             outcomes: RefCell::default(),

@@ -1,0 +1,246 @@
+//! Notes: what the library tells of that does not trap, where somebody listens.
+//!
+//! A lock that is free, a send into a channel with room, a read that succeeds at once: none of them asks
+//! the kernel for anything, so the kernel cannot tell of them. The library does, by a record that it lays
+//! into the ring while [`Ring::is_listened_to`]; the kernel passes it on to its probe, in order with its
+//! own events. A note never suspends and never decides anything.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::call::Syscall;
+use crate::id::{CallId, TaskId};
+use crate::ring::Ring;
+
+/// Names a thing that tasks share, for as long as the scheduler lives: 1 for the first that was told of,
+/// then 2, 3, ….
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ObjectId(u32);
+
+impl ObjectId {
+    /// The number that is shown.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What makes a thing of the library known by a number: it lies in the thing.
+///
+/// The number is given when the thing is first told of, by the ring where that happens: so one that is made
+/// in `main` is known where it is used, and where nobody listens it costs a word.
+#[derive(Clone, Debug)]
+pub struct ObjectTag {
+    /// The life of the ring that gave the number, and the number; zeros before.
+    given: Cell<(u64, u32)>,
+    site: Option<&'static Location<'static>>,
+}
+
+impl ObjectTag {
+    /// The tag of a thing that is made here.
+    #[track_caller]
+    #[must_use]
+    pub const fn new() -> ObjectTag {
+        ObjectTag { given: Cell::new((0, 0)), site: Some(Location::caller()) }
+    }
+
+    /// The tag of a thing of which nobody knows where it was made.
+    #[must_use]
+    pub const fn nowhere() -> ObjectTag {
+        ObjectTag { given: Cell::new((0, 0)), site: None }
+    }
+
+    /// Its number in `ring`.
+    #[must_use]
+    pub fn id(&self, ring: &Ring) -> ObjectId {
+        let (life, number) = self.given.get();
+        if life == ring.life() && number != 0 {
+            return ObjectId(number);
+        }
+        let number = ring.notes.next_object();
+        self.given.set((ring.life(), number));
+        ObjectId(number)
+    }
+
+    /// Its number in `ring`, if it has been told of there.
+    #[must_use]
+    pub fn known_in(&self, ring: &Ring) -> Option<ObjectId> {
+        let (life, number) = self.given.get();
+        (life == ring.life() && number != 0).then_some(ObjectId(number))
+    }
+
+    /// Where the thing was made.
+    #[must_use]
+    pub const fn site(&self) -> Option<&'static Location<'static>> {
+        self.site
+    }
+}
+
+impl Default for ObjectTag {
+    fn default() -> ObjectTag {
+        ObjectTag::nowhere()
+    }
+}
+
+/// A thing that tasks share, as it is told of: whoever has not heard of the number learns of it here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Object {
+    /// Its number.
+    pub id: ObjectId,
+    /// What sort of thing it is: `mutex`, `channel`, `tcp stream`, ….
+    pub kind: &'static str,
+    /// The name it was given.
+    pub name: Option<Rc<str>>,
+    /// Where it was made, if that is known.
+    pub site: Option<&'static Location<'static>>,
+}
+
+/// What a field of a thing holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum NoteValue {
+    /// Nothing: nobody holds it, say.
+    Nothing,
+    /// A number.
+    Count(u64),
+    /// Who holds it (none: the program around the scheduler, or somebody unknown), and since which line.
+    Held {
+        /// The task.
+        task: Option<TaskId>,
+        /// Where it was taken.
+        since: &'static Location<'static>,
+    },
+    /// A word.
+    Text(&'static str),
+}
+
+/// Something that did not trap, or that the kernel does not hear of otherwise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Note {
+    /// A field of a thing has a new value. The fields that the library sets are `holder`, `free` (tokens,
+    /// permits), `count` (what is in it), `capacity` and `closed`.
+    Set {
+        /// The thing.
+        object: Object,
+        /// The field.
+        field: &'static str,
+        /// What it holds now.
+        value: NoteValue,
+    },
+    /// An operation on a thing ended without a trap.
+    Done {
+        /// The thing.
+        object: Object,
+        /// What was done: `read`, `write`, `accept`, `send`, `lock`, ….
+        operation: &'static str,
+        /// How much: bytes of a read or a write, else 1. An error's number, where it failed.
+        result: Result<u64, i32>,
+        /// Where in the source.
+        site: &'static Location<'static>,
+        /// The frames around it.
+        stack: StackId,
+    },
+    /// The first bytes of what a read or a write moved, where the builder asks for so many.
+    Bytes {
+        /// The thing.
+        object: ObjectId,
+        /// Up to as many bytes as were asked for.
+        bytes: Rc<[u8]>,
+    },
+    /// A thing is gone.
+    Gone {
+        /// The thing.
+        object: ObjectId,
+    },
+    /// A call was dropped of which the kernel does not hear: it stood in a wait queue, or had not been served.
+    Withdrawn {
+        /// The call.
+        call: CallId,
+        /// The task that waited for it.
+        task: Option<TaskId>,
+        /// What it had asked.
+        request: Syscall,
+        /// Where.
+        site: &'static Location<'static>,
+    },
+    /// A pending call is another task's now, which polls it.
+    Booked {
+        /// The call.
+        call: CallId,
+        /// Whose it is.
+        task: Option<TaskId>,
+    },
+}
+
+/// Names the frames around a call, innermost first: a frame, and the [`StackId`] of those around it. The
+/// probe is told of each as it first appears.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct StackId(pub(crate) u32);
+
+impl StackId {
+    /// No frame at all.
+    pub const EMPTY: StackId = StackId(0);
+
+    /// The number: frames are numbered from 1 as they appear.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// The notes of a ring, and the numbers that things and frames have in it.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    queue: RefCell<Vec<Note>>,
+    last_object: Cell<u32>,
+}
+
+impl Notes {
+    fn next_object(&self) -> u32 {
+        let number = self.last_object.get() + 1;
+        self.last_object.set(number);
+        number
+    }
+
+    /// What has been noted, in order.
+    pub(crate) fn take(&self) -> Vec<Note> {
+        self.queue.take()
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        !self.queue.borrow().is_empty()
+    }
+
+    pub(crate) fn clear(&self) -> Vec<Note> {
+        self.last_object.set(0);
+        self.take()
+    }
+}
+
+/// Notes, as the library lays them.
+impl Ring {
+    /// Whether somebody listens: then what does not trap is to be noted.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_listened_to(&self) -> bool {
+        self.tells_grants.get()
+    }
+
+    /// Notes what the kernel does not hear of otherwise. Only where somebody listens.
+    #[cold]
+    #[inline(never)]
+    pub fn note(&self, note: Note) {
+        if self.is_listened_to() {
+            self.notes.queue.borrow_mut().push(note);
+        }
+    }
+}
