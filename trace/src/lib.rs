@@ -7,5 +7,6 @@
 mod record;
 
 pub use record::{
-    About, Cause, Ended, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, Value,
+    About, Cause, Ended, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
+    Value,
 };

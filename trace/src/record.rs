@@ -75,7 +75,8 @@ pub enum StepEnd {
 /// A change of the state. The mirror obeys these and nothing else.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Move {
-    /// A task was born, and stands at the back of the ready queue.
+    /// A task was born. What is born ready stands at the back of the ready queue; in what follows a
+    /// [`Record::Reset`] tasks are born as they are.
     TaskBorn {
         /// The task.
         task: u64,
@@ -87,6 +88,10 @@ pub enum Move {
         site: SiteRef,
         /// Whether `run` may end while it lives.
         daemon: bool,
+        /// What it is doing.
+        state: TaskState,
+        /// How often it has been taken to run.
+        dispatches: u64,
     },
     /// A task ended, and is nowhere any more.
     TaskEnded {
@@ -196,6 +201,17 @@ pub enum Move {
         /// When the look was over.
         at_nanos: u64,
     },
+}
+
+/// What a task is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TaskState {
+    /// It stands in the ready queue.
+    Ready,
+    /// It runs, or goes on at the next step.
+    Running,
+    /// It waits.
+    Blocked,
 }
 
 /// What a call waits for.
