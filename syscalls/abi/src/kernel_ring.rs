@@ -12,7 +12,6 @@ use crate::call_table::{Booking, Call, CallInfo, CallState, CallTable, ListHead,
 use crate::cancel::Cancelled;
 use crate::holder::QueueInfo;
 use crate::id::{CallId, SourceId, TaskId};
-use crate::note::Note;
 use crate::outcomes::{Outcome, Panic};
 use crate::queue_entry::Queues;
 use crate::ring::{CURRENT, Ring};
@@ -178,24 +177,6 @@ impl KernelRing {
     #[inline(always)]
     pub fn next_resume(&self) -> Option<TaskId> {
         self.ring.posts.pop_first_resume()
-    }
-
-    /// Whether somebody listens: then each grant is told of by a [`Post::Granted`], with the call, and the
-    /// library lays notes.
-    pub fn listen(&self, listens: bool) {
-        self.ring.tells_grants.set(listens);
-    }
-
-    /// Whether there are notes.
-    #[must_use]
-    pub fn has_notes(&self) -> bool {
-        self.ring.notes.any()
-    }
-
-    /// What has been noted, in order.
-    #[must_use]
-    pub fn take_notes(&self) -> Vec<Note> {
-        self.ring.notes.take()
     }
 
     /// Whether there are posts to be served.
@@ -508,16 +489,14 @@ impl KernelRing {
     pub fn calls(&self) -> Vec<CallInfo> {
         let queues = self.ring.calls.queues.borrow();
         let calls = self.ring.calls.table();
-        let life = self.ring.life();
-        calls.iter().map(|(id, call)| info_of(&queues, life, id, call)).collect()
+        calls.iter().map(|(id, call)| info_of(self.ring, &queues, id, call)).collect()
     }
 
     /// A call in flight, as a snapshot shows it.
     #[must_use]
     pub fn info(&self, id: CallId) -> Option<CallInfo> {
         let queues = self.ring.calls.queues.borrow();
-        let life = self.ring.life();
-        self.ring.calls.table().get(id).map(|call| info_of(&queues, life, id, call))
+        self.ring.calls.table().get(id).map(|call| info_of(self.ring, &queues, id, call))
     }
 
     /// What a task waits for in its own slot and in the pool: all its blocked calls, but for such as
@@ -529,8 +508,7 @@ impl KernelRing {
         let of_task = calls.slots_of(task).filter(|(_, call)| {
             call.task == Some(task) && matches!(call.state, CallState::Blocked(_))
         });
-        let life = self.ring.life();
-        of_task.map(|(id, call)| info_of(&queues, life, id, call)).collect()
+        of_task.map(|(id, call)| info_of(self.ring, &queues, id, call)).collect()
     }
 
     /// What a queue is, if it is in use.
@@ -635,7 +613,7 @@ impl Drop for KernelRing {
     }
 }
 
-fn info_of(queues: &Queues, life: u64, id: CallId, call: &Call) -> CallInfo {
+fn info_of(ring: &Ring, queues: &Queues, id: CallId, call: &Call) -> CallInfo {
     let home = match call.request {
         Syscall::Park(want) => queues.get(want.queue().place()),
         _ => None,
@@ -645,7 +623,21 @@ fn info_of(queues: &Queues, life: u64, id: CallId, call: &Call) -> CallInfo {
         _ => home.and_then(|home| home.core.label()),
     };
     let &Call { task, request, site, state, .. } = call;
-    CallInfo { id, task, request, label, site, state, queue: home.map(|home| home.info(life)) }
+    CallInfo {
+        id,
+        task,
+        request,
+        label,
+        site,
+        state,
+        queue: home.map(|home| home.info(ring.life())),
+        stack: ring.notes.frames.of_call(id),
+        object: match home {
+            Some(home) => Some(home.object(ring)),
+            None => call.source().and_then(|source| ring.object_of_source(source)),
+        },
+        deadline: None,
+    }
 }
 
 /// By the place of the queue: how many calls have been given tokens and not taken them, and how

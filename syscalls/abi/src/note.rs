@@ -11,6 +11,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::call::Syscall;
+use crate::frame::Frames;
 use crate::id::{CallId, TaskId};
 use crate::ring::Ring;
 
@@ -200,6 +201,7 @@ impl StackId {
 /// The notes of a ring, and the numbers that things and frames have in it.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
+    pub(crate) frames: Frames,
     queue: RefCell<Vec<Note>>,
     last_object: Cell<u32>,
 }
@@ -221,6 +223,7 @@ impl Notes {
     }
 
     pub(crate) fn clear(&self) -> Vec<Note> {
+        self.frames.clear();
         self.last_object.set(0);
         self.take()
     }

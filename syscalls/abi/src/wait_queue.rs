@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use crate::call::{Reply, Syscall};
 use crate::holder::Holders;
 use crate::id::{CallId, TaskId};
+use crate::note::{Object, ObjectTag};
 use crate::queue_entry::Line;
 use crate::ring::Ring;
 use crate::trap::Trap;
@@ -101,6 +102,7 @@ pub(crate) struct Core {
     pub(crate) tokens: Cell<usize>,
     pub(crate) holders: Holders,
     sort: Sort,
+    tag: ObjectTag,
 }
 
 impl Core {
@@ -115,6 +117,11 @@ impl Core {
 
     pub(crate) fn kind(&self) -> Option<&'static str> {
         self.sort.kind
+    }
+
+    fn object(&self, ring: &Ring, name: Option<Rc<str>>) -> Object {
+        let kind = self.sort.kind.or(self.sort.label).unwrap_or("wait queue");
+        Object { id: self.tag.id(ring), kind, name, site: self.tag.site() }
     }
 
     /// Who alone holds the thing, if that is known.
@@ -202,6 +209,11 @@ impl Home {
         }
     }
 
+    /// What those who wait here wait for.
+    pub(crate) fn object(&self, ring: &Ring) -> Object {
+        self.core.object(ring, self.name())
+    }
+
     pub(crate) fn unbind(&self) {
         self.bound.set(None);
     }
@@ -256,6 +268,7 @@ impl WaitQueue {
     /// assert_eq!((queue.tokens(), queue.waiting()), (2, 0));
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new(tokens: usize) -> WaitQueue {
         WaitQueue::sorted(Sort { label: None, kind: None, rule: Rule::Keeps }, tokens)
     }
@@ -271,6 +284,7 @@ impl WaitQueue {
     /// assert!(deadlock.to_string().contains("a free seat"));
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn labelled(label: &'static str, tokens: usize) -> WaitQueue {
         WaitQueue::sorted(Sort { label: Some(label), kind: None, rule: Rule::Keeps }, tokens)
     }
@@ -278,6 +292,7 @@ impl WaitQueue {
     /// The queue of a thing of some `kind`, with so many tokens: the task table says that a task
     /// "waits for" the kind, and the name, if the thing is given one.
     #[must_use]
+    #[track_caller]
     pub const fn of(kind: &'static str, tokens: usize) -> WaitQueue {
         WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Keeps }, tokens)
     }
@@ -288,6 +303,7 @@ impl WaitQueue {
     /// by [`note_held`](WaitQueue::note_held), and either by
     /// [`note_released`](WaitQueue::note_released) before giving them back.
     #[must_use]
+    #[track_caller]
     pub const fn lock(kind: &'static str, tokens: usize) -> WaitQueue {
         WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Held }, tokens)
     }
@@ -302,12 +318,15 @@ impl WaitQueue {
     /// assert!(!queue.try_take());
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn signal(kind: &'static str) -> WaitQueue {
         WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Forgets }, 0)
     }
 
+    #[track_caller]
     const fn sorted(sort: Sort, tokens: usize) -> WaitQueue {
-        let core = Core { tokens: Cell::new(tokens), holders: Holders::none(), sort };
+        let (tokens, tag) = (Cell::new(tokens), ObjectTag::new());
+        let core = Core { tokens, holders: Holders::none(), sort, tag };
         WaitQueue { unbound: core, home: OnceCell::new() }
     }
 
@@ -319,9 +338,9 @@ impl WaitQueue {
     /// What object and ring share: from now on there is no other truth.
     fn home(&self) -> &Rc<Home> {
         self.home.get_or_init(|| {
-            let Core { tokens, holders, sort } = &self.unbound;
-            let (tokens, holders) = (tokens.clone(), holders.clone());
-            let core = Core { tokens, holders, sort: *sort };
+            let Core { tokens, holders, sort, tag } = &self.unbound;
+            let (tokens, holders, tag) = (tokens.clone(), holders.clone(), tag.clone());
+            let core = Core { tokens, holders, sort: *sort, tag };
             let (line, name, bound) = (Line::default(), RefCell::new(None), Cell::new(None));
             Rc::new(Home { core, line, name, bound })
         })
@@ -588,6 +607,7 @@ impl WaitQueue {
 }
 
 impl Default for WaitQueue {
+    #[track_caller]
     fn default() -> WaitQueue {
         WaitQueue::new(0)
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use trapline_abi::{Direction, Ring, SourceId, Syscall, Target};
+use trapline_abi::{Direction, ObjectTag, Ring, SourceId, Syscall, Target};
 
 /// A nonblocking descriptor, bound to the scheduler under which it first had to wait.
 ///
@@ -130,7 +130,7 @@ impl<S: AsFd> Source<S> {
             return entry.id;
         }
         self.binding.unbind();
-        let id = ring.open_source(self.inner.as_fd().as_raw_fd());
+        let id = ring.open_source(self.inner.as_fd().as_raw_fd(), "source", ObjectTag::nowhere());
         self.binding.entry.set(Some(Entry { ring, life: ring.life(), id }));
         // From here on the readiness table knows better.
         self.binding.exhausted.set([false; 2]);
