@@ -4,6 +4,10 @@
 //! else; *remarks* are only shown; *definitions* give short numbers to strings, source lines and stacks of
 //! frames, so that a record is a few bytes.
 
+pub mod scribe;
+pub mod strace;
+pub mod words;
+
 mod record;
 
 pub use record::{
