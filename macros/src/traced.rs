@@ -110,7 +110,11 @@ fn keep_arguments(sig: &mut Signature) -> TokenStream {
                 let name = match &pattern {
                     Pat::Ident(PatIdent { by_ref: None, subpat: None, ident, .. }) => ident.clone(),
                     // Of a place of its own, so that no name of the program is hidden.
-                    _ => format_ident!("__argument_{index}", span = Span::mixed_site()),
+                    _ => {
+                        let name = format_ident!("argument_{index}", span = Span::mixed_site());
+                        keeps.extend(quote!(let #name = #name;));
+                        name
+                    }
                 };
                 *argument.pat = Pat::Ident(PatIdent {
                     attrs: Vec::new(),
