@@ -101,7 +101,6 @@ impl KernelRing {
         ring.life.set(LAST_LIFE.fetch_add(1, Ordering::Relaxed) + 1);
         ring.random.set(seed);
         ring.owed.set(0);
-        ring.tells_grants.set(false);
         ring.threads.set_tokens(0);
         let ring = KernelRing { ring };
         ring.finish();
@@ -523,7 +522,7 @@ impl KernelRing {
     #[inline]
     pub fn sole_holder_of(&self, queue: QueueId) -> Option<TaskId> {
         let queues = self.ring.calls.queues.borrow();
-        queues.get(queue.place())?.core.holders.sole_task(self.ring.life())
+        queues.get(queue.place())?.core.holders().sole_task(self.ring.life())
     }
 
     /// Whether this is the first time that somebody asks, since the last one took it: so that what
@@ -531,7 +530,7 @@ impl KernelRing {
     #[must_use]
     pub fn is_first_word_of(&self, queue: QueueId) -> bool {
         let queues = self.ring.calls.queues.borrow();
-        queues.get(queue.place()).is_some_and(|home| home.core.holders.first_word())
+        queues.get(queue.place()).is_some_and(|home| home.core.holders().first_word())
     }
 
     /// Checks what the ring must keep by itself: that no queue keeps tokens from its first
@@ -577,6 +576,7 @@ impl KernelRing {
 
 impl Drop for KernelRing {
     fn drop(&mut self) {
+        self.listen(false);
         let ring = self.ring;
         ring.life.set(0);
         self.finish();

@@ -34,6 +34,7 @@ mod frame;
 mod holder;
 mod listen;
 mod note;
+mod queue_core;
 mod queue_entry;
 
 mod estate;

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use crate::id::{CallId, SourceId};
 use crate::kernel_ring::KernelRing;
-use crate::note::{Note, Object, StackId};
+use crate::note::{Note, Object, StackId, count_listened};
 use crate::wait_queue::QueueId;
 
 /// Notes and frames, as the kernel takes them.
@@ -16,7 +16,11 @@ impl KernelRing {
     pub fn listen(&self, listens: bool) {
         let ring = self.ring();
         let before = ring.tells_grants.replace(listens);
-        if listens && !before {
+        if listens == before {
+            return;
+        }
+        count_listened(listens);
+        if listens {
             ring.notes.frames.tell_again();
         }
     }

@@ -133,7 +133,10 @@ impl Ring {
     /// The descriptor is closed, or leaves this scheduler: the kernel frees its entry, and never
     /// touches the number.
     pub fn close_source(&self, id: SourceId) {
-        if self.sources.borrow().contains(id) {
+        let table = self.sources.borrow();
+        if let Some(entry) = table.entry(id) {
+            entry.tag.note_gone(self);
+            drop(table);
             self.post(Post::CloseSource(id));
         }
     }
