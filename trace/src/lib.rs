@@ -8,9 +8,16 @@ pub mod scribe;
 pub mod strace;
 pub mod words;
 
+pub mod format;
+mod mirror;
 mod record;
+mod recording;
 
+pub use mirror::{
+    CallMirror, Mirror, MirrorError, MirrorErrorKind, ObjectMirror, Site, Tables, TaskMirror,
+};
 pub use record::{
     About, Cause, Ended, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
     Value,
 };
+pub use recording::{Damage, DamageKind, Entry, Gap, OpenError, Recording, Records, SourceText};
