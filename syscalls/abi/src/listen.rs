@@ -25,6 +25,11 @@ impl KernelRing {
         }
     }
 
+    /// Of what is read and written, the first `len` bytes are to be noted.
+    pub fn listen_payload(&self, len: usize) {
+        self.ring().notes.payload_len.set(len);
+    }
+
     /// Whether there are notes.
     #[must_use]
     #[inline]

@@ -172,7 +172,8 @@ pub enum Note {
         /// The frames around it.
         stack: StackId,
     },
-    /// The first bytes of what a read or a write moved, where the builder asks for so many.
+    /// The first bytes of what a read or a write moved, where somebody asks for them: before its
+    /// [`Note::Done`], if it ended without a trap.
     Bytes {
         /// The thing.
         object: ObjectId,
@@ -237,6 +238,8 @@ impl StackId {
 pub(crate) struct Notes {
     pub(crate) frames: Frames,
     queue: RefCell<Vec<Note>>,
+    /// So many bytes of what is read and written are noted.
+    pub(crate) payload_len: Cell<usize>,
     last_object: Cell<u32>,
 }
 
@@ -258,6 +261,7 @@ impl Notes {
 
     pub(crate) fn clear(&self) -> Vec<Note> {
         self.frames.clear();
+        self.payload_len.set(0);
         self.last_object.set(0);
         self.take()
     }
@@ -287,6 +291,12 @@ impl Ring {
     #[inline(always)]
     pub fn is_listened_to(&self) -> bool {
         self.tells_grants.get()
+    }
+
+    /// Of how many bytes of what is read and written whoever listens wants to be told.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        self.notes.payload_len.get()
     }
 
     /// The ring at work on this thread, if somebody listens to it.
