@@ -21,9 +21,9 @@ use support::{Slot, builder, give_way, poll_once, scheduler};
 use trapline::net::{TcpListener, TcpStream};
 use trapline::sync::{Barrier, Condvar, Event, Mutex, OnceCell, RLock, RwLock, Semaphore};
 use trapline::{
-    Scheduler, TaskGroup, TaskOptions, WaitQueue, cancel, cancellable, channel, get_tid,
-    group_scope, interval, join_all, kill, now, pattern, post_cancel, post_kill, race, read_wait,
-    scope, shield, sleep, sleep_until, spawn, spawn_detached, timeout, unblock, wait, yield_now,
+    Scheduler, TaskOptions, WaitQueue, cancel, cancellable, channel, get_tid, group_scope,
+    interval, join_all, kill, now, pattern, post_cancel, post_kill, race, read_wait, scope, shield,
+    sleep, sleep_until, spawn, spawn_detached, timeout, unblock, wait, yield_now,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -49,7 +49,7 @@ fn tasks_then_the_mirror_shows_what_the_kernel_has() {
         child.await.unwrap();
         waiter.await.unwrap().unwrap();
         kill(daemon.id()).await.unwrap();
-        kill(daemon.id()).await.unwrap_err();
+        kill(daemon.id()).await.unwrap();
         spawn_detached(async move {
             yield_now().await;
             kill(get_tid().await).await.unwrap();
@@ -88,7 +88,7 @@ fn times_then_the_mirror_shows_what_the_kernel_has() {
         let mut ticks = interval(MILLI);
         ticks.tick().await;
         ticks.tick().await;
-        race((sleep(MILLI), sleep(2 * MILLI))).await;
+        race(sleep(MILLI), sleep(2 * MILLI)).await;
         join_all([sleep(2 * MILLI), sleep(MILLI)]).await;
         trapline::join!(sleep(MILLI), yield_now(), sleep(MILLI));
         let mut unordered: FuturesUnordered<_> = (0..4).map(|n| sleep(MILLI * n)).collect();
@@ -158,7 +158,7 @@ fn wait_queues_then_the_mirror_shows_what_the_kernel_has() {
         }
         yield_now().await;
         queue.wake();
-        handles.pop().unwrap().kill().await;
+        handles.pop().unwrap().kill();
         queue.wake_all();
         for handle in handles {
             handle.await.unwrap();
@@ -251,7 +251,7 @@ fn lock_given_up_and_holders_killed_then_the_mirror_shows_what_the_kernel_has() 
         yield_now().await;
         drop(before);
         yield_now().await;
-        handles.remove(0).kill().await;
+        handles.remove(0).kill();
         for handle in handles {
             let _ = handle.await.unwrap();
         }
@@ -279,18 +279,18 @@ fn channels_then_the_mirror_shows_what_the_kernel_has() {
             let other = receiver.clone();
             handles.push(
                 spawn(async move {
-                    while other.recv().await.is_ok() {
+                    while other.recv().await.is_some() {
                         yield_now().await;
                     }
                 })
                 .await,
             );
-            while receiver.recv().await.is_ok() {}
+            while receiver.recv().await.is_some() {}
             for handle in handles {
                 handle.await.unwrap();
             }
         }
-        let (give, take) = channel::oneshot();
+        let (give, mut take) = channel::oneshot();
         let taker = spawn(async move { take.recv().await }).await;
         yield_now().await;
         give.send(7).unwrap();
@@ -309,13 +309,15 @@ fn channels_then_the_mirror_shows_what_the_kernel_has() {
 #[test]
 fn groups_scopes_and_cancels_then_the_mirror_shows_what_the_kernel_has() {
     each_quantum(async || {
-        group_scope(async |group: &TaskGroup<()>| {
+        group_scope(async |group| {
             for millis in 0..3 {
                 group.spawn(async move {
                     sleep(MILLI * millis).await;
+                    Ok::<_, String>(())
                 });
             }
             yield_now().await;
+            Ok(())
         })
         .await
         .unwrap();
@@ -375,10 +377,10 @@ fn futures_of_others_then_the_mirror_shows_what_the_kernel_has() {
 fn threads_then_the_mirror_shows_what_the_kernel_has() {
     each_quantum(async || {
         assert_eq!(unblock(|| 6 * 7).await, 42);
-        let handle = trapline::handle().await;
+        let handle = trapline::handle();
         let thread = thread::Builder::new().name("outside".to_owned());
         let thread = thread.spawn(move || {
-            handle.spawn(async || yield_now().await).unwrap().join().unwrap();
+            handle.spawn(async || yield_now().await).join().unwrap();
         });
         unblock(move || thread.unwrap().join().unwrap()).await;
     });
@@ -389,12 +391,12 @@ fn sockets_then_the_mirror_shows_what_the_kernel_has() {
     for quantum in [1, 2, 32] {
         let mut scheduler = Scheduler::builder().quantum(quantum).build();
         block_on_mirrored(&mut scheduler, async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
             let server = spawn(async move {
                 let mut handles = Vec::new();
                 for _ in 0..3 {
-                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let (stream, _) = listener.accept().await.unwrap();
                     let echo = async move {
                         let mut buffer = [0; 1000];
                         loop {
@@ -413,7 +415,7 @@ fn sockets_then_the_mirror_shows_what_the_kernel_has() {
             })
             .await;
             let client = async || {
-                let mut stream = TcpStream::connect(address).await.unwrap();
+                let stream = TcpStream::connect(address).await.unwrap();
                 let mut buffer = [0; 5];
                 for _ in 0..3 {
                     stream.write_all(b"hello").await.unwrap();
@@ -450,7 +452,11 @@ fn pending_socket() -> std::net::TcpListener {
 #[test]
 fn patterns_then_the_mirror_shows_what_the_kernel_has() {
     each_quantum(async || {
-        pattern::for_each_concurrent(0..5_u32, 2, async |n| sleep(MILLI * n).await).await;
+        let numbers = futures::stream::iter(0..5_u32);
+        let work = async |n| {
+            sleep(MILLI * n).await;
+        };
+        pattern::for_each_concurrent(numbers, 2, work).await;
     });
 }
 
