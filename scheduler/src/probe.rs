@@ -245,7 +245,7 @@ impl fmt::Display for Event<'_> {
                 write!(f, "frame {} at {site} in {}", stack.number(), around.number())
             }
             Event::Thread { thread, name } => write!(f, "thread {thread} is {name}"),
-            Event::Noted { note } => write!(f, "{note:?}"),
+            Event::Noted { note } => show_note(f, note),
             Event::Trapped { task, request, fate, .. } => write!(f, "{task} {request} {fate}"),
             Event::Answered { task: Some(task), reply, .. } => write!(f, "{task} gets {reply}"),
             Event::Answered { task: None, reply, .. } => write!(f, "someone gets {reply}"),
@@ -267,6 +267,23 @@ impl fmt::Display for Event<'_> {
             }
             Event::Warning { text, site } => write!(f, "warning: {text} at {site}"),
         }
+    }
+}
+
+/// A note as a line of a trace: without the numbers of calls, which go on from one scheduler to the next.
+fn show_note(f: &mut fmt::Formatter<'_>, note: &Note) -> fmt::Result {
+    match note {
+        Note::Booked { task: Some(task), .. } => write!(f, "{task} takes a pending call over"),
+        Note::Booked { task: None, .. } => f.write_str("someone takes a pending call over"),
+        Note::Set { object: Object { kind, id, .. }, field, value } => {
+            write!(f, "{kind} {id}: {field} = {value:?}")
+        }
+        Note::Done { object: Object { kind, id, .. }, operation, result, .. } => {
+            write!(f, "{kind} {id}: {operation} = {result:?}")
+        }
+        Note::Bytes { object, bytes } => write!(f, "object {object}: {} bytes", bytes.len()),
+        Note::Gone { object } => write!(f, "object {object} is gone"),
+        note => write!(f, "{note:?}"),
     }
 }
 
