@@ -76,10 +76,16 @@ impl Kernel {
             return;
         }
         for note in self.ring.take_notes() {
-            if let Note::Withdrawn { call, task, request, site } = note {
-                self.tell_one(&Event::Withdrawn { task, call, request, site });
-            } else {
-                self.tell_one(&Event::Noted { note: &note });
+            // What becomes of a call is told in one way, wherever it is known from.
+            match note {
+                Note::Withdrawn { call, task, request, site } => {
+                    self.tell_one(&Event::Withdrawn { task, call, request, site });
+                }
+                Note::Answered { call, task, reply } => {
+                    let by = self.cause;
+                    self.tell_one(&Event::Answered { task, call, reply, by });
+                }
+                note => self.tell_one(&Event::Noted { note: &note }),
             }
         }
     }
