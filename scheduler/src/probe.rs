@@ -270,20 +270,20 @@ impl fmt::Display for Event<'_> {
     }
 }
 
-/// A note as a line of a trace: without the numbers of calls, which go on from one scheduler to the next.
+/// A note as a line. Calls go without their serials, which differ from run to run of one program.
 fn show_note(f: &mut fmt::Formatter<'_>, note: &Note) -> fmt::Result {
     match note {
-        Note::Booked { task: Some(task), .. } => write!(f, "{task} takes a pending call over"),
-        Note::Booked { task: None, .. } => f.write_str("someone takes a pending call over"),
-        Note::Set { object: Object { kind, id, .. }, field, value } => {
-            write!(f, "{kind} {id}: {field} = {value:?}")
+        Note::Set { object, field, value } => {
+            write!(f, "{} {}: {field} is {value:?}", object.kind, object.id)
         }
-        Note::Done { object: Object { kind, id, .. }, operation, result, .. } => {
-            write!(f, "{kind} {id}: {operation} = {result:?}")
+        Note::Done { object, operation, result, .. } => {
+            write!(f, "{} {}: {operation} gives {result:?}", object.kind, object.id)
         }
-        Note::Bytes { object, bytes } => write!(f, "object {object}: {} bytes", bytes.len()),
-        Note::Gone { object } => write!(f, "object {object} is gone"),
-        note => write!(f, "{note:?}"),
+        Note::Bytes { object, bytes } => write!(f, "thing {object}: {} bytes", bytes.len()),
+        Note::Gone { object } => write!(f, "thing {object} is gone"),
+        Note::Booked { task: Some(task), .. } => write!(f, "{task} takes a call over"),
+        Note::Booked { task: None, .. } => f.write_str("nobody has a call any more"),
+        other => write!(f, "{other:?}"),
     }
 }
 
