@@ -155,13 +155,14 @@ impl Printer {
     }
 
     fn born(&mut self, change: &Move, out: &mut String) {
-        let Move::TaskBorn { task, parent, name, site, daemon, state, .. } = *change else {
+        let Move::TaskBorn { task, parent, name, site, daemon, state, dispatches } = *change else {
             return;
         };
         let name = name.map_or_else(String::new, |name| format!("\"{}\" ", self.string(name)));
         let daemon = if daemon { "(daemon) " } else { "" };
         let place = self.place(site, StackRef(0));
-        if self.is_rebuilding {
+        let is_new = state == TaskState::Ready && dispatches == 0;
+        if self.is_rebuilding && !is_new {
             let state = match state {
                 TaskState::Ready => "ready",
                 TaskState::Running => "running",
