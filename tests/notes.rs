@@ -8,17 +8,18 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt};
-use support::{Slot, assert_empty, builder, poll_once, step_while_ready};
+use support::{Slot, assert_empty, builder, poll_idly, poll_once, step_while_ready};
 use trapline::channel::{Queue, broadcast, channel, oneshot, rendezvous, unbounded, watch};
 use trapline::net::{TcpListener, TcpStream};
 use trapline::sync::{Barrier, Condvar, Event as Flag, Mutex, OnceCell, RLock, RwLock, Semaphore};
 use trapline::{
     Event, Scheduler, TaskGroup, TaskState, WaitQueue, frame, sleep, spawn, traced, yield_now,
 };
-use trapline_abi::{Note, NoteValue, Object, Reply, Syscall};
+use trapline_abi::{KernelRing, Note, NoteValue, Object, Reply, Syscall, TaskId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -764,4 +765,48 @@ fn streams_without_a_frame_then_the_line_where_the_channel_was_made() {
         });
     });
     assert_eq!(lines[0], ("park".to_owned(), line + 2));
+}
+
+// What a kernel asks for.
+
+#[test]
+fn payload_asked_for_then_the_first_bytes_of_what_is_moved() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let kernel = KernelRing::claim(0);
+    kernel.listen(true);
+    kernel.listen_payload(3);
+    let entered = kernel.enter();
+    kernel.set_budget(9);
+    kernel.begin(TaskId::new(1, 0), Waker::noop());
+    let client = TcpStream::from_std(client).unwrap();
+    assert!(poll_idly(&mut client.write_all(b"hello")).is_ready());
+    std::io::Write::write_all(&mut server, b"hi").unwrap();
+    let mut buf = [0; 8];
+    assert!(poll_idly(&mut client.read(&mut buf)).is_ready());
+    drop(client);
+    kernel.finish();
+    drop(entered);
+    let lines: Vec<_> = kernel.take_notes().iter().map(line_of).collect();
+    let expected =
+        ["bytes \"hel\"", "tcp stream: write = 5", "bytes \"hi\"", "tcp stream: read = 2", "gone"];
+    assert_eq!(lines, expected);
+    assert!(!kernel.has_notes());
+}
+
+#[test]
+fn nobody_listens_then_nothing_is_noted() {
+    let kernel = KernelRing::claim(0);
+    let entered = kernel.enter();
+    let lock = Mutex::new(0);
+    drop(lock.try_lock());
+    kernel.listen(true);
+    drop(lock.try_lock());
+    assert_eq!(kernel.take_notes().len(), 4);
+    kernel.listen(false);
+    drop(lock.try_lock());
+    drop(lock);
+    assert!(!kernel.has_notes());
+    drop(entered);
 }
