@@ -591,6 +591,8 @@ impl Kernel {
     pub(crate) fn answer_all_by(&mut self, cause: Cause, answers: Answers) {
         let before = std::mem::replace(&mut self.cause, cause);
         self.answer_all(answers);
+        // The wakers of others that were called have posted: that is the same cause.
+        self.serve_posts();
         self.cause = before;
     }
 
