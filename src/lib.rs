@@ -70,8 +70,8 @@ pub use trapline_abi::{
 };
 pub use trapline_macros::{join, main, select, test, traced, try_join};
 pub use trapline_scheduler::{
-    BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, Probe, RunError, RunReport,
-    Scheduler, Shown, Snapshot, Step, StepEvent, block_on, driver, run,
+    BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, ObjectState, Probe,
+    RunError, RunReport, Scheduler, Shown, Snapshot, Step, StepEvent, block_on, driver, run,
 };
 pub use trapline_syscalls::*;
 
