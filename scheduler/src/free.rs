@@ -89,6 +89,9 @@ impl Program {
     }
 
     /// The program has come to this.
+    ///
+    /// # Panics
+    /// Inside a task.
     pub fn end<T>(self, result: Result<T, RunError>) -> T {
         match result {
             Ok(output) => output,

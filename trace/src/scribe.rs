@@ -1,5 +1,6 @@
 //! The scribe: what the kernel tells, as records of a trace.
 
+mod key_frame;
 mod names;
 
 use std::panic::Location;
@@ -14,7 +15,9 @@ use crate::record::{
     About, Cause, Ended, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
     Value,
 };
-use names::{Names, Numbers};
+use names::{Names, Numbers, Serials};
+
+pub(crate) use key_frame::holders;
 
 /// Turns events into records, with definitions of its own: each outlet has one.
 ///
@@ -25,6 +28,8 @@ pub struct Scribe {
     threads: Vec<Option<Box<str>>>,
     /// Which things have been told of since the last reset.
     objects: Numbers,
+    /// The calls that are blocked, by their serials.
+    blocked: Serials,
     running: Option<u64>,
     /// The line and the frames of the last operation that was told of: the bytes it moved come after it.
     last_done: Option<(&'static Location<'static>, StackId)>,
@@ -100,10 +105,15 @@ impl Scribe {
             }
             Event::Trapped { .. } => self.trapped(event, out),
             Event::Answered { call, reply, by, .. } => {
+                if !self.blocked.remove(&call.serial()) {
+                    return;
+                }
                 let by = self.cause(by, out);
                 self.answered(call, by, reply, out);
             }
-            Event::Withdrawn { call, .. } => self.withdrawn(call, out),
+            Event::Withdrawn { task, call, request, site } => {
+                self.withdrawn(call, task, (request, site), out);
+            }
             Event::Noted { note } => self.noted(note, out),
             Event::Outside { answered, at } => {
                 let (answered, at_nanos) = (answered as u64, at.as_nanos());
@@ -165,12 +175,9 @@ impl Scribe {
             self.say(About::Task(task.sequence()), "last call", word, out);
             return;
         }
-        self.begun(call, task, &asked, (site, stack), out);
+        self.begun(call, task.sequence(), &asked, (site, stack), out);
         match fate {
-            Fate::Block(on) => {
-                let on = self.blocked_on(on, &asked, out);
-                out.push(moved(Move::CallBlocked { call: call.serial(), on }));
-            }
+            Fate::Block(on) => self.blocked(call, on, &asked, out),
             Fate::Answer(reply) | Fate::Yield(reply) => {
                 self.answered(call, Cause::Task(task.sequence()), reply, out);
             }
@@ -181,7 +188,7 @@ impl Scribe {
     fn begun(
         &mut self,
         call: CallId,
-        task: TaskId,
+        task: u64,
         asked: &Asked<'_>,
         (site, stack): (&'static Location<'static>, StackId),
         out: &mut Vec<Record>,
@@ -199,8 +206,15 @@ impl Scribe {
         };
         let what = self.names.word(word, out);
         let (site, stack) = (self.names.site(site, out), self.names.stack(stack, out));
-        let (call, task) = (call.serial(), task.sequence());
+        let call = call.serial();
         out.push(moved(Move::CallBegun { call, task, what, argument, site, stack }));
+    }
+
+    fn blocked(&mut self, call: CallId, on: BlockedOn, asked: &Asked<'_>, out: &mut Vec<Record>) {
+        let call = call.serial();
+        self.blocked.insert(call);
+        let on = self.blocked_on(on, asked, out);
+        out.push(moved(Move::CallBlocked { call, on }));
     }
 
     fn blocked_on(&mut self, on: BlockedOn, asked: &Asked<'_>, out: &mut Vec<Record>) -> On {
@@ -247,7 +261,22 @@ impl Scribe {
         out.push(moved(Move::CallAnswered { call: call.serial(), by, reply }));
     }
 
-    fn withdrawn(&mut self, call: CallId, out: &mut Vec<Record>) {
+    /// A call is dropped. One that had not been served yet was not heard of before: the task that runs made
+    /// it, and thought better of it in the same step.
+    fn withdrawn(
+        &mut self,
+        call: CallId,
+        task: Option<TaskId>,
+        (request, site): (Syscall, &'static Location<'static>),
+        out: &mut Vec<Record>,
+    ) {
+        if !self.blocked.remove(&call.serial()) {
+            let Some(task) = task.filter(|task| self.running == Some(task.sequence())) else {
+                return;
+            };
+            let asked = Asked { request, label: None, object: None, deadline: None };
+            self.begun(call, task.sequence(), &asked, (site, StackId::EMPTY), out);
+        }
         out.push(moved(Move::CallWithdrawn { call: call.serial() }));
     }
 
@@ -290,10 +319,14 @@ impl Scribe {
                     out.push(moved(Move::ObjectEnded { object }));
                 }
             }
-            Note::Withdrawn { call, .. } => self.withdrawn(call, out),
+            Note::Withdrawn { call, task, request, site } => {
+                self.withdrawn(call, task, (request, site), out);
+            }
             Note::Booked { call, task } => {
-                let task = task.map(TaskId::sequence);
-                out.push(moved(Move::CallBooked { call: call.serial(), task }));
+                let (call, task) = (call.serial(), task.map(TaskId::sequence));
+                if self.blocked.contains(&call) {
+                    out.push(moved(Move::CallBooked { call, task }));
+                }
             }
             _ => {}
         }
@@ -397,7 +430,7 @@ struct Asked<'a> {
 }
 
 /// The argument of a call.
-enum Argument {
+pub(crate) enum Argument {
     Plain(Value),
     Word(&'static str),
     /// The thing that it is about; this, where that is not known.
@@ -405,7 +438,7 @@ enum Argument {
 }
 
 /// What is asked, in a word, and with what argument. The word is that of the request's `Display`.
-fn word_of(request: Syscall, label: Option<&'static str>) -> (&'static str, Argument) {
+pub(crate) fn word_of(request: Syscall, label: Option<&'static str>) -> (&'static str, Argument) {
     let plain = |value| Argument::Plain(value);
     let descriptor = |target: Target| {
         Argument::Thing(match target.source() {

@@ -1,6 +1,6 @@
 //! The definitions of a trace: short numbers for strings, source lines and stacks of frames.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
 
@@ -148,11 +148,14 @@ impl Names {
 /// Each frame and the frames around it, by the kernel's number.
 type Frames = Vec<Option<(&'static Location<'static>, StackId)>>;
 
+/// A set of calls.
+pub(crate) type Serials = HashSet<u64, Quickly>;
+
 type Quickly = BuildHasherDefault<Mix>;
 
 /// Hashes a few words. The keys are addresses and numbers of ours, so nobody can choose them to collide.
 #[derive(Default)]
-struct Mix(u64);
+pub(crate) struct Mix(u64);
 
 impl Hasher for Mix {
     fn write(&mut self, bytes: &[u8]) {
