@@ -218,7 +218,8 @@ pub fn where_is(look: &Look<'_>, id: u64) -> Option<String> {
     }
     let calls: Vec<_> = look.mirror.calls_of(id).collect();
     for (place, call) in calls.iter().enumerate() {
-        let (own, below) = if place + 1 == calls.len() { ("└─", "  ") } else { ("├─", "│ ") };
+        let (own, below) =
+            if place + 1 == calls.len() { ("└─", "  ") } else { ("├─", "│ ") };
         let _ = writeln!(out, "{own} {}", look.call_in_short(call));
         let site = escaped(&tables.site(call.site).to_string());
         let _ = writeln!(out, "{below}   at {site}");

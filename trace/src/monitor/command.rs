@@ -80,8 +80,17 @@ pub enum Condition {
 
 /// What a step can come to.
 const OUTCOMES: [&str; 11] = [
-    "returned", "panicked", "killed", "cancelled", "blocked", "answered", "yielded", "outside",
-    "deadlock", "stalled", "finished",
+    "returned",
+    "panicked",
+    "killed",
+    "cancelled",
+    "blocked",
+    "answered",
+    "yielded",
+    "outside",
+    "deadlock",
+    "stalled",
+    "finished",
 ];
 
 /// How long `wait` waits, in seconds, where nothing else is said, and at most.
@@ -235,14 +244,9 @@ mod tests {
 
     #[test]
     fn conditions_then_they_display_as_they_are_read() {
-        for text in [
-            "task 3",
-            "call sleep",
-            "object log",
-            "line x.rs:3",
-            "outcome deadlock",
-            "woken > 4",
-        ] {
+        for text in
+            ["task 3", "call sleep", "object log", "line x.rs:3", "outcome deadlock", "woken > 4"]
+        {
             assert_eq!(Condition::parse(text).unwrap().to_string(), text);
         }
     }
@@ -250,9 +254,24 @@ mod tests {
     #[test]
     fn nonsense_then_a_sentence() {
         for line in [
-            "", "pss", "ps x", "where", "where x", "kill -1", "step 0", "step x", "break", "break x",
-            "break line 3", "break line :3", "break outcome x", "break woken 3", "unbreak x", "break call",
-            "break object", "\u{1b}[2J",
+            "",
+            "pss",
+            "ps x",
+            "where",
+            "where x",
+            "kill -1",
+            "step 0",
+            "step x",
+            "break",
+            "break x",
+            "break line 3",
+            "break line :3",
+            "break outcome x",
+            "break woken 3",
+            "unbreak x",
+            "break call",
+            "break object",
+            "\u{1b}[2J",
         ] {
             let error = Command::parse(line).unwrap_err();
             assert!(!error.is_empty() && !error.contains('\u{1b}'), "{line}: {error}");

@@ -105,7 +105,8 @@ impl Desk {
             return;
         }
         state.orderer = None;
-        let stays = |order: &Order| matches!(order, Order::Kill(_) | Order::Cancel(..) | Order::Next(_));
+        let stays =
+            |order: &Order| matches!(order, Order::Kill(_) | Order::Cancel(..) | Order::Next(_));
         state.queue.retain(|laid| laid.client != client || stays(&laid.order));
         drop(state);
         let _ = self.lay(client, Order::Release);

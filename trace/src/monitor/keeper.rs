@@ -170,7 +170,9 @@ impl Keeper {
         let tables = self.mirror.tables();
         let since = match (self.last_calls.get(&task), self.mirror.task(task)) {
             (Some(site), _) => format!(" since its call at {}", tables.site(*site)),
-            (None, Some(task)) => format!(" since it began; it was spawned at {}", tables.site(task.site)),
+            (None, Some(task)) => {
+                format!(" since it began; it was spawned at {}", tables.site(task.site))
+            }
             (None, None) => String::new(),
         };
         let (since, doing) = (answers::escaped(&since), self.thread.doing().words());

@@ -147,7 +147,9 @@ impl Orders {
                 self.watch.borrow_mut().remove(None);
                 "done: it goes on".to_owned()
             }
-            Order::Step(_) if !self.is_held => "refused: it is not held; `hold` comes first".to_owned(),
+            Order::Step(_) if !self.is_held => {
+                "refused: it is not held; `hold` comes first".to_owned()
+            }
             Order::Step(left) => {
                 self.end_stepping();
                 self.stepping = Some(Stepping { left, told: Vec::new(), answer: answer.clone() });
@@ -204,5 +206,9 @@ fn on_task(
     let Some(task) = found else { return format!("refused: no task {id} lives") };
     heard.say(About::Task(id), "order", what);
     let done = heard.as_order(|| act(scheduler, task.id));
-    if done { format!("done: {}", escaped(&format!("{what} T{id}"))) } else { format!("refused: T{id} {otherwise}") }
+    if done {
+        format!("done: {}", escaped(&format!("{what} T{id}")))
+    } else {
+        format!("refused: T{id} {otherwise}")
+    }
 }

@@ -55,8 +55,7 @@ impl Server {
             move || accept(&socket, &shared, &clients)
         };
         let spawned = thread::Builder::new().name("trapline-monitor".to_owned()).spawn(accept);
-        let accepting =
-            spawned.map_err(|error| SocketError::Io { path: path.clone(), error })?;
+        let accepting = spawned.map_err(|error| SocketError::Io { path: path.clone(), error })?;
         Ok(Server { path, clients, accepting: Some(accepting) })
     }
 

@@ -142,8 +142,9 @@ fn clear(path: &Path) -> Result<(), SocketError> {
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(SocketError::Living(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
-            .map_err(|error| SocketError::Io { path: path.to_owned(), error }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| SocketError::Io { path: path.to_owned(), error })
+        }
         Err(error) => Err(SocketError::Io { path: path.to_owned(), error }),
     }
 }

@@ -91,7 +91,11 @@ impl Watch {
                 _ => false,
             };
             if by_step || watched.is_met {
-                met.push(format!("{}: {}", watched.number, escaped(&watched.condition.to_string())));
+                met.push(format!(
+                    "{}: {}",
+                    watched.number,
+                    escaped(&watched.condition.to_string())
+                ));
             }
             watched.is_met = false;
         }

@@ -110,7 +110,11 @@ impl<'a> Client<'a> {
     }
 
     /// An answer from what is known, after a sentence about the loop, where that is stuck.
-    fn looked(&self, says_stuck: bool, answer: impl FnOnce(&answers::Look<'_>) -> String) -> String {
+    fn looked(
+        &self,
+        says_stuck: bool,
+        answer: impl FnOnce(&answers::Look<'_>) -> String,
+    ) -> String {
         self.shared.ask(|keeper, now| {
             let stuck = keeper.stuck(now).filter(|_| says_stuck);
             let stuck = stuck.map_or(String::new(), |stuck| stuck + "\n");
@@ -160,7 +164,9 @@ impl<'a> Client<'a> {
         for _ in 0..LOOKS {
             match receiver.recv_timeout(LOOK) {
                 Ok(answer) => return answer,
-                Err(RecvTimeoutError::Disconnected) => return "refused: the run is over".to_owned(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return "refused: the run is over".to_owned();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let stuck = |keeper: &mut super::super::Keeper, now| {
