@@ -33,6 +33,7 @@ pub struct Scribe {
     /// The calls that are blocked, by their serials.
     blocked: Serials,
     running: Option<u64>,
+    is_ordered: bool,
     /// The line and the frames of the last operation that was told of: the bytes it moved come after it.
     last_done: Option<(&'static Location<'static>, StackId)>,
 }
@@ -59,6 +60,11 @@ impl Scribe {
     pub fn property(&mut self, key: &'static str, value: &str, out: &mut Vec<Record>) {
         let (key, value) = (self.names.word(key, out), self.names.text(value, out));
         out.push(Record::Remark(Remark::Property { key, value }));
+    }
+
+    /// What the program around the scheduler does is done by an order, from here on or no longer.
+    pub fn set_ordered(&mut self, is_ordered: bool) {
+        self.is_ordered = is_ordered;
     }
 
     /// A sentence.
@@ -417,6 +423,7 @@ impl Scribe {
                 let name = self.threads.get(thread as usize).and_then(Option::as_deref);
                 Cause::Thread(self.names.text(name.unwrap_or("?"), out))
             }
+            By::Program if self.is_ordered => Cause::Order,
             By::Program => Cause::Program,
             _ => Cause::Outside,
         }
