@@ -437,7 +437,7 @@ fn read_only_monitor_then_questions_are_answered_and_orders_refused() {
     let mut watched =
         Watched::with(builder, true, |scheduler, end| scheduler.spawn(until(end)).detach());
     let mut client = watched.client();
-    client.ask_until("ps", "yield");
+    client.ask_until("status", "the loop is at work");
     for order in ["kill 1", "cancel 1 x", "hold", "step", "go", "next 1", "break task 1", "orders"]
     {
         assert_eq!(client.ask(order), "refused: this monitor is for looking only\n");
