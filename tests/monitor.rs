@@ -3,6 +3,7 @@
 #![cfg(feature = "trace")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -19,8 +20,13 @@ use trapline::driver::{Driver, Interest, IoEvent, Unpark, Until, Waited};
 use trapline::sync::Mutex as Lock;
 use trapline::trace::Recording;
 use trapline::trace::agent::Agent;
+use trapline::trace::monitor::answers::{self, Look};
 use trapline::trace::monitor::{Monitor, Socket, SocketError};
-use trapline::{Builder, Instant, Scheduler, TaskOptions, sleep, spawn, yield_now};
+use trapline::trace::{
+    About, Cause, Mirror, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
+    Value,
+};
+use trapline::{Builder, Instant, Scheduler, TaskOptions, cancellable, sleep, spawn, yield_now};
 
 /// What only a broken program makes us wait for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -176,6 +182,13 @@ impl Drop for Watched {
     }
 }
 
+/// Sleeps until the test is over, a millisecond at a time.
+async fn rest_until(end: Arc<AtomicBool>) {
+    while !end.load(Ordering::SeqCst) {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Yields until the test is over.
 async fn until(end: Arc<AtomicBool>) {
     while !end.load(Ordering::SeqCst) {
@@ -187,12 +200,234 @@ fn named(name: &'static str) -> TaskOptions {
     TaskOptions::new().name(name)
 }
 
+// Answers, from mirrors that are fed by hand.
+
+/// Feeds a mirror.
+#[derive(Default)]
+struct Fed {
+    mirror: Mirror,
+    strings: Vec<String>,
+    sites: u32,
+    last_calls: BTreeMap<u64, SiteRef>,
+}
+
+impl Fed {
+    fn give(&mut self, record: Record) {
+        self.mirror.apply(&record).unwrap();
+    }
+
+    fn string(&mut self, text: &str) -> Str {
+        let known = self.strings.iter().position(|known| known == text);
+        let place = known.unwrap_or_else(|| {
+            self.strings.push(text.to_owned());
+            self.give(Record::DefineString(text.to_owned()));
+            self.strings.len() - 1
+        });
+        Str(place as u32)
+    }
+
+    fn site(&mut self, file: &str, line: u32) -> SiteRef {
+        let file = self.string(file);
+        self.give(Record::DefineSite { file, line, column: 5 });
+        self.sites += 1;
+        SiteRef(self.sites - 1)
+    }
+
+    fn task(&mut self, task: u64, name: &str, parent: Option<u64>, state: TaskState) {
+        let name = (!name.is_empty()).then(|| self.string(name));
+        let (site, daemon) = (self.site("src/main.rs", 10 + task as u32), name.is_none());
+        self.give(Record::Move(Move::TaskBorn {
+            task,
+            parent,
+            name,
+            site,
+            daemon,
+            state,
+            dispatches: task,
+        }));
+    }
+
+    fn call(&mut self, call: u64, task: u64, what: &str, argument: Value, on: On) {
+        let (what, site) = (self.string(what), self.site("src/call.rs", call as u32));
+        let stack = StackRef::default();
+        self.give(Record::Move(Move::CallBegun { call, task, what, argument, site, stack }));
+        self.give(Record::Move(Move::CallBlocked { call, on }));
+    }
+
+    fn lock(&mut self, object: u64, name: &str, holder: Option<u64>) -> On {
+        let (kind, name, site) =
+            (self.string("mutex"), self.string(name), Some(self.site("src/lock.rs", 3)));
+        self.give(Record::Move(Move::ObjectBorn { object, kind, name: Some(name), site }));
+        let (field, since) = (self.string("holder"), self.site("src/held.rs", 9));
+        let value = Value::Held { task: holder, since };
+        self.give(Record::Move(Move::FieldSet { object, field, value }));
+        On::Object { object, role: self.string("token") }
+    }
+
+    fn ask(&self, question: impl Fn(&Look<'_>) -> String) -> String {
+        question(&Look::new(&self.mirror, &self.last_calls, 5_200_000_000))
+    }
+}
+
+/// Six tasks, two of which wait for each other.
+fn fed() -> Fed {
+    let mut fed = Fed::default();
+    fed.give(Record::Reset { step: 117, at_nanos: 2_000_000_000, missed_steps: 0 });
+    fed.task(1, "main", None, TaskState::Running);
+    fed.task(2, "left", Some(1), TaskState::Blocked);
+    fed.task(3, "right", Some(1), TaskState::Blocked);
+    fed.task(4, "", Some(2), TaskState::Blocked);
+    fed.task(6, "late", Some(5), TaskState::Ready);
+    fed.task(7, "idle", Some(4), TaskState::Blocked);
+    let lock = fed.lock(2, "log", Some(3));
+    fed.call(17, 2, "park", Value::Object(2), lock);
+    fed.call(18, 3, "wait", Value::Task(2), On::Exit { task: 2 });
+    let deadline = On::Deadline { at_nanos: 15_000_000_000 };
+    fed.call(19, 4, "sleep", Value::Nanos(13_000_000_000), deadline);
+    let role = fed.string("read");
+    fed.call(20, 4, "read_wait", Value::Descriptor(7), On::Descriptor { fd: 7, role });
+    fed.give(Record::StepEnd(StepEnd::Ran));
+    let site = fed.site("src/earlier.rs", 8);
+    fed.last_calls.insert(1, site);
+    fed
+}
+
+#[test]
+fn ps_then_a_line_for_each_task() {
+    assert_eq!(
+        fed().ask(answers::ps),
+        "\
+ID  NAME   STATE           TAKEN    SINCE  WAITS FOR                                                       WHERE
+ 1  main   running             1  3.200 s  -                                                               src/earlier.rs:8:5
+ 2  left   blocked             2  3.200 s  park: mutex \"log\" (object 2), held by T3 since src/held.rs:9:5  src/call.rs:17:5
+ 3  right  blocked             3  3.200 s  wait(T2): the end of T2                                         src/call.rs:18:5
+ 4  -      blocked daemon      4  3.200 s  sleep(13.000 s): until 15.000 s, in 9.800 s (and 1 more)        src/call.rs:19:5
+ 6  late   ready               6  3.200 s  its turn                                                        spawned at src/main.rs:16:5
+ 7  idle   blocked             7  3.200 s  somebody's waker                                                spawned at src/main.rs:17:5
+"
+    );
+}
+
+#[test]
+fn tree_then_each_task_is_below_its_parent() {
+    assert_eq!(
+        fed().ask(answers::tree),
+        "\
+T1 main: running  src/earlier.rs:8:5
+├─ T2 left: blocked, park: mutex \"log\" (object 2), held by T3 since src/held.rs:9:5  src/call.rs:17:5
+│  └─ T4: blocked daemon, sleep(13.000 s): until 15.000 s, in 9.800 s (and 1 more)  src/call.rs:19:5
+│     └─ T7 idle: blocked, somebody's waker  spawned at src/main.rs:17:5
+└─ T3 right: blocked, wait(T2): the end of T2  src/call.rs:18:5
+T6 late (of T5, which has ended): ready  spawned at src/main.rs:16:5
+"
+    );
+}
+
+#[test]
+fn where_then_each_call_in_flight_has_its_frames_innermost_first() {
+    let mut fed = fed();
+    let (what, site) = (fed.string("sleep"), fed.site("src/call.rs", 21));
+    let mut stack = StackRef::default();
+    for line in [30, 20] {
+        let site = fed.site("src/serve.rs", line);
+        fed.give(Record::DefineStack { site, around: stack });
+        stack = StackRef(stack.0 + 1);
+    }
+    let (call, argument) = (21, Value::Nanos(1_000_000));
+    fed.give(Record::Move(Move::CallBegun { call, task: 4, what, argument, site, stack }));
+    let on = On::Deadline { at_nanos: 5_201_000_000 };
+    fed.give(Record::Move(Move::CallBlocked { call, on }));
+    assert_eq!(
+        fed.ask(|look| answers::where_is(look, 4).unwrap()),
+        "\
+task 4, blocked daemon for 3.200 s, taken 4 times
+spawned by T2 left at src/main.rs:14:5
+├─ sleep(13.000 s): until 15.000 s, in 9.800 s
+│    at src/call.rs:19:5
+├─ read_wait(fd 7): read of fd 7
+│    at src/call.rs:20:5
+└─ sleep(0.001 s): until 5.201 s, in 0.001 s
+     at src/call.rs:21:5
+     in src/serve.rs:20:5
+     in src/serve.rs:30:5
+"
+    );
+    assert_eq!(
+        fed.ask(|look| answers::where_is(look, 7).unwrap()),
+        "\
+task 7 \"idle\", blocked for 3.200 s, taken 7 times
+spawned by T4 at src/main.rs:17:5
+no call of its own is in flight: it waits for somebody's waker
+"
+    );
+    assert_eq!(answers::where_is(&Look::new(&fed.mirror, &fed.last_calls, 0), 5), None);
+}
+
+#[test]
+fn waits_then_who_waits_for_whom_and_the_circles() {
+    let mut fed = fed();
+    fed.give(Record::Move(Move::CallBooked { call: 20, task: None }));
+    assert_eq!(
+        fed.ask(answers::waits),
+        "\
+T2 left → T3 right: park, mutex \"log\" (object 2), taken at src/held.rs:9:5  src/call.rs:17:5
+T3 right → T2 left: wait(T2), its end  src/call.rs:18:5
+T4 waits: sleep(13.000 s), until 15.000 s, in 9.800 s  src/call.rs:19:5
+T7 idle waits for somebody's waker
+call 20 of nobody waits: read_wait(fd 7), read of fd 7  src/call.rs:20:5
+circle: T2 → T3 → T2
+"
+    );
+    // One of them waits for something else, too.
+    fed.call(30, 3, "own", Value::Nothing, On::Somebody);
+    let waits = fed.ask(answers::waits);
+    assert!(waits.contains("T2 → T3 → T2 (another call that one of them waits for may break it)"));
+    assert_eq!(Fed::default().ask(answers::waits), "nobody waits\n");
+}
+
+#[test]
+fn names_with_control_characters_then_they_are_escaped_everywhere() {
+    let mut fed = Fed::default();
+    fed.give(Record::Reset { step: 0, at_nanos: 0, missed_steps: 0 });
+    fed.task(1, "\u{1b}[1m\n\u{202e}", None, TaskState::Blocked);
+    let lock = fed.lock(1, "\u{7}bell\u{9b}", Some(1));
+    fed.call(1, 1, "a\tb", Value::Nothing, lock);
+    for question in [answers::ps, answers::tree, answers::waits] {
+        let answer = fed.ask(question);
+        assert!(
+            answer.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')),
+            "{answer:?}"
+        );
+        assert!(answer.contains("\\u{1b}[1m\\n\\u{202e}"), "{answer}");
+    }
+    let answer = fed.ask(|look| answers::where_is(look, 1).unwrap());
+    assert!(answer.contains("a\\tb: mutex \"\\u{7}bell\\u{9b}\""), "{answer}");
+}
+
+#[test]
+fn long_line_of_spawners_and_of_waiters_then_it_is_answered() {
+    let mut fed = Fed::default();
+    fed.give(Record::Reset { step: 0, at_nanos: 0, missed_steps: 0 });
+    for task in 1..=5000 {
+        fed.task(task, "", Some(task - 1), TaskState::Blocked);
+    }
+    for task in 1..=50 {
+        let on = On::Exit { task: task % 50 + 1 };
+        fed.call(task, task, "wait", Value::Nothing, on);
+    }
+    assert_eq!(fed.ask(answers::tree).lines().count(), 5000);
+    let waits = fed.ask(answers::waits);
+    let circles: Vec<_> = waits.lines().filter(|line| line.starts_with("circle: ")).collect();
+    assert_eq!(circles.len(), 1);
+    assert_eq!(circles[0].matches('→').count(), 50);
+}
+
 // Orders.
 
 #[test]
 fn orders_about_tasks_then_they_are_carried_out_and_told_of() {
     let mut watched = Watched::start(|scheduler, end| {
-        scheduler.spawn_with(named("busy"), until(end)).detach();
+        scheduler.spawn_with(named("busy"), rest_until(end)).detach();
         for name in ["sleeper", "other"] {
             scheduler.spawn_with(named(name), sleep(Duration::from_secs(3600))).detach();
         }
@@ -254,7 +489,7 @@ fn held_program_then_steps_and_the_next_one_are_as_ordered() {
 #[test]
 fn conditions_then_each_holds_after_the_step_that_meets_it() {
     let mut watched = Watched::start(|scheduler, end| {
-        scheduler.spawn_with(named("busy"), until(Arc::clone(&end))).detach();
+        scheduler.spawn_with(named("busy"), rest_until(Arc::clone(&end))).detach();
         let worker = async move {
             let lock = Lock::new(0).named("log");
             while !end.load(Ordering::SeqCst) {
@@ -299,7 +534,7 @@ fn conditions_then_each_holds_after_the_step_that_meets_it() {
 fn deadlock_that_is_waited_for_then_one_can_look_at_it() {
     let mut watched = Watched::start(|scheduler, end| {
         let body = async move {
-            until(end).await;
+            rest_until(end).await;
             let lock = Lock::new(()).named("log");
             let _guard = lock.lock().await;
             drop(lock.lock().await);
@@ -495,7 +730,7 @@ fn task_that_computes_then_it_is_said_so() {
 
 #[test]
 fn garbage_then_an_error_a_line_and_the_next_command_is_answered() {
-    let watched = Watched::start(|scheduler, end| scheduler.spawn(until(end)).detach());
+    let watched = Watched::start(|scheduler, end| scheduler.spawn(rest_until(end)).detach());
     let mut client = watched.client();
     client.stream.write_all(b"\xff\xfe\x00\n").unwrap();
     assert_eq!(client.answer(), "error: a command is UTF-8\n");
@@ -519,7 +754,7 @@ fn client_that_stops_reading_then_it_is_dropped_and_nobody_waits_for_it() {
         for _ in 0..500 {
             scheduler.spawn(sleep(Duration::from_secs(3600))).detach();
         }
-        scheduler.spawn(until(end)).detach();
+        scheduler.spawn(rest_until(end)).detach();
     });
     let mut deaf = Client::unread(&watched.path);
     deaf.stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -535,7 +770,7 @@ fn client_that_stops_reading_then_it_is_dropped_and_nobody_waits_for_it() {
     let mut other = watched.client();
     other.ask_until("status", "500 blocked");
     assert!(talker.join().unwrap(), "it was not dropped");
-    assert!(other.ask("status").contains("500 blocked"));
+    assert!(other.ask("status").contains("501 tasks"));
     other.ask("hold");
     for task in 1..=500 {
         other.say(&format!("kill {task}"));
@@ -550,7 +785,7 @@ fn client_that_stops_reading_then_it_is_dropped_and_nobody_waits_for_it() {
 #[test]
 fn ten_clients_at_once_then_each_gets_its_answers_and_a_crowd_is_refused() {
     let mut watched = Watched::start(|scheduler, end| {
-        scheduler.spawn_with(named("busy"), until(end)).detach();
+        scheduler.spawn_with(named("busy"), rest_until(end)).detach();
     });
     let path = watched.path.clone();
     let talkers: Vec<_> = (0..10)
@@ -614,15 +849,77 @@ fn trace_then_it_is_a_recording_from_this_moment_on() {
     looker.ask("go");
     assert_eq!(watched.join(), "0 failures");
     reader.lines.read_to_end(&mut bytes).unwrap();
+    // Behind the header of 12 bytes, a chunk begins with its length and has 16 bytes of its own.
+    let length = u32::from_le_bytes(bytes[12..16].try_into().unwrap());
+    let first_chunk = bytes[..12 + 16 + length as usize].to_vec();
     let recording = Recording::from_bytes(bytes).unwrap();
     assert_eq!(recording.damage(), None);
     let step_of = |state: &str| -> u64 {
         state.lines().next().unwrap().strip_prefix("step ").unwrap().parse().unwrap()
     };
     assert_eq!(step_of(&later), step_of(&state) + 40);
-    for state in [&state, &later] {
-        assert_eq!(recording.state_at(step_of(state)).unwrap().text(), **state);
-    }
+    assert_eq!(recording.first_step(), Some(step_of(&state) + 1));
+    assert_eq!(recording.state_at(step_of(&later)).unwrap().text(), later);
+    assert!(recording.end().tasks().next().is_none());
+    assert_eq!(Recording::from_bytes(first_chunk).unwrap().end().text(), state);
+}
+
+#[test]
+fn orders_then_the_trace_has_them_as_remarks_and_as_causes() {
+    let mut watched = Watched::start(|scheduler, end| {
+        scheduler.spawn(rest_until(end)).detach();
+        let polite = async { _ = cancellable(sleep(Duration::from_secs(3600))).await };
+        scheduler.spawn_with(named("polite"), polite).detach();
+    });
+    let (mut client, mut reader) = (watched.client(), watched.client());
+    client.ask_until("ps", "sleep");
+    assert_eq!(client.ask("hold"), "done: held\n");
+    reader.say("trace");
+    let mut bytes = vec![0; 12];
+    reader.lines.read_exact(&mut bytes).unwrap();
+    assert_eq!(client.ask("cancel 2 closing time"), "done: cancel, closing time T2\n");
+    client.ask("go");
+    assert_eq!(watched.join(), "0 failures");
+    reader.lines.read_to_end(&mut bytes).unwrap();
+    let recording = Recording::from_bytes(bytes).unwrap();
+    let records: Vec<_> = recording.records().map(|entry| entry.record).collect();
+    let ready = Record::Move(Move::Ready { task: 2, by: Cause::Order });
+    assert!(records.contains(&ready), "{records:?}");
+    let tables = recording.end().tables();
+    let said = records.iter().filter_map(|record| match record {
+        Record::Remark(Remark::Said { about, topic, text }) => {
+            Some((*about, tables.str(*topic), tables.str(*text)))
+        }
+        _ => None,
+    });
+    let said: Vec<_> = said.filter(|(_, topic, _)| *topic == "order").collect();
+    let cancel = (About::Task(2), "order", "cancel, closing time");
+    assert_eq!(said, [cancel, (About::Run, "order", "go")]);
+}
+
+#[test]
+fn trace_of_a_loop_that_is_stuck_then_it_begins_in_the_midst_of_a_step() {
+    let (to, from) = mpsc::channel::<()>();
+    let mut watched = Watched::start(move |scheduler, _| {
+        scheduler.spawn_with(named("sleeper"), sleep(Duration::from_millis(1))).detach();
+        let blocks = async move {
+            from.recv().unwrap();
+        };
+        scheduler.spawn_with(named("blocker"), blocks).detach();
+    });
+    let (mut client, mut reader) = (watched.client(), watched.client());
+    client.ask_until("status", "T2 has kept the loop");
+    let state = client.ask("state");
+    assert!(state.contains("running 2"), "{state}");
+    reader.say("trace");
+    let mut bytes = vec![0; 12];
+    reader.lines.read_exact(&mut bytes).unwrap();
+    to.send(()).unwrap();
+    assert_eq!(watched.join(), "0 failures");
+    reader.lines.read_to_end(&mut bytes).unwrap();
+    let recording = Recording::from_bytes(bytes).unwrap();
+    assert_eq!(recording.damage(), None);
+    assert_eq!(recording.first_step(), Some(2));
     assert!(recording.end().tasks().next().is_none());
 }
 
@@ -760,7 +1057,7 @@ fn client_of_another_user_then_it_is_disconnected() {
         eprintln!("skipped: only root can become another user");
         return;
     }
-    let mut watched = Watched::start(|scheduler, end| scheduler.spawn(until(end)).detach());
+    let mut watched = Watched::start(|scheduler, end| scheduler.spawn(rest_until(end)).detach());
     // As open as it can be: it is the peer that is looked at.
     let directory = watched.path.parent().unwrap();
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
