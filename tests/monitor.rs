@@ -143,6 +143,15 @@ impl Watched {
         read_only: bool,
         start: impl FnOnce(&mut Scheduler, Arc<AtomicBool>) + Send + 'static,
     ) -> Watched {
+        Watched::with_ring(builder, read_only, 1 << 20, start)
+    }
+
+    fn with_ring(
+        builder: impl FnOnce() -> Builder + Send + 'static,
+        read_only: bool,
+        ring_bytes: usize,
+        start: impl FnOnce(&mut Scheduler, Arc<AtomicBool>) + Send + 'static,
+    ) -> Watched {
         let scratch = Scratch::new();
         let path = scratch.file("monitor.sock");
         let (to, from) = mpsc::channel();
@@ -150,7 +159,8 @@ impl Watched {
         let (socket, wants_end) = (path.clone(), Arc::clone(&end));
         let run = move || {
             let mut scheduler = builder().build();
-            let (monitor, orders) = Monitor::open(Some(&socket), read_only).unwrap();
+            let (monitor, orders) =
+                { Monitor::open_with_ring(Some(&socket), read_only, ring_bytes).unwrap() };
             start(&mut scheduler, wants_end);
             to.send(()).unwrap();
             let agent = Agent::new().outlet(monitor).between(orders);
@@ -724,6 +734,31 @@ fn task_that_computes_then_it_is_said_so() {
     let status = client.ask_until("status", "the thread is computing");
     assert!(status.contains("T1 has kept the loop for "), "{status}");
     assert!(status.contains(" since it began; it was spawned at tests/monitor.rs:"), "{status}");
+}
+
+#[test]
+fn loop_that_outruns_the_monitor_then_a_gap_is_told_and_a_held_program_is_as_it_is() {
+    let builder = || Scheduler::builder().quantum(1);
+    let mut watched = Watched::with_ring(builder, false, 2048, |scheduler, end| {
+        for name in ["a", "b", "c"] {
+            scheduler.spawn_with(named(name), until(Arc::clone(&end))).detach();
+        }
+    });
+    let mut client = watched.client();
+    client.ask_until("status", "steps were not heard of");
+    for _ in 0..3 {
+        assert_eq!(client.ask("hold"), "done: held\n");
+        let step = |client: &mut Client| -> u64 {
+            let state = client.ask("state");
+            state.lines().next().unwrap().strip_prefix("step ").unwrap().parse().unwrap()
+        };
+        let before = step(&mut client);
+        assert_eq!(client.ask("step 50").lines().count(), 51);
+        assert_eq!(step(&mut client), before + 50);
+        client.ask("go");
+    }
+    assert!(!client.ask("status").contains("not understood"));
+    assert_eq!(watched.join(), "0 failures");
 }
 
 // Clients that do not behave.

@@ -65,12 +65,12 @@ impl Orders {
         if self.is_held && self.stepping.is_none() {
             self.hold(scheduler, heard);
         }
-        self.answer(heard);
+        self.answer(scheduler, heard);
     }
 
-    fn answer(&mut self, heard: &Heard) {
+    fn answer(&mut self, scheduler: &mut Scheduler, heard: &Heard) {
         if !self.due.is_empty() {
-            heard.publish();
+            heard.catch_up(scheduler);
         }
         for (to, answer) in self.due.drain(..) {
             // The client may have stopped waiting for it.
@@ -98,23 +98,23 @@ impl Orders {
     /// Holds until something else is ordered. The clock stands still meanwhile.
     fn hold(&mut self, scheduler: &mut Scheduler, heard: &Heard) {
         let before = scheduler.now();
-        self.tell_held(true, heard);
+        self.tell_held(true, scheduler, heard);
         while self.is_held && self.stepping.is_none() {
             self.shared.desk.wait();
             set_back(scheduler, before);
             self.carry_out_all(scheduler, heard);
             if self.is_held && self.stepping.is_none() {
-                self.answer(heard);
+                self.answer(scheduler, heard);
             }
         }
         set_back(scheduler, before);
-        self.tell_held(false, heard);
+        self.tell_held(false, scheduler, heard);
     }
 
-    fn tell_held(&mut self, is_held: bool, heard: &Heard) {
-        heard.publish();
+    fn tell_held(&mut self, is_held: bool, scheduler: &mut Scheduler, heard: &Heard) {
+        heard.catch_up(scheduler);
         self.shared.set_held(is_held);
-        self.answer(heard);
+        self.answer(scheduler, heard);
     }
 
     fn carry_out_all(&mut self, scheduler: &mut Scheduler, heard: &Heard) {
