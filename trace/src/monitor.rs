@@ -58,13 +58,24 @@ impl Monitor {
     /// # Errors
     /// If a living program has the socket, others may enter its directory, or the operating system refuses.
     pub fn open(path: Option<&Path>, read_only: bool) -> Result<(Monitor, Orders), SocketError> {
+        Monitor::open_with_ring(path, read_only, RING_BYTES)
+    }
+
+    /// The same, with so large a ring between the loop and the mirror: tests want a small one.
+    #[doc(hidden)]
+    pub fn open_with_ring(
+        path: Option<&Path>,
+        read_only: bool,
+        ring_bytes: usize,
+    ) -> Result<(Monitor, Orders), SocketError> {
         let socket = Socket::open(path)?;
-        let (feed, intake) = feed(RING_BYTES, Behind::Skip);
+        let (feed, intake) = feed(ring_bytes, Behind::Skip);
         let shared = Arc::new(Shared {
             known: Mutex::new(Known {
                 intake,
                 keeper: Keeper::new(LoopThread::current(), now()),
                 bytes: Vec::new(),
+                started: now(),
             }),
             desk: Desk::default(),
             read_only,
@@ -104,6 +115,13 @@ impl Outlet for Monitor {
         self.feed.publish();
     }
 
+    fn catch_up(&mut self, scheduler: &mut Scheduler) {
+        self.feed.publish();
+        // Makes room, whether or not the other thread has a turn.
+        self.shared.known().take_in(now());
+        self.feed.catch_up(scheduler);
+    }
+
     fn say(&mut self, about: About, topic: &'static str, text: &str) {
         self.feed.say(about, topic, text);
     }
@@ -133,6 +151,7 @@ struct Known {
     intake: Intake,
     keeper: Keeper,
     bytes: Vec<u8>,
+    started: Instant,
 }
 
 impl Shared {
@@ -158,6 +177,9 @@ impl Shared {
 impl Known {
     /// Takes in what the loop has published. Not without end: it may publish faster than this takes.
     fn take_in(&mut self, now: Instant) {
+        // So that the loop knows, without asking, when it may write a key frame after a gap.
+        let seconds = now.duration_since(self.started).as_secs();
+        self.intake.set_seconds(u32::try_from(seconds).unwrap_or(u32::MAX));
         for _ in 0..2 {
             self.bytes.clear();
             while self.bytes.len() < TAKEN_BYTES && self.intake.take(&mut self.bytes).is_some() {}

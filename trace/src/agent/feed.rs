@@ -188,6 +188,22 @@ impl Feed {
         self.encode();
     }
 
+    /// Ends a gap, if there is one, without regard to when the last one ended: between two steps, and where there
+    /// is room.
+    pub fn catch_up(&mut self, scheduler: &mut Scheduler) {
+        if self.is_behind {
+            self.end_gap(scheduler);
+        }
+    }
+
+    fn end_gap(&mut self, scheduler: &mut Scheduler) {
+        self.is_behind = false;
+        self.key_second = Some(self.shared.seconds.load(Ordering::Relaxed));
+        self.key_frame(scheduler, self.steps - self.steps_written);
+        self.steps_written = self.steps;
+        self.publish();
+    }
+
     /// Whether there is so much room that a key frame would not be for nothing, and none was written in this
     /// second.
     fn may_go_on(&self) -> bool {
@@ -294,11 +310,7 @@ impl Outlet for Feed {
                 self.publish();
             }
         } else if self.may_go_on() {
-            self.is_behind = false;
-            self.key_second = Some(self.shared.seconds.load(Ordering::Relaxed));
-            self.key_frame(scheduler, self.steps - self.steps_written);
-            self.steps_written = self.steps;
-            self.publish();
+            self.end_gap(scheduler);
         }
     }
 

@@ -151,8 +151,7 @@ impl Keeper {
     /// What is known.
     #[must_use]
     pub fn look(&self, now: Instant) -> Look<'_> {
-        let Keeper { mirror, last_calls, .. } = self;
-        Look { mirror, last_calls, now_nanos: self.now_nanos(now) }
+        Look::new(&self.mirror, &self.last_calls, self.now_nanos(now))
     }
 
     /// The task that has kept the loop for some time, and for how long.
