@@ -761,6 +761,37 @@ fn loop_that_outruns_the_monitor_then_a_gap_is_told_and_a_held_program_is_as_it_
     assert_eq!(watched.join(), "0 failures");
 }
 
+#[test]
+fn nobody_asks_for_long_then_the_first_answer_is_right() {
+    let turns = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&turns);
+    let mut watched = Watched::start(move |scheduler, end| {
+        scheduler.spawn_with(named("sleeper"), sleep(Duration::from_secs(3600))).detach();
+        let busy = async move {
+            while !end.load(Ordering::SeqCst) {
+                counted.fetch_add(1, Ordering::SeqCst);
+                yield_now().await;
+            }
+        };
+        scheduler.spawn_with(named("busy"), busy).detach();
+    });
+    // What is said of so many turns is more than is kept unread.
+    while turns.load(Ordering::SeqCst) < 200_000 {
+        pause();
+    }
+    let mut client = watched.client();
+    assert_eq!(client.ask("hold"), "done: held\n");
+    let state = client.ask("state");
+    assert!(state.contains("task 1 \"sleeper\"") && state.contains("sleep at "), "{state}");
+    let step: u32 = state.lines().next().unwrap().strip_prefix("step ").unwrap().parse().unwrap();
+    assert!(step >= 200_000, "{state}");
+    assert!(!client.ask("status").contains("not understood"));
+    assert!(client.ask("where 1").contains("at tests/monitor.rs:"));
+    assert_eq!(client.ask("kill 1"), "done: kill T1\n");
+    client.ask("go");
+    assert_eq!(watched.join(), "0 failures");
+}
+
 // Clients that do not behave.
 
 #[test]

@@ -28,6 +28,9 @@ const HEAD_BYTES: usize = 12;
 /// Instead of a length: the batch is too large for the ring, and comes beside it.
 const BESIDE: u32 = u32::MAX;
 
+/// In the number of steps: the batch begins with a key frame, so that nothing before it is needed.
+const KEY: u64 = 1 << 63;
+
 /// How long the loop waits at a time for room, where it waits.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -59,6 +62,7 @@ pub fn feed(capacity_bytes: usize, behind: Behind) -> (Feed, Intake) {
         is_behind: false,
         steps: 0,
         steps_written: 0,
+        is_key: false,
         key_second: None,
         properties: Vec::new(),
         payload_bytes: 0,
@@ -77,6 +81,8 @@ struct Shared {
     is_over: AtomicBool,
     /// The reader reads no more.
     is_closed: AtomicBool,
+    /// The reader would rather have a key frame than what it has not read.
+    wants_key: AtomicBool,
 }
 
 /// The loop's end: an outlet that encodes what it hears.
@@ -97,6 +103,8 @@ pub struct Feed {
     /// How many steps have been taken, and how many of them were published whole or said to be missing.
     steps: u64,
     steps_written: u64,
+    /// Whether what is to be published begins with a key frame.
+    is_key: bool,
     /// In which second of the reader's the last key frame was written after a gap.
     key_second: Option<u32>,
     properties: Vec<(&'static str, String)>,
@@ -184,6 +192,7 @@ impl Feed {
     fn key_frame(&mut self, scheduler: &mut Scheduler, missed_steps: u64) {
         let (snapshot, at) = (scheduler.snapshot(), scheduler.now());
         self.steps = snapshot.steps;
+        self.is_key = self.bytes.is_empty();
         self.scribe.key_frame(&snapshot, at, missed_steps, &mut self.records);
         self.encode();
     }
@@ -202,6 +211,13 @@ impl Feed {
         self.key_frame(scheduler, self.steps - self.steps_written);
         self.steps_written = self.steps;
         self.publish();
+    }
+
+    #[inline]
+    fn is_wanted_key(&self) -> bool {
+        // The swap only where it is needed: it costs more than to look.
+        self.shared.wants_key.load(Ordering::Relaxed)
+            && self.shared.wants_key.swap(false, Ordering::Relaxed)
     }
 
     /// Whether there is so much room that a key frame would not be for nothing, and none was written in this
@@ -223,7 +239,8 @@ impl Feed {
         let length = if is_large { BESIDE } else { self.bytes.len() as u32 };
         let mut head = [0; HEAD_BYTES];
         head[..4].copy_from_slice(&length.to_le_bytes());
-        head[4..].copy_from_slice(&self.steps_written.to_le_bytes());
+        let key = if self.is_key { KEY } else { 0 };
+        head[4..].copy_from_slice(&(self.steps_written | key).to_le_bytes());
         if is_large {
             // It must be there when its head is.
             let _ = self.beside.send(mem::take(&mut self.bytes));
@@ -305,7 +322,7 @@ impl Outlet for Feed {
             if !self.is_behind {
                 self.steps_written = self.steps;
             }
-            if self.scribe.is_full() {
+            if !self.is_behind && (self.scribe.is_full() || self.is_wanted_key()) {
                 self.key_frame(scheduler, 0);
                 self.publish();
             }
@@ -317,6 +334,7 @@ impl Outlet for Feed {
     fn publish(&mut self) {
         if !self.bytes.is_empty() && !self.is_behind {
             self.is_behind = !self.send();
+            self.is_key = false;
             self.bytes.clear();
         }
     }
@@ -353,6 +371,11 @@ impl Intake {
     /// Takes a batch that was published, and appends its bytes, which are whole records; gives how many steps
     /// were over before it. `None` where there is none.
     pub fn take(&mut self, bytes: &mut Vec<u8>) -> Option<u64> {
+        self.take_batch(bytes).map(|(steps, _)| steps)
+    }
+
+    /// The same; says also whether the batch begins with a key frame, so that nothing before it is needed.
+    pub fn take_batch(&mut self, bytes: &mut Vec<u8>) -> Option<(u64, bool)> {
         let mut head = [0; HEAD_BYTES];
         self.from.pop_entire_slice(&mut head).ok()?;
         let (length, steps) = head.split_at(4);
@@ -360,7 +383,7 @@ impl Intake {
         let steps = u64::from_le_bytes(steps.try_into().unwrap_or_default());
         if length == BESIDE {
             bytes.extend(self.beside.recv().unwrap_or_default());
-            return Some(steps);
+            return Some((steps & !KEY, steps & KEY != 0));
         }
         // A batch is published as a whole.
         if let Ok(chunk) = self.from.read_chunk(length as usize) {
@@ -369,7 +392,7 @@ impl Intake {
             bytes.extend_from_slice(second);
             chunk.commit_all();
         }
-        Some(steps)
+        Some((steps & !KEY, steps & KEY != 0))
     }
 
     /// Whether nothing more will come, once what is there has been taken.
@@ -381,6 +404,11 @@ impl Intake {
     /// Says how many whole seconds have passed on the reader's clock.
     pub fn set_seconds(&self, seconds: u32) {
         self.shared.seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Asks for a key frame, after the step under way.
+    pub fn want_key_frame(&self) {
+        self.shared.wants_key.store(true, Ordering::Relaxed);
     }
 
     /// Reads no more: the loop writes no more.

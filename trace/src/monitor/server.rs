@@ -87,13 +87,10 @@ impl Drop for Server {
 /// The work of the monitor's own thread.
 fn accept(socket: &Socket, shared: &Arc<Shared>, clients: &Arc<Clients>) {
     let mut last_client = 0;
-    let mut last_step = 0;
     let [shortest, longest] = PAUSES_MS;
     let mut pause = shortest;
     while !clients.is_over.load(Ordering::SeqCst) {
-        let step = shared.ask(|keeper, _| keeper.mirror().step());
-        pause = if step == last_step { (pause * 2).min(longest) } else { shortest };
-        last_step = step;
+        pause = if shared.take_in() { shortest } else { (pause * 2).min(longest) };
         if !is_called(socket, pause) || clients.is_over.load(Ordering::SeqCst) {
             continue;
         }
