@@ -11,6 +11,14 @@ use crate::deadlock::DeadlockReport;
 use crate::kernel::Kernel;
 
 /// What a run left to be said.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(async { panic!("unseen") }).detach();
+/// let report = scheduler.run()?;
+/// assert_eq!((report.failures, &*report.first_failures[0].text), (1, "unseen"));
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 #[must_use = "a report may hold failures that nobody else will tell of"]
 pub struct RunReport {
@@ -47,6 +55,16 @@ impl fmt::Display for RunReport {
 }
 
 /// Why a run ended before its tasks did.
+///
+/// ```
+/// use trapline_scheduler::{RunError, Scheduler};
+///
+/// let mut scheduler = Scheduler::new();
+/// match scheduler.block_on(std::future::pending::<()>()) {
+///     Err(RunError::Deadlock(report)) => println!("{report}"),
+///     other => unreachable!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {

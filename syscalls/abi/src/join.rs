@@ -212,6 +212,16 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Why a join gave no value.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(async { panic!("no luck") });
+/// let error = scheduler.block_on(task)?.unwrap_err();
+/// assert!(error.is_panic() && !error.is_killed());
+/// let payload = error.try_into_panic().unwrap();
+/// assert_eq!(payload.downcast_ref(), Some(&"no luck"));
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 pub struct JoinError {
     task: TaskId,
     cause: Cause,
