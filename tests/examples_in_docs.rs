@@ -26,6 +26,32 @@ const HIDDEN: [&str; 3] = ["expansion.rs", "together.rs", "net/split.rs"];
 const SEALED: [(&str, &str); 3] =
     [("net/addr.rs", "Sealed"), ("together.rs", "MaybeDone"), ("local.rs", "TaskLocalCell")];
 
+/// Types of the kernel and its interface that programs and tests meet.
+const MET: [&str; 22] = [
+    "BlockedTask",
+    "CancelCause",
+    "CancelReason",
+    "Cancelled",
+    "DeadlockReport",
+    "Event",
+    "ExitStatus",
+    "Failure",
+    "Fate",
+    "JoinError",
+    "JoinHandle",
+    "Probe",
+    "RunError",
+    "RunReport",
+    "Shown",
+    "Snapshot",
+    "Step",
+    "StepEvent",
+    "TaskId",
+    "TaskInfo",
+    "TaskOptions",
+    "TaskState",
+];
+
 #[test]
 fn public_function_then_its_documentation_has_an_example() {
     let mut files = Vec::new();
@@ -55,6 +81,21 @@ fn public_type_then_its_documentation_has_an_example() {
                 without.push(format!("{}:{line}: {name}", file.display()));
             }
         }
+    }
+    assert!(without.is_empty(), "no example:\n{}", without.join("\n"));
+}
+
+#[test]
+fn type_of_the_kernel_that_programs_meet_then_its_documentation_has_an_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join("syscalls/abi/src"), &mut files);
+    collect(&root.join("scheduler/src"), &mut files);
+    let mut without = Vec::new();
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        let names = types_without_example(&text).into_iter().filter(|(_, name)| MET.contains(name));
+        without.extend(names.map(|(line, name)| format!("{}:{line}: {name}", file.display())));
     }
     assert!(without.is_empty(), "no example:\n{}", without.join("\n"));
 }

@@ -32,6 +32,16 @@ pub struct DeadlockReport {
 }
 
 /// A blocked task in a report.
+///
+/// ```
+/// use trapline_scheduler::{BlockedTask, RunError, Scheduler};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(std::future::pending::<()>()).detach();
+/// let Err(RunError::Deadlock(report)) = scheduler.run() else { unreachable!("nobody wakes it") };
+/// let BlockedTask { name, waits_for, .. } = &report.blocked[0];
+/// assert!(name.is_none() && waits_for.is_empty(), "it waits for no call");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockedTask {
     /// The task.

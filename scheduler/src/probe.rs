@@ -10,6 +10,15 @@ use crate::deadlock::DeadlockReport;
 use crate::kernel::Fate;
 
 /// Something the kernel did. It displays as a line of a trace.
+///
+/// ```
+/// use trapline_scheduler::{Event, Scheduler};
+///
+/// let probe = |event: &Event<'_>| println!("{event}");
+/// let mut scheduler = Scheduler::builder().probe(probe).build();
+/// scheduler.block_on(trapline_syscalls::yield_now())?;
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {

@@ -32,6 +32,17 @@ pub struct RunReport {
 }
 
 /// A panic that nobody looked at.
+///
+/// ```
+/// use trapline_scheduler::Failure;
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(async { panic!("unseen") }).detach();
+/// for Failure { task, text } in scheduler.run()?.first_failures {
+///     println!("task {task}: {text}");
+/// }
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     /// Whose.

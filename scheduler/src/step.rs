@@ -219,6 +219,14 @@ impl fmt::Display for Step {
 }
 
 /// A step as a sentence. See [`Scheduler::show`].
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(trapline_syscalls::yield_now()).detach();
+/// let step = scheduler.step();
+/// // With names and source lines.
+/// println!("{}", scheduler.show(&step));
+/// ```
 #[derive(Debug)]
 pub struct Shown<'a> {
     pub(crate) scheduler: &'a Scheduler,

@@ -24,6 +24,13 @@ use crate::trap::Trap;
 /// where it is awaited by reference or inside a combinator. [`join`](JoinHandle::join) takes the
 /// line it is called at.
 ///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let handle = scheduler.spawn(async { 6 * 7 });
+/// assert_eq!(scheduler.block_on(handle)?.unwrap(), 42);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
+///
 /// # Errors
 /// [`JoinError`], if the task panicked or was killed.
 ///
