@@ -56,14 +56,14 @@ pub(crate) async fn lesson() {
     let (task, time) = trapline::join!(trapline::get_tid(), trapline::now());
     println!("two replies in one step: task {task}, {time}");
 
-    // LESSON step 6 panes source,waiting,sentence
+    // LESSON step 6 panes source,ready,waiting,sentence
     // One task, and it waits for two things: for an hour to pass, and for a second. Whichever comes
     // first will resume it.
     // ? Which of the two calls stands in the program as a `sleep`?
     // = The hour. The second belongs to `timeout`, which is library code: it sleeps beside what it is given.
     let hour = trapline::sleep(Duration::from_secs(3600));
     if trapline::timeout(Duration::from_secs(1), hour).await.is_err() {
-        // LESSON end panes log,waiting,sentence,output
+        // LESSON end panes log,ready,waiting,sentence,output
         // The second was over, and the hour was *withdrawn*: dropping a future takes its question back.
         // Look at the log: it was never answered, and nothing waits any more.
         // ? A thread has called the operating system's `sleep(3600)`. How do you take that back?

@@ -27,7 +27,7 @@ pub(crate) async fn lesson() {
     let bread = trapline::spawn(cook("bread", 1)).name("bread").await;
     let roast = trapline::spawn(cook("roast", 60)).name("roast").await;
 
-    // LESSON step 7 panes source,waiting,tasks,sentence
+    // LESSON step 7 panes source,ready,waiting,tasks,sentence
     // Four tasks live, and none can run. Three wait for the clock, one for an exit.
     // ? In which order will they go on?
     // = Bread after a minute, soup after three, and then at once the guest. The roast takes an hour.
@@ -68,10 +68,10 @@ async fn cook(dish: &'static str, minutes: u64) -> &'static str {
     trapline::sleep(Duration::from_secs(60 * minutes)).await;
 
     // LESSON step 9 panes tasks,ready,output,sentence
-    // The bread is ready, its cook has ended, and nobody was woken: nobody waits for it yet. But look at
-    // the task table: it is still there.
-    // ? Why does the kernel keep an ended task?
-    // = Because somebody has its handle, and may ask. Drop the handle, and the row goes, too.
+    // The bread is ready, its cook has ended and left the table, and nobody was woken: nobody waits for
+    // it yet.
+    // ? Then where is the bread?
+    // = The kernel keeps it, for as long as somebody has the handle by which to ask for it.
     println!("{dish} is ready");
     dish
 }

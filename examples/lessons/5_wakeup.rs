@@ -52,15 +52,15 @@ async fn deliver(bell: WaitQueue) {
 async fn bring(desk: Rc<Desk>) {
     trapline::sleep(Duration::from_secs(1)).await;
     desk.parcel.set(true);
-    // LESSON step 8 panes source,waiting,sentence,output
-    // A second has passed. The courier put the parcel on the desk, rang, and left. Read the sentence: it
-    // woke nobody.
+    // LESSON step 8 panes source,ready,waiting,sentence,output
+    // A second has passed. The courier put the parcel on the desk, rang, and left. Read the sentence: of
+    // anybody woken it does not say a word.
     // ? Where is the ring now?
     // = Nowhere. This bell keeps nothing, as a shout in an empty room.
     //
-    // LESSON step 22 panes source,log,waiting,sentence
-    // The other bell, the same moment. Again nobody waited, and again nobody was woken. But look at
-    // the log: the bell has one token free.
+    // LESSON step 22 panes source,log,ready,waiting,sentence
+    // The other bell, the same moment. Again nobody waited, and again nobody was woken. But this bell
+    // has kept the ring: one token is free.
     // ? And if the courier had rung three times?
     // = Three tokens. It counts, so none is lost and none is doubled.
     desk.bell.wake();
@@ -70,14 +70,14 @@ async fn bring(desk: Rc<Desk>) {
 async fn collect(desk: Rc<Desk>) {
     let start = trapline::now().await;
     while !desk.parcel.get() {
-        // LESSON step 4 panes source,waiting,sentence,output
+        // LESSON step 4 panes source,ready,waiting,sentence,output
         // The clerk has looked: no parcel. It will wait for the bell, but first it writes that down,
         // which takes two seconds. Look at what it waits for: a timer, and not the bell.
         // ? What if the bell rings just now?
         // = The clerk does not stand in the bell's queue. Nobody does.
         write_down("no parcel yet").await;
 
-        // LESSON first call park panes source,waiting,sentence
+        // LESSON first call park panes source,ready,waiting,sentence
         // The clerk waits for the bell, at a desk with the parcel on it. It looked before; it does not
         // look again. Its wait ends after an hour: two calls, the bell's and the timer's.
         // ? And without the hour?

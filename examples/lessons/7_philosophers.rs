@@ -29,10 +29,10 @@ pub(crate) async fn lesson() {
     dinner(|left, right| (left, right)).await;
 
     // LESSON step 13 panes log,tasks,output,sentence
-    // Dropping the table killed all three, and their forks came back by destructors. (In the same step
-    // the host began to lay the table anew.)
-    // ? `fork0` was Plato's. The log says that it was Arendt's for a moment. Why?
-    // = Plato went first, so it passed to her who waited for it. Then she went, too.
+    // The host gave up, and in the same step began to lay the table anew. Read the log: dropping the group
+    // killed all three, and each kill took back what its task had asked for.
+    // ? Who put the forks back on the table?
+    // = Their destructors. A killed task runs no more of its own lines, but all it owned is dropped.
     println!("the lower fork first:");
     dinner(|left, right| (left.min(right), left.max(right))).await;
 
@@ -85,7 +85,7 @@ async fn dine(name: &'static str, seat: usize, rule: Rule, forks: Forks) {
     // = Who holds a fork waits only for one with a higher number. Around a circle numbers cannot rise for ever.
     let _first = forks[first].lock().await;
 
-    // LESSON step 7 panes source,waiting,log,sentence
+    // LESSON step 7 panes source,ready,waiting,log,sentence
     // Each has the fork on the left and thinks for a second. Taking a free fork was no trap: the log tells
     // of it, and each step's call is the `sleep`.
     // ? How many forks are left on the table?

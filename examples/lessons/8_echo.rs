@@ -32,7 +32,7 @@ pub(crate) async fn lesson() -> io::Result<()> {
     // Time for the server to notice that they are gone.
     trapline::sleep(Duration::from_secs(1)).await;
 
-    // LESSON end panes tasks,waiting,output
+    // LESSON end panes tasks,ready,waiting,output
     // The program is over, and the server still waits for the next client. It is a *daemon*: nobody
     // waits for it, and it ends with the program.
     // ? We saw five tasks on one thread. What would five thousand clients change?
@@ -42,7 +42,7 @@ pub(crate) async fn lesson() -> io::Result<()> {
 
 async fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
-        // LESSON step 5 panes source,waiting,sentence
+        // LESSON step 5 panes source,ready,waiting,sentence
         // The server *tried* to accept; there was nobody, and so it trapped. The program says `accept`, the
         // trap is a `read_wait`: everything a socket does comes down to two questions, "is there something
         // to read?" and "is there room to write?".
@@ -68,7 +68,7 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
 async fn echo(client: TcpStream) -> io::Result<()> {
     let mut buffer = [0; 1024];
     loop {
-        // LESSON step 14 panes source,log,waiting,sentence
+        // LESSON step 14 panes source,log,ready,waiting,sentence
         // The heart of the server, in one step: read "hello", write "hello", and, with nothing left to read,
         // wait. Two calls of the operating system and one trap a message.
         // ? If the echo task read as soon as it was born, why was "hello" there already?
@@ -88,7 +88,7 @@ async fn echo(client: TcpStream) -> io::Result<()> {
 
 async fn talk(name: &'static str, address: SocketAddr, word: &str) -> io::Result<()> {
     let server = TcpStream::connect(address).await?;
-    // LESSON step 12 panes source,log,waiting,sentence
+    // LESSON step 12 panes source,log,ready,waiting,sentence
     // Ann is connected. Her word went out without a trap, since there was room; the answer is not there,
     // and so she waits, in the line where she reads it.
     // ? When would `write_all` have trapped?
