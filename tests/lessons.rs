@@ -307,6 +307,20 @@ fn list_of_the_lessons_then_it_has_each_with_its_title() {
     assert_eq!(files.map(|file| file.unwrap().path()).filter(is_lesson).count(), lessons().len());
 }
 
+#[test]
+fn plan_of_the_class_then_it_goes_to_every_stop() {
+    let plan = fs::read_to_string(root().join("docs/teaching.md")).unwrap();
+    for lesson in lessons() {
+        let start = format!("`cargo step --example lesson_{}`\n", lesson.name);
+        let (_, section) = plan.split_once(&start).unwrap();
+        let section = section.split("\n### ").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with('|'));
+        let goes: usize =
+            rows.map(|row| row.matches("`l`").count() + row.matches("`g`").count()).sum();
+        assert_eq!(goes, Told::read(lesson.source).stops.len(), "{}", lesson.name);
+    }
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -31,8 +31,8 @@ pub(crate) async fn lesson() {
     // LESSON end panes source,output
     // One word of the program is different: `signal`, `labelled`. Compare: an hour and two seconds.
     // ? With threads one holds a lock from the look to the wait. Where is ours?
-    // = There is none: between two `.await`s nobody else runs. The gap is there because we awaited in it,
-    // = and the token makes even that safe.
+    // = We need none: between two `.await`s nobody else runs. There is a gap because we awaited in it, and
+    // = the token makes even that safe.
 }
 
 struct Desk {
@@ -53,8 +53,8 @@ async fn bring(desk: Rc<Desk>) {
     trapline::sleep(Duration::from_secs(1)).await;
     desk.parcel.set(true);
     // LESSON step 8 panes source,ready,waiting,sentence,output
-    // A second has passed. The courier put the parcel on the desk, rang, and left. Read the sentence: of
-    // anybody woken it does not say a word.
+    // A second has passed. The courier put the parcel on the desk, rang, and left. The sentence does
+    // not say that this woke anybody.
     // ? Where is the ring now?
     // = Nowhere. This bell keeps nothing, as a shout in an empty room.
     //

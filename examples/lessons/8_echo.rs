@@ -35,7 +35,7 @@ pub(crate) async fn lesson() -> io::Result<()> {
     // LESSON end panes tasks,ready,waiting,output
     // The program is over, and the server still waits for the next client. It is a *daemon*: nobody
     // waits for it, and it ends with the program.
-    // ? We saw five tasks on one thread. What would five thousand clients change?
+    // ? We saw six tasks on one thread. What would five thousand clients change?
     // = The numbers. A waiting task costs some memory and no time: it stands in no queue that moves.
     Ok(())
 }
