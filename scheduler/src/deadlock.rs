@@ -12,6 +12,16 @@ use crate::probe::Event;
 use crate::task::{State, Task};
 
 /// Every blocked task, what it waits for, and the cycle if there is one.
+///
+/// ```
+/// use trapline_scheduler::{RunError, Scheduler};
+///
+/// let mut scheduler = Scheduler::new();
+/// let stuck = scheduler.spawn(std::future::pending::<()>());
+/// let Err(RunError::Deadlock(report)) = scheduler.run() else { unreachable!("nobody wakes it") };
+/// assert_eq!(report.blocked[0].task, stuck.id());
+/// assert!(report.cycle.is_empty());
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeadlockReport {
     /// The blocked tasks, in the order in which they were spawned.
@@ -22,6 +32,16 @@ pub struct DeadlockReport {
 }
 
 /// A blocked task in a report.
+///
+/// ```
+/// use trapline_scheduler::{BlockedTask, RunError, Scheduler};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(std::future::pending::<()>()).detach();
+/// let Err(RunError::Deadlock(report)) = scheduler.run() else { unreachable!("nobody wakes it") };
+/// let BlockedTask { name, waits_for, .. } = &report.blocked[0];
+/// assert!(name.is_none() && waits_for.is_empty(), "it waits for no call");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockedTask {
     /// The task.

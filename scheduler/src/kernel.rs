@@ -30,6 +30,15 @@ use crate::timers::Timers;
 use crate::waker::Inbox;
 
 /// What becomes of a call. Handlers decide; the loop acts.
+///
+/// ```
+/// use trapline_scheduler::{Fate, Scheduler, StepEvent};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(trapline_syscalls::sleep(std::time::Duration::from_secs(1))).detach();
+/// let StepEvent::Trapped { fate, .. } = scheduler.step().event() else { unreachable!("it sleeps") };
+/// assert!(matches!(fate, Fate::Block(..)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Fate {

@@ -13,6 +13,15 @@ use crate::deadlock::DeadlockReport;
 use crate::kernel::Fate;
 
 /// Something the kernel did. It displays as a line of a trace.
+///
+/// ```
+/// use trapline_scheduler::{Event, Scheduler};
+///
+/// let probe = |event: &Event<'_>| println!("{event}");
+/// let mut scheduler = Scheduler::builder().probe(probe).build();
+/// scheduler.block_on(trapline_syscalls::yield_now())?;
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -293,6 +302,22 @@ fn show_note(f: &mut fmt::Formatter<'_>, note: &Note) -> fmt::Result {
 ///
 /// It cannot reach the scheduler. If it panics it is removed, and the run goes on and says so in
 /// its report.
+///
+/// ```
+/// use trapline_scheduler::{Event, Probe, Scheduler};
+///
+/// struct Print;
+///
+/// impl Probe for Print {
+///     fn event(&mut self, event: &Event<'_>) {
+///         println!("{event}");
+///     }
+/// }
+///
+/// let mut scheduler = Scheduler::builder().probe(Print).build();
+/// scheduler.block_on(trapline_syscalls::yield_now())?;
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 pub trait Probe {
     /// Something happened.
     fn event(&mut self, event: &Event<'_>);

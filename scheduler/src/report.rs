@@ -11,6 +11,14 @@ use crate::deadlock::DeadlockReport;
 use crate::kernel::Kernel;
 
 /// What a run left to be said.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(async { panic!("unseen") }).detach();
+/// let report = scheduler.run()?;
+/// assert_eq!((report.failures, &*report.first_failures[0].text), (1, "unseen"));
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 #[must_use = "a report may hold failures that nobody else will tell of"]
 pub struct RunReport {
@@ -24,6 +32,17 @@ pub struct RunReport {
 }
 
 /// A panic that nobody looked at.
+///
+/// ```
+/// use trapline_scheduler::Failure;
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(async { panic!("unseen") }).detach();
+/// for Failure { task, text } in scheduler.run()?.first_failures {
+///     println!("task {task}: {text}");
+/// }
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     /// Whose.
@@ -47,6 +66,16 @@ impl fmt::Display for RunReport {
 }
 
 /// Why a run ended before its tasks did.
+///
+/// ```
+/// use trapline_scheduler::{RunError, Scheduler};
+///
+/// let mut scheduler = Scheduler::new();
+/// match scheduler.block_on(std::future::pending::<()>()) {
+///     Err(RunError::Deadlock(report)) => println!("{report}"),
+///     other => unreachable!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {

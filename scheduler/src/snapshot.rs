@@ -14,6 +14,14 @@ use crate::task::{State, Task};
 /// The task table at one moment: every task with its state, and what it waits for and where.
 ///
 /// It displays as a table.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(trapline_syscalls::yield_now());
+/// let snapshot = scheduler.snapshot();
+/// assert_eq!(snapshot.tasks[0].id, task.id());
+/// println!("{snapshot}");
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {

@@ -10,6 +10,14 @@ use crate::scheduler::Scheduler;
 
 /// What one step of the loop did: `Copy`, and it prints with ids alone. `scheduler.show(&step)`
 /// adds names and source lines.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(async {});
+/// let step = scheduler.step();
+/// assert_eq!((step.task(), step.calls()), (Some(task.id()), 0));
+/// assert!(scheduler.step().is_last());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     pub(crate) task: Option<TaskId>,
@@ -52,6 +60,16 @@ impl From<Ended> for Kind {
 }
 
 /// The chief thing that a step did.
+///
+/// ```
+/// use trapline_scheduler::{Scheduler, StepEvent};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(trapline_syscalls::yield_now()).detach();
+/// assert!(matches!(scheduler.step().event(), StepEvent::Trapped { .. }));
+/// assert!(matches!(scheduler.step().event(), StepEvent::Ended(_)));
+/// assert_eq!(scheduler.step().event(), StepEvent::Finished);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StepEvent {
     /// The task made a system call; the first one, where it made several.
@@ -201,6 +219,14 @@ impl fmt::Display for Step {
 }
 
 /// A step as a sentence. See [`Scheduler::show`].
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(trapline_syscalls::yield_now()).detach();
+/// let step = scheduler.step();
+/// // With names and source lines.
+/// println!("{}", scheduler.show(&step));
+/// ```
 #[derive(Debug)]
 pub struct Shown<'a> {
     pub(crate) scheduler: &'a Scheduler,

@@ -29,6 +29,19 @@ pub struct Backoff {
 }
 
 /// How far chance may shorten a pause, so that those who failed together do not come back together.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::{Backoff, Jitter};
+///
+/// let second = Duration::from_secs(1);
+/// let backoff = Backoff::constant(second).jitter(Jitter::Half);
+/// let pause = backoff.pause_after(1);
+/// assert!(pause >= second / 2 && pause <= second);
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Jitter {
     /// Not at all.

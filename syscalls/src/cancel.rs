@@ -13,6 +13,19 @@ use trapline_abi::{
 use crate::task::NoSuchTask;
 
 /// What [`cancel`] found.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::CancelOutcome;
+///
+/// let child = trapline::spawn(trapline::cancelled()).await;
+/// assert_eq!(trapline::cancel(child.id(), "enough").await, Ok(CancelOutcome::Cancelled));
+/// let id = child.id();
+/// child.await.unwrap();
+/// assert_eq!(trapline::cancel(id, "enough").await, Ok(CancelOutcome::AlreadyEnded));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CancelOutcome {
     /// The task lived, and has been told, or will be.
@@ -62,6 +75,16 @@ pub fn cancel(target: TaskId, reason: impl Into<CancelReason>) -> Cancel {
 }
 
 /// The future of [`cancel`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let child = trapline::spawn(trapline::cancellable(std::future::pending::<()>())).await;
+/// let order = trapline::cancel(child.id(), "enough");
+/// order.await.unwrap();
+/// assert!(child.await.unwrap().is_err());
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Cancel {
@@ -165,6 +188,22 @@ pub fn cancellable<F: Future>(future: F) -> Cancellable<F> {
 }
 
 /// The future of [`cancellable`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let child = trapline::spawn(async {
+///     let work = trapline::cancellable(std::future::pending::<()>());
+///     match work.await {
+///         Ok(()) => "done",
+///         Err(_cancelled) => "tidied up",
+///     }
+/// });
+/// let child = child.await;
+/// trapline::cancel(child.id(), "enough").await.unwrap();
+/// assert_eq!(child.await.unwrap(), "tidied up");
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "it does nothing until it is awaited"]
@@ -247,6 +286,23 @@ pub fn shield<F: Future>(future: F) -> Shield<F> {
 }
 
 /// The future of [`shield`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let child = trapline::spawn(async {
+///     let goodbye = trapline::shield(trapline::sleep(Duration::from_secs(1)));
+///     goodbye.await;
+///     "said goodbye"
+/// });
+/// let child = child.await;
+/// trapline::yield_now().await;
+/// trapline::cancel(child.id(), "enough").await.unwrap();
+/// assert_eq!(child.await.unwrap(), "said goodbye");
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "it does nothing until it is awaited"]
@@ -306,6 +362,21 @@ pub fn cancelled() -> CancelledWait {
 }
 
 /// The future of [`cancelled`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let child = trapline::spawn(async {
+///     let order = trapline::cancelled();
+///     assert!(order.ask().is_none(), "not yet");
+///     order.await;
+/// });
+/// let child = child.await;
+/// trapline::yield_now().await;
+/// trapline::cancel(child.id(), "enough").await.unwrap();
+/// child.await.unwrap();
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "it does nothing until it is awaited or asked"]
 pub struct CancelledWait {

@@ -246,6 +246,19 @@ fn awaited_something_else(what: &str, remedy: &str) -> ! {
 }
 
 /// The hand of a generator's block: what it is given here, the generator yields.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::generator::{Generator, Yielder};
+///
+/// async fn countdown(y: Yielder<u32>) {
+///     for number in (1..=3).rev() {
+///         y.yield_(number).await;
+///     }
+/// }
+///
+/// assert_eq!(Generator::new(countdown).collect::<Vec<_>>(), [3, 2, 1]);
+/// ```
 pub struct Yielder<Y> {
     outlet: Rc<Outlet<Y>>,
 }
@@ -321,6 +334,18 @@ impl<Y> fmt::Debug for Yielder<Y> {
 }
 
 /// The future of [`Yielder::yield_from`].
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::generator::Generator;
+///
+/// let numbers = Generator::new(async |y| {
+///     let rest = y.yield_from([2, 3]);
+///     y.yield_(1).await;
+///     rest.await;
+/// });
+/// assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
+/// ```
 #[derive(Debug)]
 #[must_use = "values are not yielded until this is awaited"]
 pub struct YieldingFrom<'a, Y, I> {

@@ -111,6 +111,19 @@ impl IoWait {
 }
 
 /// The future of [`read_wait`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::io::Write;
+/// use std::os::unix::net::UnixStream;
+///
+/// let (mut ours, theirs) = UnixStream::pair().unwrap();
+/// let wait = trapline::read_wait(&theirs);
+/// ours.write_all(b"x").unwrap();
+/// wait.await.unwrap();
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct ReadWait<'a> {
@@ -127,6 +140,17 @@ impl Future for ReadWait<'_> {
 }
 
 /// The future of [`write_wait`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::os::unix::net::UnixStream;
+///
+/// let (ours, _theirs) = UnixStream::pair().unwrap();
+/// let wait = trapline::write_wait(&ours);
+/// wait.await.unwrap();
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct WriteWait<'a> {

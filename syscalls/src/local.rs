@@ -89,6 +89,18 @@ impl<T> fmt::Debug for TaskLocalCell<T> {
 }
 
 /// No scope of the task local has been entered.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::NoScope;
+///
+/// trapline::task_local! { static USER: String; }
+///
+/// let name = USER.try_with(String::clone);
+/// assert_eq!(name, Err(NoScope));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("no scope of the task local has been entered")]
 pub struct NoScope;
@@ -218,6 +230,17 @@ impl<T: 'static> fmt::Debug for TaskLocal<T> {
 }
 
 /// The future of [`TaskLocal::scope`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// trapline::task_local! { static DEPTH: u32; }
+///
+/// let scope = DEPTH.scope(1, async { DEPTH.get() });
+/// assert!(DEPTH.try_with(|_| ()).is_err(), "only while it is polled");
+/// assert_eq!(scope.await, 1);
+/// # }).unwrap();
+/// ```
 #[pin_project(PinnedDrop)]
 #[must_use = "a future does nothing until it is awaited"]
 pub struct LocalScope<T: 'static, F> {

@@ -193,6 +193,16 @@ impl<M: 'static> ErasedOwnCall for Letter<M> {
 }
 
 /// The future of [`send`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let child = trapline::spawn(async { trapline::receive::<u32>().await }).await;
+/// let send = trapline::send(child.id(), 7_u32);
+/// send.await.unwrap();
+/// assert_eq!(child.await.unwrap(), 7);
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is sent until this is awaited"]
 pub struct SendTo<M> {
     to: TaskId,
@@ -237,6 +247,18 @@ impl<M> fmt::Debug for SendTo<M> {
 }
 
 /// The future of [`receive`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let mut receive = trapline::receive::<u32>();
+/// assert!(trapline::timeout(Duration::from_secs(1), &mut receive).await.is_err());
+/// trapline::send(trapline::get_tid().await, 7_u32).await.unwrap();
+/// assert_eq!(receive.await, 7);
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is received until this is awaited"]
 pub struct Receive<M> {
     /// Dropped before the tray, whose queue it waits in.

@@ -51,6 +51,18 @@ where
 }
 
 /// The future of [`race`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let first = async { trapline::sleep(Duration::from_secs(1)).await; "first" };
+/// let second = async { trapline::sleep(Duration::from_secs(2)).await; "second" };
+/// let race = trapline::race(first, second);
+/// assert_eq!(race.await, "first");
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[must_use = "a race does nothing until it is awaited"]
 pub struct Race<A, B> {
@@ -139,6 +151,20 @@ where
 }
 
 /// The future of [`race_all`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let runners = [3, 1, 2].map(|seconds| async move {
+///     trapline::sleep(Duration::from_secs(seconds)).await;
+///     seconds
+/// });
+/// let race = trapline::race_all(runners);
+/// assert_eq!(race.await, 1);
+/// # }).unwrap();
+/// ```
 #[must_use = "a race does nothing until it is awaited"]
 pub struct RaceAll<F> {
     /// Empty when one has won.

@@ -80,6 +80,26 @@ pub fn scope<'env, F: Future>(body: impl FnOnce(Scope<'env>) -> F) -> ScopeRun<'
 }
 
 /// Where children are spawned that may borrow: see [`scope`]. Clones are the same scope.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::cell::Cell;
+/// use trapline::Scope;
+///
+/// fn count<'env>(scope: &Scope<'env>, to: &'env Cell<u32>) {
+///     scope.spawn(async move { to.set(to.get() + 1) });
+/// }
+///
+/// let counted = Cell::new(0);
+/// trapline::scope(async |scope| {
+///     count(&scope, &counted);
+///     count(&scope, &counted);
+/// })
+/// .await;
+/// assert_eq!(counted.get(), 2);
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Scope<'env> {
     inner: Rc<Inner<'env>>,
@@ -191,6 +211,15 @@ struct Child<'env> {
 }
 
 /// The future of [`scope`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let word = "trap".to_owned();
+/// let run = trapline::scope(async |scope| scope.spawn(async { word.len() }).await);
+/// assert_eq!(run.await, 4);
+/// # }).unwrap();
+/// ```
 #[pin_project(PinnedDrop)]
 #[must_use = "it does nothing until it is awaited"]
 pub struct ScopeRun<'env, F: Future> {
@@ -348,6 +377,18 @@ impl Inner<'_> {
 }
 
 /// A child of a scope. Await it for the child's value, within the scope or elsewhere.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let words = ["one", "three"];
+/// let lengths = trapline::scope(async |scope| {
+///     let children = words.each_ref().map(|word| scope.spawn(async move { word.len() }));
+///     trapline::join_all(children).await
+/// });
+/// assert_eq!(lengths.await, [3, 5]);
+/// # }).unwrap();
+/// ```
 ///
 /// # Panics
 /// If the child will never give one, since it panicked, or its scope was dropped. If it is polled again

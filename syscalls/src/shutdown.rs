@@ -57,6 +57,22 @@ struct Shared {
 }
 
 /// A part of a program that a [`Shutdown`] ends.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::{Part, Shutdown};
+///
+/// let shutdown = Shutdown::new();
+/// let stubborn = trapline::spawn(trapline::shield(std::future::pending::<()>())).await;
+/// shutdown.add("stubborn", stubborn.id(), Duration::from_secs(5));
+/// trapline::yield_now().await;
+/// shutdown.trigger("closing time");
+/// let Part { name, task, .. } = shutdown.run().await.killed.remove(0);
+/// assert_eq!((&*name, task), ("stubborn", stubborn.id()));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Part {
@@ -69,6 +85,21 @@ pub struct Part {
 }
 
 /// What a shutdown came to.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let shutdown = trapline::Shutdown::new();
+/// let polite = trapline::spawn(std::future::pending::<()>()).await;
+/// shutdown.add("polite", polite.id(), Duration::from_secs(5));
+/// shutdown.trigger("closing time");
+/// let report = shutdown.run().await;
+/// assert!(report.reason.is_some());
+/// assert!(report.killed.is_empty() && report.panicked.is_empty());
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -228,6 +259,19 @@ impl fmt::Debug for Shutdown {
 }
 
 /// The future of [`Shutdown::wait`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let shutdown = trapline::Shutdown::new();
+/// let mut wanted = shutdown.wait();
+/// assert!(trapline::timeout(Duration::from_secs(1), &mut wanted).await.is_err());
+/// shutdown.trigger("closing time");
+/// wanted.await;
+/// # }).unwrap();
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct ShutdownWait {
     shared: Rc<Shared>,
@@ -266,6 +310,16 @@ impl fmt::Debug for ShutdownWait {
 }
 
 /// The future of [`Shutdown::run`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let shutdown = trapline::Shutdown::new();
+/// let run = shutdown.run();
+/// let (report, ()) = trapline::join(run, async { shutdown.trigger("closing time") }).await;
+/// assert!(report.killed.is_empty());
+/// # }).unwrap();
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct RunShutdown {
     running: Pin<Box<dyn Future<Output = ShutdownReport>>>,

@@ -22,6 +22,18 @@ pub use policy::{Policy, Restart};
 use self::policy::History;
 
 /// A supervised child was given up.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::{Policy, Restart};
+///
+/// let tries = trapline::supervise(Policy::new(Restart::Never), async || Err::<(), _>("no luck"));
+/// let gave_up = tries.await.unwrap_err();
+/// assert_eq!(gave_up.restarts, 0);
+/// assert_eq!(gave_up.last.unwrap().error(), Some(&"no luck"));
+/// # }).unwrap();
+/// ```
 pub struct GaveUp<E> {
     /// The name of the child, if it was given one.
     pub name: Option<Cow<'static, str>>,
@@ -114,6 +126,16 @@ where
 }
 
 /// The future of [`supervise`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::Policy;
+///
+/// let child = trapline::supervise(Policy::default(), async || Ok::<_, &str>(7));
+/// assert_eq!(child.await.unwrap(), 7);
+/// # }).unwrap();
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct Supervise<T, E> {
     tending: Boxed<Result<T, GaveUp<E>>>,
@@ -311,6 +333,21 @@ impl<E> fmt::Debug for Supervisor<E> {
 }
 
 /// The future of [`Supervisor::run`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::{Policy, Shutdown, Supervisor};
+///
+/// let shutdown = Shutdown::new();
+/// let run = Supervisor::<&str>::new()
+///     .child("server", Policy::default(), Duration::from_secs(1), || std::future::pending())
+///     .run(&shutdown);
+/// let (report, ()) = trapline::join(run, async { shutdown.trigger("closing time") }).await;
+/// assert!(report.unwrap().killed.is_empty());
+/// # }).unwrap();
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct RunSupervisor<E> {
     running: Boxed<Result<ShutdownReport, GaveUp<E>>>,

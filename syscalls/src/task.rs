@@ -112,6 +112,17 @@ pub fn yield_now() -> Yield {
 }
 
 /// The future of [`yield_now`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::FutureExt;
+///
+/// let mut turn = trapline::yield_now();
+/// assert!((&mut turn).now_or_never().is_none(), "the others come first");
+/// turn.await;
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Yield {
@@ -167,6 +178,16 @@ where
 }
 
 /// The future of [`spawn`]. Until it is polled it is a builder.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// // Nothing runs until it is awaited; names and the like come before.
+/// let birth = trapline::spawn(async { 7 }).name("seven");
+/// let child = birth.await;
+/// assert_eq!(child.await.unwrap(), 7);
+/// # }).unwrap();
+/// ```
 #[pin_project(PinnedDrop)]
 #[must_use = "a task is not started until this is awaited, or `.detach()`ed"]
 pub struct Spawn<F> {
@@ -316,6 +337,20 @@ where
 }
 
 /// No task has ever had this id.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::NoSuchTask;
+///
+/// let child = trapline::spawn(async {}).await;
+/// let id = child.id();
+/// child.await.unwrap();
+/// // One that has ended is known still; none has this id.
+/// assert!(trapline::wait(id).await.is_ok());
+/// assert_eq!(NoSuchTask.to_string(), "no task has ever had this id");
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("no task has ever had this id")]
 pub struct NoSuchTask;
@@ -359,6 +394,19 @@ pub(crate) fn wait_at(target: TaskId, site: &'static Location<'static>) -> Wait 
 }
 
 /// The future of [`wait`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let child = trapline::spawn(trapline::sleep(Duration::from_secs(60))).await;
+/// let wait = trapline::wait(child.id());
+/// // Who gives up leaves the task as it is.
+/// assert!(trapline::timeout(Duration::from_secs(1), wait).await.is_err());
+/// child.await.unwrap();
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Wait {
@@ -380,6 +428,17 @@ impl Future for Wait {
 }
 
 /// What [`kill`] found.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::KillOutcome;
+///
+/// let child = trapline::spawn(std::future::pending::<()>()).await;
+/// assert_eq!(trapline::kill(child.id()).await, Ok(KillOutcome::Killed));
+/// assert_eq!(trapline::kill(child.id()).await, Ok(KillOutcome::AlreadyEnded));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KillOutcome {
     /// The task lived, and has been ended.

@@ -84,6 +84,15 @@ where
 }
 
 /// The future of [`unblock`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let sum = trapline::unblock(|| (1..=100).sum::<u32>());
+/// // The task waits; the others run on.
+/// assert_eq!(sum.await, 5050);
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is run until it is awaited"]
 pub struct Unblock<T: Send + 'static, W: FnOnce() -> T + Send + 'static> {
     site: &'static Location<'static>,

@@ -191,6 +191,18 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
 }
 
 /// The future of [`timeout`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let patient = trapline::timeout(Duration::from_secs(2), trapline::sleep(Duration::from_secs(1)));
+/// let hasty = trapline::timeout(Duration::from_secs(1), trapline::sleep(Duration::from_secs(2)));
+/// let (kept, elapsed) = trapline::join(patient, hasty).await;
+/// assert!(kept.is_ok() && elapsed.is_err());
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "a timeout does nothing until it is awaited"]
@@ -221,6 +233,24 @@ impl<F: Future> Future for Timeout<F> {
 }
 
 /// What an [`Interval`] does about ticks that were missed.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::MissedTick;
+///
+/// let second = Duration::from_secs(1);
+/// let start = trapline::now().await;
+/// let mut ticks = trapline::interval(second).missed(MissedTick::Skip);
+/// ticks.tick().await;
+/// trapline::sleep(second * 5 / 2).await;
+/// ticks.tick().await;
+/// ticks.tick().await;
+/// let elapsed = trapline::now().await - start;
+/// assert_eq!(elapsed.subsec_nanos(), 0, "in step with the first");
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MissedTick {
     /// Each of them comes, one after the other without delay, until the phase is caught up.
@@ -257,6 +287,20 @@ pub fn interval(period: Duration) -> Interval {
 }
 
 /// Ticks at a fixed period. See [`interval`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let start = trapline::now().await;
+/// let mut seconds = trapline::interval(Duration::from_secs(1));
+/// for _ in 0..3 {
+///     seconds.tick().await;
+/// }
+/// assert!(trapline::now().await >= start + Duration::from_secs(2));
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     period: Duration,
@@ -374,6 +418,20 @@ impl Interval {
 }
 
 /// The future of [`Interval::tick`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let mut seconds = trapline::interval(Duration::from_secs(1));
+/// seconds.tick().await;
+/// let tick = seconds.tick();
+/// assert!(trapline::timeout(Duration::from_millis(1), tick).await.is_err());
+/// // It was not lost.
+/// seconds.tick().await;
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Tick<'a> {

@@ -41,6 +41,14 @@ pub fn join<A: Future, B: Future>(first: A, second: B) -> Join<A, B> {
 }
 
 /// The future of [`join`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let both = trapline::join(async { 1 }, async { "one" });
+/// assert_eq!(both.await, (1, "one"));
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[must_use = "a join does nothing until it is awaited"]
 pub struct Join<A: Future, B: Future> {
@@ -113,6 +121,14 @@ where
 }
 
 /// The future of [`join_all`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let squares = trapline::join_all((1..4).map(|number| async move { number * number }));
+/// assert_eq!(squares.await, [1, 4, 9]);
+/// # }).unwrap();
+/// ```
 #[must_use = "a join does nothing until it is awaited"]
 pub struct JoinAll<F: Future> {
     futures: Vec<Pin<Box<MaybeDone<F>>>>,

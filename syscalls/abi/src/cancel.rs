@@ -10,6 +10,17 @@ use crate::ring::Ring;
 use crate::time::Instant;
 
 /// What brought a cancellation about.
+///
+/// ```
+/// use trapline_abi::{CancelCause, CancelReason};
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(std::future::pending::<()>());
+/// task.cancel(CancelReason::shutdown("closing time"));
+/// let error = scheduler.block_on(task)?.unwrap_err();
+/// assert_eq!(error.cancelled().unwrap().cause(), CancelCause::Shutdown);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum CancelCause {
@@ -26,6 +37,17 @@ pub enum CancelCause {
 /// Why a task is to be cancelled, in the words of whoever asks for it.
 ///
 /// A text alone will do where one is asked for: `trapline::cancel(task, "no longer needed")`.
+///
+/// ```
+/// use trapline_abi::CancelReason;
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(std::future::pending::<()>());
+/// task.cancel(CancelReason::shutdown("closing time"));
+/// let error = scheduler.block_on(task)?.unwrap_err();
+/// assert_eq!(error.cancelled().unwrap().text(), "closing time");
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CancelReason {
     cause: CancelCause,
@@ -78,6 +100,16 @@ impl From<String> for CancelReason {
 }
 
 /// A task was cancelled: by whom, from where, and why. Cheap to clone.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(std::future::pending::<()>());
+/// task.cancel("no longer needed");
+/// let error = scheduler.block_on(task)?.unwrap_err();
+/// let cancelled = error.cancelled().unwrap();
+/// assert_eq!((cancelled.text(), cancelled.by()), ("no longer needed", None));
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cancelled(Arc<Told>);
 

@@ -12,6 +12,12 @@ pub const MAX_TASKS: usize = 1 << PLACE_BITS;
 ///
 /// What is shown is its sequence: 1 for the first task spawned, then 2, 3, …. Beside it lies the
 /// task's place in the kernel's table, so that finding a task is an index and a comparison.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let (first, second) = (scheduler.spawn(async {}), scheduler.spawn(async {}));
+/// assert_ne!(first.id(), second.id(), "an id is never given twice");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(NonZeroU64);
 

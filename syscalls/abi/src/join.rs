@@ -24,6 +24,13 @@ use crate::trap::Trap;
 /// where it is awaited by reference or inside a combinator. [`join`](JoinHandle::join) takes the
 /// line it is called at.
 ///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let handle = scheduler.spawn(async { 6 * 7 });
+/// assert_eq!(scheduler.block_on(handle)?.unwrap(), 42);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
+///
 /// # Errors
 /// [`JoinError`], if the task panicked or was killed.
 ///
@@ -212,6 +219,16 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Why a join gave no value.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(async { panic!("no luck") });
+/// let error = scheduler.block_on(task)?.unwrap_err();
+/// assert!(error.is_panic() && !error.is_killed());
+/// let payload = error.try_into_panic().unwrap();
+/// assert_eq!(payload.downcast_ref(), Some(&"no luck"));
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 pub struct JoinError {
     task: TaskId,
     cause: Cause,

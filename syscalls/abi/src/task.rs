@@ -109,6 +109,17 @@ impl<B: TaskBody> TaskBody for Named<B> {
 }
 
 /// How a task is to be started: its name, and whether it is a daemon.
+///
+/// ```
+/// use trapline_abi::TaskOptions;
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let options = TaskOptions::new().name("clock").daemon();
+/// scheduler.spawn_with(options, std::future::pending::<()>()).detach();
+/// // A daemon keeps no run from ending.
+/// scheduler.run()?;
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct TaskOptions {
     name: Option<Cow<'static, str>>,
@@ -240,6 +251,19 @@ impl fmt::Debug for Beside {
 }
 
 /// How a task ended.
+///
+/// ```
+/// use trapline_abi::{Ended, ExitStatus, TaskState};
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(async { panic!("no luck") });
+/// scheduler.run()?;
+/// let snapshot = scheduler.snapshot();
+/// let TaskState::Ended(status) = &snapshot.task(task.id()).unwrap().state else { unreachable!() };
+/// assert!(matches!(status, ExitStatus::Panicked(text) if &**text == "no luck"));
+/// assert_eq!(status.ended(), Ended::Panicked);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ExitStatus {
@@ -281,6 +305,14 @@ impl fmt::Display for ExitStatus {
 }
 
 /// A task in a snapshot of the task table.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(async {});
+/// let snapshot = scheduler.snapshot();
+/// let info = snapshot.task(task.id()).unwrap();
+/// assert_eq!((info.parent, info.daemon, info.dispatches), (None, false, 0));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TaskInfo {
     /// Its id.
@@ -304,6 +336,17 @@ pub struct TaskInfo {
 }
 
 /// What a task in the task table is doing.
+///
+/// ```
+/// use trapline_abi::TaskState;
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(async {});
+/// assert_eq!(scheduler.snapshot().task(task.id()).unwrap().state, TaskState::Ready);
+/// scheduler.run()?;
+/// assert!(matches!(scheduler.snapshot().task(task.id()).unwrap().state, TaskState::Ended(_)));
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TaskState {
     /// It runs, or goes on at the next step.

@@ -14,6 +14,18 @@ pub use receiver::{Receiver, Recv, RecvError, TryRecvError};
 pub use sender::{Send, Sender};
 
 /// What becomes of a value when a receiver has yet to take one that is `capacity` values older.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::{Lag, broadcast_with};
+///
+/// let (sender, mut receiver) = broadcast_with(1, Lag::Skip);
+/// sender.send("old").await.unwrap();
+/// sender.send("new").await.unwrap();
+/// assert_eq!(receiver.recv().await, Ok("new"), "nobody is told of the old one");
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Lag {
     /// The oldest is dropped, and a receiver that has not taken it is told how many it missed.

@@ -6,6 +6,18 @@ use std::fmt;
 use thiserror::Error;
 
 /// The channel is closed. Here is the value back.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::{SendError, channel};
+///
+/// let (sender, receiver) = channel(1);
+/// drop(receiver);
+/// let Err(SendError(back)) = sender.send("unread").await else { unreachable!("nobody reads") };
+/// assert_eq!(back, "unread");
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
@@ -38,6 +50,18 @@ impl<T> fmt::Display for SendError<T> {
 impl<T> Error for SendError<T> {}
 
 /// Why a value could not be sent at once. Here it is back.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::channel::{TrySendError, channel};
+///
+/// let (sender, _receiver) = channel(1);
+/// sender.try_send(1).unwrap();
+/// match sender.try_send(2) {
+///     Err(TrySendError::Full(later)) => assert_eq!(later, 2),
+///     Err(TrySendError::Closed(_)) | Ok(()) => unreachable!("it is full, and open"),
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
     /// There is no room now; at a rendezvous, no receiver waits.
@@ -98,6 +122,16 @@ impl<T> fmt::Display for TrySendError<T> {
 impl<T> Error for TrySendError<T> {}
 
 /// Why nothing could be received at once.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::channel::{TryRecvError, channel};
+///
+/// let (sender, receiver) = channel::<u32>(1);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+/// drop(sender);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum TryRecvError {
     /// There is nothing now.
@@ -109,6 +143,17 @@ pub enum TryRecvError {
 }
 
 /// The other end is gone, or the channel was closed.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::{Closed, watch};
+///
+/// let (sender, mut receiver) = watch(1);
+/// drop(sender);
+/// assert_eq!(receiver.changed().await, Err(Closed));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the channel is closed")]
 pub struct Closed;

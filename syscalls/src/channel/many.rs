@@ -67,6 +67,20 @@ impl<T> Receiver<T> {
 }
 
 /// The future of [`Receiver::recv_many`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::channel(4);
+/// for number in 0..3 {
+///     sender.send(number).await.unwrap();
+/// }
+/// let mut batch = Vec::new();
+/// let recv = receiver.recv_many(&mut batch, 10);
+/// assert_eq!(recv.await, 3);
+/// assert_eq!(batch, [0, 1, 2]);
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is received until this is awaited"]
 pub struct RecvMany<'a, T> {
     /// `None` when it has been ready.
@@ -113,6 +127,14 @@ impl<T> fmt::Debug for RecvMany<'_, T> {
 }
 
 /// The values that are in a channel. Made by [`Receiver::try_iter`].
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::channel(4);
+/// sender.try_send(1).unwrap();
+/// sender.try_send(2).unwrap();
+/// assert_eq!(receiver.try_iter().collect::<Vec<u32>>(), [1, 2]);
+/// ```
 #[must_use = "nothing is taken until the iterator is asked"]
 pub struct TryIter<'a, T> {
     receiver: &'a Receiver<T>,

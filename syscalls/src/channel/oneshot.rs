@@ -94,6 +94,16 @@ impl<T> fmt::Debug for Shot<T> {
 }
 
 /// Sends the one value. See [`oneshot`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, mut receiver) = trapline::channel::oneshot();
+/// let child = trapline::spawn(async move { sender.send("done").unwrap() }).await;
+/// assert_eq!(receiver.recv().await.unwrap(), "done");
+/// child.await.unwrap();
+/// # }).unwrap();
+/// ```
 pub struct Sender<T> {
     shot: Rc<Shot<T>>,
 }
@@ -194,6 +204,19 @@ impl<T> fmt::Debug for Sender<T> {
 }
 
 /// The future of [`Sender::closed`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, receiver) = trapline::channel::oneshot::<u8>();
+/// let mut gone = std::pin::pin!(sender.closed());
+/// assert!(trapline::timeout(Duration::from_secs(1), &mut gone).await.is_err());
+/// drop(receiver);
+/// gone.await;
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is waited for until this is awaited"]
 pub struct ReceiverGone<'a> {
@@ -214,6 +237,15 @@ impl Future for ReceiverGone<'_> {
 ///
 /// [`recv`](Receiver::recv) does the same by reference, at the line it is called at. Here the line that
 /// is shown for the wait is that of the `.await`; of whoever polls it, inside a combinator.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::oneshot();
+/// trapline::spawn_detached(async move { sender.send(7).unwrap() });
+/// assert_eq!(receiver.await, Ok(7));
+/// # }).unwrap();
+/// ```
 ///
 /// # Errors
 /// [`Closed`], if the sender went without sending.
@@ -339,6 +371,19 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// The future of [`Receiver::recv`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, mut receiver) = trapline::channel::oneshot();
+/// let recv = receiver.recv();
+/// assert!(trapline::timeout(Duration::from_secs(1), recv).await.is_err());
+/// sender.send(7).unwrap();
+/// assert_eq!(receiver.recv().await, Ok(7));
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is received until this is awaited"]
 pub struct Recv<'a, T> {
     /// `None` when it has been ready.

@@ -79,6 +79,19 @@ impl Drop for WakeAtLast<'_> {
 }
 
 /// Something was called done that had not been put in.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::{NothingToDo, Queue};
+///
+/// let queue = Queue::fifo(1);
+/// queue.put("job").await;
+/// queue.get().await;
+/// assert_eq!(queue.task_done(), Ok(()));
+/// assert_eq!(queue.task_done(), Err(NothingToDo));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("more was called done than had been put in")]
 pub struct NothingToDo;

@@ -23,6 +23,21 @@ pub(crate) type Line<T> = Pin<Box<dyn Future<Output = Option<T>>>>;
 /// until it is polled again, another method of the same receiver is called, or it is dropped: where
 /// several receive, [`recv`](Receiver::recv) is the better choice, whose future leaves the line when
 /// it is dropped.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::channel(2);
+/// sender.send(1).await.unwrap();
+/// sender.send(2).await.unwrap();
+/// drop(sender);
+/// let mut sum = 0;
+/// while let Some(number) = receiver.recv().await {
+///     sum += number;
+/// }
+/// assert_eq!(sum, 3);
+/// # }).unwrap();
+/// ```
 pub struct Receiver<T> {
     pub(crate) core: Rc<Core<T>>,
     /// The stream's place in the line.
@@ -222,6 +237,19 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// The future of [`Receiver::recv`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, receiver) = trapline::channel::channel(1);
+/// let mut recv = receiver.recv();
+/// assert!(trapline::timeout(Duration::from_secs(1), &mut recv).await.is_err());
+/// sender.send(7).await.unwrap();
+/// assert_eq!(recv.await, Some(7));
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is received until this is awaited"]
 pub struct Recv<'a, T> {
     /// `None` when it has been ready.

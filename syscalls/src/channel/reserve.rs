@@ -10,6 +10,20 @@ use crate::channel::error::{Closed, SendError};
 use crate::pace::Claim;
 
 /// The future of [`Sender::reserve`](crate::channel::Sender::reserve).
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, receiver) = trapline::channel::channel(1);
+/// sender.send(1).await.unwrap();
+/// let mut room = sender.reserve();
+/// assert!(trapline::timeout(Duration::from_secs(1), &mut room).await.is_err());
+/// assert_eq!(receiver.recv().await, Some(1));
+/// room.await.unwrap().send(2).unwrap();
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is reserved until this is awaited"]
 pub struct Reserve<'a, T> {
     core: &'a Core<T>,
@@ -45,6 +59,17 @@ impl<T> fmt::Debug for Reserve<'_, T> {
 }
 
 /// Room in a channel for one value. Dropped unused, it goes to the next who waits.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::channel(1);
+/// let permit = sender.reserve().await.unwrap();
+/// assert!(sender.try_send(1).unwrap_err().is_full(), "the room is the permit's");
+/// permit.send(2).unwrap();
+/// assert_eq!(receiver.recv().await, Some(2));
+/// # }).unwrap();
+/// ```
 #[must_use = "the room is kept from others until a value is sent or this is dropped"]
 pub struct Permit<'a, T> {
     core: &'a Core<T>,

@@ -12,6 +12,19 @@ use crate::channel::error::SendError;
 use crate::pace::Claim;
 
 /// The future of [`Sender::send`](crate::channel::Sender::send).
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, receiver) = trapline::channel::channel(1);
+/// sender.send(1).await.unwrap();
+/// let send = sender.send(2);
+/// assert!(trapline::timeout(Duration::from_secs(1), send).await.is_err());
+/// assert_eq!((receiver.len(), receiver.recv().await), (1, Some(1)));
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is sent until this is awaited"]
 pub struct Send<'a, T> {
     core: &'a Core<T>,

@@ -19,6 +19,20 @@ use crate::pace::spend;
 ///
 /// It is a [`Sink`](futures::Sink), too. What the sink has reserved it keeps until the value comes, or
 /// another method of the same sender is called; closing the sink gives up this sender alone.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::channel(1);
+/// let child = trapline::spawn({
+///     let sender = sender.clone();
+///     async move { sender.send("from a child").await }
+/// });
+/// let child = child.await;
+/// assert_eq!(receiver.recv().await, Some("from a child"));
+/// child.await.unwrap().unwrap();
+/// # }).unwrap();
+/// ```
 pub struct Sender<T> {
     pub(crate) core: Rc<Core<T>>,
     /// What the sink has in hand.

@@ -39,6 +39,16 @@ impl<T> Sender<T> {
 }
 
 /// The future of [`Sender::closed`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::channel::<u32>(1);
+/// let closed = sender.closed();
+/// trapline::join(closed, async { drop(receiver) }).await;
+/// assert!(sender.is_closed());
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is waited for until this is awaited"]
 pub struct UntilClosed<'a, T> {
     core: &'a Core<T>,

@@ -103,6 +103,17 @@ impl<T> fmt::Debug for Screen<T> {
 }
 
 /// A look at the value. It keeps what it saw, also when another value comes.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::channel::watch;
+///
+/// let (sender, receiver) = watch("first");
+/// let seen = receiver.borrow();
+/// sender.send("second").unwrap();
+/// // It is the value of its time.
+/// assert_eq!((*seen, *receiver.borrow()), ("first", "second"));
+/// ```
 pub struct Ref<T>(Rc<T>);
 
 impl<T> Deref for Ref<T> {
@@ -120,6 +131,19 @@ impl<T: fmt::Debug> fmt::Debug for Ref<T> {
 }
 
 /// Replaces the value. See [`watch`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::watch;
+///
+/// let (sender, mut receiver) = watch(1);
+/// sender.send(2).unwrap();
+/// sender.update(|number| number + 1);
+/// receiver.changed().await.unwrap();
+/// assert_eq!(*receiver.borrow(), 3);
+/// # }).unwrap();
+/// ```
 pub struct Sender<T> {
     screen: Rc<Screen<T>>,
 }
@@ -268,6 +292,16 @@ impl<T> fmt::Debug for Sender<T> {
 }
 
 /// The future of [`Sender::closed`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::watch(1);
+/// let gone = sender.closed();
+/// trapline::join(gone, async { drop(receiver) }).await;
+/// assert_eq!(sender.receivers(), 0);
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is waited for until this is awaited"]
 pub struct ReceiversGone<'a> {
@@ -287,6 +321,22 @@ impl Future for ReceiversGone<'_> {
 /// Looks at the value, and waits for another. See [`watch`].
 ///
 /// A clone has seen what this one has. It is a [`Stream`](futures::Stream), too.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::watch;
+///
+/// let (sender, mut receiver) = watch(1);
+/// let child = trapline::spawn(async move {
+///     receiver.changed().await.unwrap();
+///     *receiver.borrow()
+/// });
+/// let child = child.await;
+/// sender.send(2).unwrap();
+/// assert_eq!(child.await.unwrap(), 2);
+/// # }).unwrap();
+/// ```
 pub struct Receiver<T> {
     screen: Rc<Screen<T>>,
     /// The version it has seen.
@@ -428,6 +478,19 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// The future of [`Receiver::changed`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, mut receiver) = trapline::channel::watch(1);
+/// let changed = receiver.changed();
+/// assert!(trapline::timeout(Duration::from_secs(1), changed).await.is_err());
+/// sender.send(2).unwrap();
+/// receiver.changed().await.unwrap();
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is waited for until this is awaited"]
 pub struct Changed<'a, T> {
     screen: &'a Screen<T>,

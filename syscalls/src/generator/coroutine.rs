@@ -80,6 +80,17 @@ struct Inner<'a, In, Out> {
 }
 
 /// The coroutine has ended: its block returned, was closed, or panicked.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::generator::{Coroutine, Finished, Mailbox};
+///
+/// let once = Coroutine::new(async |mailbox: Mailbox<u32>| {
+///     mailbox.receive().await;
+/// });
+/// assert_eq!(once.send(1), Ok(None), "it took the value, and returned");
+/// assert_eq!(once.send(2), Err(Finished));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the coroutine has ended")]
 pub struct Finished;

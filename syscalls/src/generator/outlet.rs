@@ -155,6 +155,18 @@ impl Bell {
 /// The future of [`Yielder::yield_`](crate::generator::Yielder::yield_) and of
 /// [`Mailbox::reply`](crate::generator::Mailbox::reply): ready when the block is resumed after its
 /// value was taken.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::generator::Generator;
+///
+/// let numbers = Generator::new(async |y| {
+///     drop(y.yield_(1));
+///     let second = y.yield_(2);
+///     second.await;
+/// });
+/// assert_eq!(numbers.collect::<Vec<_>>(), [2], "what is not awaited is not yielded");
+/// ```
 #[must_use = "a value is not yielded until this is awaited"]
 pub struct Yielding<'a, Y> {
     outlet: &'a Outlet<Y>,

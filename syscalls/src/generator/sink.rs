@@ -24,6 +24,25 @@ use crate::generator::{Coroutine, Finished};
 /// The block runs only while one of these is awaited. Each value and reply counts to the task's
 /// quantum.
 ///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::SinkExt;
+/// use trapline::generator::{Coroutine, Mailbox};
+///
+/// let sum = std::cell::Cell::new(0);
+/// let mut sink = Coroutine::new(async |mailbox: Mailbox<u32>| {
+///     while let Some(number) = mailbox.receive().await {
+///         sum.set(sum.get() + number);
+///     }
+/// })
+/// .into_sink();
+/// sink.send(1).await.unwrap();
+/// sink.send(2).await.unwrap();
+/// assert_eq!(sum.get(), 3);
+/// # }).unwrap();
+/// ```
+///
 /// # Errors
 /// [`Finished`], if the block has ended without taking the value.
 ///

@@ -16,6 +16,22 @@ use crate::generator::{Generator, Rest, Resumed};
 /// where that is spent the stream yields to the other tasks before the block is resumed. The task
 /// table shows the line on which the generator was made.
 ///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::StreamExt;
+/// use trapline::generator::Generator;
+///
+/// let ticks = Generator::new(async |y| {
+///     for number in 0..3 {
+///         trapline::yield_now().await;
+///         y.yield_(number).await;
+///     }
+/// });
+/// assert_eq!(ticks.into_stream().collect::<Vec<_>>().await, [0, 1, 2]);
+/// # }).unwrap();
+/// ```
+///
 /// # Panics
 /// If the block panics, or has two yields under way at once; after that it has ended.
 ///

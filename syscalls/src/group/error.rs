@@ -7,6 +7,21 @@ use std::fmt;
 use trapline_abi::{Cancelled, JoinError, TaskId};
 
 /// How a child of a group failed.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::ChildError;
+///
+/// let group = trapline::TaskGroup::<(), &str>::new().tolerant();
+/// group.post(async { Err("out of cheese") });
+/// match group.next().await.unwrap().1 {
+///     Err(ChildError::Failed { error, .. }) => assert_eq!(error, "out of cheese"),
+///     Err(ChildError::Ended(how)) => unreachable!("it returned: {how}"),
+///     Ok(()) => unreachable!("it failed"),
+/// }
+/// # }).unwrap();
+/// ```
 pub enum ChildError<E> {
     /// It returned this error.
     Failed {
@@ -162,6 +177,19 @@ impl<E: fmt::Debug + fmt::Display> Error for ChildError<E> {}
 ///
 /// A child that was cancelled or killed because of another one's failure is not counted among those
 /// that failed.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::GroupError;
+///
+/// let group = trapline::TaskGroup::<(), &str>::new();
+/// group.post(async { Err("out of cheese") });
+/// let error: GroupError<&str> = group.join_all().await.unwrap_err();
+/// let (children, body) = error.into_errors();
+/// assert_eq!((children.len(), body), (1, None));
+/// # }).unwrap();
+/// ```
 pub struct GroupError<E> {
     pub(super) children: Vec<ChildError<E>>,
     pub(super) body: Option<E>,

@@ -17,6 +17,22 @@ use super::start::{Ready, Start};
 
 /// What can be done with a group without being its owner: spawn into it, cancel it, ask for the next
 /// result. Children may have one.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::GroupHandle;
+///
+/// fn add(group: &GroupHandle<u32>, number: u32) {
+///     group.post_value(async move { number });
+/// }
+///
+/// let group = trapline::TaskGroup::<u32>::new();
+/// add(&group, 1);
+/// add(&group, 2);
+/// assert_eq!(group.join_all().await.unwrap(), [1, 2]);
+/// # }).unwrap();
+/// ```
 pub struct GroupHandle<T, E = std::convert::Infallible> {
     core: Rc<Core<T, E>>,
 }
@@ -343,6 +359,16 @@ impl<T, E> fmt::Debug for GroupHandle<T, E> {
 }
 
 /// A future whose bare value counts as a success: see [`GroupHandle::spawn_value`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let group = trapline::TaskGroup::<u32>::new();
+/// // The child is wrapped: its value is an `Ok`.
+/// let child = group.spawn_value(async { 7 }).name("seven").await;
+/// assert_eq!(group.next().await.unwrap().0, child);
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

@@ -75,6 +75,19 @@ fn poll_asked<E>(
 }
 
 /// The future of [`GroupHandle::next`](super::GroupHandle::next).
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let group = trapline::TaskGroup::<u32>::new();
+/// group.post_value(async { trapline::sleep(Duration::from_secs(2)).await; 7 });
+/// let mut next = group.next();
+/// assert!(trapline::timeout(Duration::from_secs(1), &mut next).await.is_err());
+/// assert_eq!(next.await.unwrap().1.unwrap(), 7);
+/// # }).unwrap();
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct NextEnded<T, E> {
     core: Rc<Core<T, E>>,

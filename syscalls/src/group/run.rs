@@ -15,6 +15,17 @@ use super::error::GroupError;
 use super::results::{Sum, Watch};
 
 /// The future of [`TaskGroup::run`] and [`group_scope`](super::group_scope).
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let run = trapline::group_scope(async |group: trapline::GroupHandle<u32>| {
+///     group.spawn_value(async { 7 }).await;
+///     Ok("body")
+/// });
+/// assert_eq!(run.await.unwrap(), "body");
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[must_use = "it does nothing until it is awaited"]
 pub struct GroupRun<F, B, T, E> {

@@ -20,6 +20,17 @@ use crate::task::unexpected;
 
 /// The future of [`GroupHandle::spawn`](super::GroupHandle::spawn). Until it is polled it is a
 /// builder.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let group = trapline::TaskGroup::<u32>::new();
+/// // Nothing is started before the `.await`; names come first.
+/// let birth = group.spawn(async { Ok(7) }).name("seven");
+/// birth.await;
+/// assert_eq!(group.join_all().await.unwrap(), [7]);
+/// # }).unwrap();
+/// ```
 #[pin_project(PinnedDrop)]
 #[must_use = "a child is not started until this is awaited, or `.post()`ed"]
 pub struct GroupSpawn<F, T, E> {

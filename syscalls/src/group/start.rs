@@ -17,6 +17,21 @@ use super::GroupHandle;
 use super::spawn::GroupSpawn;
 
 /// The right of a child to say, once, that it is ready.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::Ready;
+///
+/// async fn serve(ready: Ready<&'static str>) -> Result<(), ()> {
+///     ready.report("warm");
+///     Ok(())
+/// }
+///
+/// let group = trapline::TaskGroup::<(), ()>::new();
+/// assert_eq!(group.start(serve).await, Ok("warm"));
+/// # }).unwrap();
+/// ```
 pub struct Ready<V> {
     shared: Rc<Shared<V>>,
 }
@@ -62,6 +77,19 @@ impl<V> fmt::Debug for Ready<V> {
 }
 
 /// The child ended, or gave up its [`Ready`], before it was ready. How it ended, its group is told.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let group = trapline::TaskGroup::<(), ()>::new().tolerant();
+/// let hasty = |ready: trapline::Ready<u16>| async move {
+///     drop(ready);
+///     Ok(())
+/// };
+/// let never = group.start(hasty).await.unwrap_err();
+/// assert_eq!(group.next().await.unwrap().0, never.task);
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("task {task} was never ready")]
 pub struct NeverReady {
@@ -70,6 +98,22 @@ pub struct NeverReady {
 }
 
 /// The future of [`GroupHandle::start`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let group = trapline::TaskGroup::<(), ()>::new();
+/// let start = group.start(|ready: trapline::Ready<u16>| async move {
+///     trapline::sleep(Duration::from_secs(1)).await;
+///     ready.report(80);
+///     Ok(())
+/// });
+/// assert_eq!(start.await, Ok(80));
+/// assert_eq!(trapline::now().await.as_nanos(), 1_000_000_000);
+/// # }).unwrap();
+/// ```
 #[pin_project(PinnedDrop)]
 #[must_use = "a child is not started until this is awaited"]
 pub struct Start<F, V, T, E> {

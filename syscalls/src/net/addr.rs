@@ -12,6 +12,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 ///
 /// The trait is sealed.
 ///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, ToAddrs};
+///
+/// fn listen(addr: impl ToAddrs) -> u16 {
+///     TcpListener::bind(addr).unwrap().local_addr().unwrap().port()
+/// }
+///
+/// assert_ne!(listen("127.0.0.1:0"), 0);
+/// assert_ne!(listen(("127.0.0.1", 0)), 0);
+/// # }).unwrap();
+/// ```
+///
 /// # Kin
 /// [`std::net::ToSocketAddrs`], which resolves names and blocks.
 pub trait ToAddrs: Sealed {}

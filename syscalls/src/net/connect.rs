@@ -85,6 +85,18 @@ impl TcpStream {
 }
 
 /// The future of [`TcpStream::connect`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let connect = TcpStream::connect(listener.local_addr().unwrap());
+/// let (client, served) = trapline::join(connect, listener.accept()).await;
+/// assert_eq!(client.unwrap().local_addr().unwrap(), served.unwrap().1);
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Connect {
@@ -173,6 +185,19 @@ fn outcome(stream: &std::net::TcpStream) -> io::Result<()> {
 }
 
 /// The future of [`TcpStream::connect_timeout`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let patience = Duration::from_secs(5);
+/// let connect = TcpStream::connect_timeout(listener.local_addr().unwrap(), patience);
+/// assert!(connect.await.is_ok());
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct ConnectTimeout {

@@ -335,6 +335,19 @@ impl AsRawFd for TcpListener {
 }
 
 /// The future of [`TcpListener::accept`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let accept = listener.accept();
+/// let client = TcpStream::connect(listener.local_addr().unwrap());
+/// let (served, client) = trapline::join(accept, client).await;
+/// assert_eq!(served.unwrap().1, client.unwrap().local_addr().unwrap());
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Accept<'a> {
@@ -377,6 +390,20 @@ impl Future for Accept<'_> {
 }
 
 /// The stream of [`TcpListener::incoming`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::StreamExt;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap());
+/// let mut incoming = listener.incoming();
+/// let (served, client) = trapline::join(incoming.next(), client).await;
+/// assert!(served.unwrap().is_ok() && client.is_ok());
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a stream does nothing until it is polled"]
 pub struct Incoming<'a> {

@@ -172,6 +172,21 @@ impl TcpStream {
 }
 
 /// The future of [`TcpStream::read`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let mut bytes = [0; 8];
+/// let read = client.read(&mut bytes);
+/// let (count, sent) = trapline::join(read, served.write_all(b"trap")).await;
+/// assert_eq!((count.unwrap(), sent.is_ok()), (4, true));
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Read<'a> {
@@ -194,6 +209,21 @@ impl Future for Read<'_> {
 }
 
 /// The future of [`TcpStream::read_exact`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let mut bytes = [0; 4];
+/// let read = client.read_exact(&mut bytes);
+/// let (read, sent) = trapline::join(read, served.write_all(b"trap")).await;
+/// assert!(read.is_ok() && sent.is_ok() && &bytes == b"trap");
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct ReadExact<'a> {
@@ -223,6 +253,22 @@ impl Future for ReadExact<'_> {
 }
 
 /// The future of [`TcpStream::peek`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// served.write_all(b"trap").await.unwrap();
+/// let mut first = [0; 1];
+/// let peek = client.peek(&mut first);
+/// assert_eq!(peek.await.unwrap(), 1);
+/// client.read_exact(&mut [0; 4]).await.unwrap(); // all are there still
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Peek<'a> {
@@ -244,6 +290,20 @@ impl Future for Peek<'_> {
 }
 
 /// The future of [`TcpStream::readable`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let readable = client.readable();
+/// let (readable, sent) = trapline::join(readable, served.write_all(b"trap")).await;
+/// assert!(readable.is_ok() && sent.is_ok());
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Readable<'a> {

@@ -170,12 +170,48 @@ macro_rules! writing_half {
 }
 
 /// The half of [`TcpStream::split`] to read from.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let (reader, writer) = client.split();
+/// let mut bytes = [0; 4];
+/// let echo = async {
+///     served.read_exact(&mut [0; 4]).await.unwrap();
+///     served.write_all(b"pong").await.unwrap();
+/// };
+/// let (read, _, ()) = futures::join!(reader.read_exact(&mut bytes), writer.write_all(b"ping"), echo);
+/// assert!(read.is_ok() && &bytes == b"pong");
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ReadHalf<'a> {
     stream: &'a TcpStream,
 }
 
 /// The half of [`TcpStream::split`] to write to. Dropping it changes nothing.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let (_reader, writer) = client.split();
+/// writer.write_all(b"ping").await.unwrap();
+/// writer.shutdown().unwrap();
+/// let mut bytes = [0; 8];
+/// assert_eq!(served.read(&mut bytes).await.unwrap(), 4);
+/// assert_eq!(served.read(&mut bytes).await.unwrap(), 0, "the end");
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct WriteHalf<'a> {
     stream: &'a TcpStream,
@@ -197,12 +233,48 @@ reading_half!(ReadHalf<'_>);
 writing_half!(WriteHalf<'_>);
 
 /// The half of [`TcpStream::into_split`] to read from.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let (reader, writer) = client.into_split();
+/// let child = trapline::spawn(async move {
+///     let mut bytes = [0; 4];
+///     reader.read_exact(&mut bytes).await.map(|_| bytes)
+/// });
+/// let child = child.await;
+/// served.write_all(b"trap").await.unwrap();
+/// assert_eq!(&child.await.unwrap().unwrap(), b"trap");
+/// writer.forget();
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct OwnedReadHalf {
     stream: Rc<TcpStream>,
 }
 
 /// The half of [`TcpStream::into_split`] to write to. Dropping it shuts the writing side down.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let (_reader, writer) = client.into_split();
+/// trapline::spawn(async move { writer.write_all(b"trap").await }).await.await.unwrap().unwrap();
+/// let mut bytes = [0; 8];
+/// assert_eq!(served.read(&mut bytes).await.unwrap(), 4);
+/// assert_eq!(served.read(&mut bytes).await.unwrap(), 0, "it said so when it was dropped");
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct OwnedWriteHalf {
     stream: Rc<TcpStream>,
@@ -282,6 +354,23 @@ impl Drop for OwnedWriteHalf {
 }
 
 /// The halves are not of the same stream. Both are in it.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::ReuniteError;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let ((reader, writer), (_other, foreign)) = (client.into_split(), served.into_split());
+/// let Err(ReuniteError(reader, _foreign)) = reader.reunite(foreign) else {
+///     unreachable!("they are halves of two streams")
+/// };
+/// assert!(reader.reunite(writer).is_ok());
+/// # }).unwrap();
+/// ```
 #[derive(Error)]
 #[error("the halves are of two streams")]
 pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);

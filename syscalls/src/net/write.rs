@@ -118,6 +118,19 @@ impl TcpStream {
 }
 
 /// The future of [`TcpStream::write`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let write = client.write(b"trap");
+/// let count = write.await.unwrap();
+/// assert!((1..=4).contains(&count), "it may write a part");
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Write<'a> {
@@ -140,6 +153,21 @@ impl Future for Write<'_> {
 }
 
 /// The future of [`TcpStream::write_all`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let (served, _) = listener.accept().await.unwrap();
+/// let mut bytes = [0; 4];
+/// let write = client.write_all(b"trap");
+/// let (written, read) = trapline::join(write, served.read_exact(&mut bytes)).await;
+/// assert!(written.is_ok() && read.is_ok() && &bytes == b"trap");
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct WriteAll<'a> {
@@ -168,6 +196,18 @@ impl Future for WriteAll<'_> {
 }
 
 /// The future of [`TcpStream::writable`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+/// let writable = client.writable();
+/// writable.await.unwrap();
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Writable<'a> {

@@ -8,6 +8,19 @@ use crate::pattern::pipeline::{Pipeline, State};
 use crate::pattern::stage::{Inlet, Outlet, StageEnd, Unwanted, link};
 
 /// Who of several gets the next item.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::stream;
+/// use trapline::pattern::{Deal, pipeline};
+///
+/// let mut lanes = pipeline(stream::iter(1..=4)).fan_out(2, 4, Deal::RoundRobin).into_iter();
+/// let (odd, even) = (lanes.next().unwrap(), lanes.next().unwrap());
+/// let (odd, even) = trapline::join(odd.collect(), even.collect()).await;
+/// assert_eq!((odd.unwrap(), even.unwrap()), (vec![1, 3], vec![2, 4]));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Deal {
     /// One after the other, in turn. One that is slow holds up the others.

@@ -128,6 +128,17 @@ where
 }
 
 /// The future of [`map_reduce`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::stream;
+/// use trapline::pattern::map_reduce;
+///
+/// let squares = map_reduce(stream::iter(1..=3), 2, async |n: u32| n * n, |a, b| a + b);
+/// assert_eq!(squares.await, Some(14));
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[must_use = "nothing is mapped until it is awaited"]
 pub struct MapReduce<S, Map, Reduce, T> {
@@ -295,6 +306,21 @@ impl<S, Map, Reduce, T> fmt::Debug for MapReduce<S, Map, Reduce, T> {
 }
 
 /// The future of [`for_each_concurrent`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use futures::stream;
+/// use trapline::pattern::for_each_concurrent;
+///
+/// let each = for_each_concurrent(stream::iter(0..4), 2, async |_| {
+///     trapline::sleep(Duration::from_secs(1)).await;
+/// });
+/// each.await;
+/// assert_eq!(trapline::now().await.as_nanos(), 2_000_000_000, "two at a time");
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[must_use = "nothing is done until it is awaited"]
 pub struct ForEachConcurrent<S, Work> {

@@ -64,6 +64,19 @@ where
 ///
 /// As a stream it gives `Err` once, at its end, if it did not end well. A stream that is dropped kills
 /// the stages.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::{StreamExt, stream};
+/// use trapline::pattern::{Pipeline, pipeline};
+///
+/// let mut doubled: Pipeline<u32> = pipeline(stream::iter([1, 2])).stage(4, async |n| n * 2);
+/// // As a stream.
+/// assert_eq!(doubled.next().await.unwrap().unwrap(), 2);
+/// drop(doubled); // kills the stages
+/// # }).unwrap();
+/// ```
 #[must_use = "a pipeline does nothing until something is taken from its end"]
 pub struct Pipeline<T> {
     pub(crate) parts: Vec<Rc<Part>>,

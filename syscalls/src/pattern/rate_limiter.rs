@@ -331,6 +331,21 @@ impl Drop for Take<'_> {
 }
 
 /// The future of [`RateLimiter::acquire`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::pattern::RateLimiter;
+///
+/// let second = Duration::from_secs(1);
+/// let limiter = RateLimiter::new(1, second);
+/// limiter.acquire().await;
+/// let next = limiter.acquire();
+/// assert!(trapline::timeout(second / 2, next).await.is_err());
+/// limiter.acquire().await;
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is waited for until it is awaited"]
 pub struct Acquire<'a> {
@@ -346,6 +361,18 @@ impl Future for Acquire<'_> {
 }
 
 /// The future of [`RateLimiter::acquire_many`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::pattern::RateLimiter;
+///
+/// let limiter = RateLimiter::new(10, Duration::from_secs(1));
+/// let all = limiter.acquire_many(10);
+/// assert_eq!(all.await, Ok(()));
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is waited for until it is awaited"]
 pub struct AcquireMany<'a> {
@@ -364,6 +391,20 @@ impl Future for AcquireMany<'_> {
 }
 
 /// The future of [`RateLimiter::try_acquire`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::pattern::RateLimiter;
+///
+/// let limiter = RateLimiter::new(2, Duration::from_secs(1));
+/// // Nothing is taken before it is awaited.
+/// drop(limiter.try_acquire(2));
+/// let now = limiter.try_acquire(2);
+/// assert_eq!(now.await, Ok(()));
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is taken until it is awaited"]
 pub struct TryAcquire<'a> {
@@ -389,11 +430,37 @@ impl Future for TryAcquire<'_> {
 }
 
 /// More was asked for at once than the bucket ever holds.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::pattern::{ExceedsBurst, RateLimiter};
+///
+/// let limiter = RateLimiter::new(10, Duration::from_secs(1)).burst(2);
+/// assert_eq!(limiter.acquire_many(3).await, Err(ExceedsBurst));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the rate limiter never lets so many through at once")]
 pub struct ExceedsBurst;
 
 /// There are not so many tokens now, or others wait for them.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::pattern::{RateLimited, RateLimiter};
+///
+/// let limiter = RateLimiter::new(1, Duration::from_secs(1));
+/// limiter.acquire().await;
+/// match limiter.try_acquire(1).await {
+///     Err(RateLimited) => println!("come back later"),
+///     Ok(()) => unreachable!("it is empty"),
+/// }
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the rate limiter does not let it through now")]
 pub struct RateLimited;

@@ -71,6 +71,17 @@ where
 }
 
 /// The future of [`retry`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::pattern::{Backoff, retry};
+///
+/// let stubborn = retry(Backoff::constant(Duration::from_secs(1)), async || Err::<(), _>("busy"));
+/// assert!(trapline::timeout(Duration::from_secs(60), stubborn).await.is_err());
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[must_use = "nothing is tried until it is awaited"]
 pub struct Retry<Op, Fut, E, When = fn(&E) -> bool> {

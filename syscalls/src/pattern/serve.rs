@@ -84,6 +84,19 @@ where
 }
 
 /// What came of [`serve`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+/// use trapline::pattern::{ServeReport, serve};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let serves = serve(listener, 100, async |_stream: TcpStream, _peer| {});
+/// let ServeReport { connections, killed, .. } = serves.until(async {}).await.unwrap();
+/// assert_eq!((connections, killed), (0, 0));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServeReport {
     /// How many connections were accepted.
@@ -93,6 +106,19 @@ pub struct ServeReport {
 }
 
 /// The future of [`serve`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let serves = trapline::pattern::serve(listener, 100, async |_stream: TcpStream, _peer| {});
+/// // It serves until this is ready; until it is killed, without.
+/// let served = serves.until(trapline::yield_now()).await.unwrap();
+/// assert_eq!(served.connections, 0);
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is served until it is awaited"]
 pub struct Serve {
     site: &'static Location<'static>,

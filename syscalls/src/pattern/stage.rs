@@ -15,6 +15,20 @@ use crate::channel::{Receiver, Sender, channel_at};
 use crate::pattern::worker_pool::text_of;
 
 /// Why a pipeline ended before its source did.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::stream;
+/// use trapline::pattern::pipeline;
+///
+/// let numbers = pipeline(stream::iter(["1", "fish"]))
+///     .try_stage(4, async |word: &str| word.parse::<u32>())
+///     .collect();
+/// let error = numbers.await.unwrap_err();
+/// assert!(error.failure().is_some() && error.to_string().contains(error.stage()));
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct PipelineError {
     stage: Rc<str>,

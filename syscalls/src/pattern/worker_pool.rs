@@ -216,6 +216,20 @@ impl fmt::Debug for WorkerPool {
 }
 
 /// The future of [`WorkerPool::submit`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::pattern::WorkerPool;
+///
+/// let pool = WorkerPool::new(1, 8);
+/// let job = pool.submit(trapline::sleep(Duration::from_secs(60)));
+/// // The job is dropped with it.
+/// assert!(trapline::timeout(Duration::from_secs(1), job).await.is_err());
+/// assert_eq!(pool.submit(async { 7 }).await.unwrap(), 7);
+/// # }).unwrap();
+/// ```
 #[must_use = "a job is not submitted until this is awaited"]
 pub struct Submit<T> {
     inner: Pin<Box<dyn Future<Output = Result<T, JobError>>>>,
@@ -236,6 +250,18 @@ impl<T> fmt::Debug for Submit<T> {
 }
 
 /// The future of [`WorkerPool::shutdown`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::pattern::WorkerPool;
+///
+/// let pool = WorkerPool::new(1, 8);
+/// let job = pool.submit(async { 7 });
+/// let (seven, ()) = trapline::join(job, pool.shutdown()).await;
+/// assert_eq!(seven.unwrap(), 7, "it was in the backlog before");
+/// # }).unwrap();
+/// ```
 #[must_use = "a pool is not shut down until this is awaited"]
 pub struct WorkerPoolShutdown {
     inner: Pin<Box<dyn Future<Output = ()>>>,
@@ -256,6 +282,20 @@ impl fmt::Debug for WorkerPoolShutdown {
 }
 
 /// Why a job gave nothing.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::pattern::{JobError, WorkerPool};
+///
+/// let pool = WorkerPool::new(1, 8);
+/// pool.shutdown().await;
+/// match pool.submit(async {}).await {
+///     Err(JobError::Closed) => println!("no more jobs"),
+///     other => unreachable!("{other:?}"),
+/// }
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum JobError {

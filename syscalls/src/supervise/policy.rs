@@ -8,6 +8,21 @@ use trapline_abi::Instant;
 use crate::backoff::Backoff;
 
 /// When a child is to be started again.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::{Policy, Restart};
+///
+/// let mut left = 2;
+/// let count = move || {
+///     left -= 1;
+///     async move { if left > 0 { Err("again") } else { Ok(left) } }
+/// };
+/// let outcome = trapline::supervise(Policy::new(Restart::OnFailure), count);
+/// assert_eq!(outcome.await.unwrap(), 0);
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Restart {
     /// Never.
@@ -21,6 +36,17 @@ pub enum Restart {
 
 /// When, how often and how fast a child is started again: by default on failure, three times within
 /// five seconds, without delay.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::{Backoff, Policy, Restart};
+///
+/// let minute = Duration::from_secs(60);
+/// let patient = Backoff::exponential(Duration::from_secs(1)).cap(minute);
+/// let policy = Policy::new(Restart::Always).at_most(5, minute).backoff(patient);
+/// assert!(format!("{policy:?}").contains("Always"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct Policy {

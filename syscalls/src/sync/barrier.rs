@@ -44,6 +44,17 @@ pub struct Barrier {
 }
 
 /// How one came through a [`Barrier`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::Barrier;
+///
+/// let barrier = Barrier::new(2);
+/// let (first, second) = trapline::join(barrier.wait(), barrier.wait()).await;
+/// assert_eq!([first, second].into_iter().filter(|pass| pass.is_leader()).count(), 1);
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BarrierPass {
     leader: bool,
@@ -162,6 +173,19 @@ impl fmt::Debug for Barrier {
 }
 
 /// The future of [`Barrier::wait`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::sync::Barrier;
+///
+/// let barrier = Barrier::new(2);
+/// let alone = barrier.wait();
+/// assert!(trapline::timeout(Duration::from_secs(1), alone).await.is_err());
+/// assert_eq!(barrier.arrived(), 0, "who gives up has not arrived");
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "it does not arrive until it is awaited"]
 pub struct BarrierWait<'a> {

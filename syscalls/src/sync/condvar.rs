@@ -244,6 +244,22 @@ impl fmt::Debug for Condvar {
 }
 
 /// The future of [`Condvar::wait`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::{Condvar, Mutex};
+///
+/// let (count, changed) = (Mutex::new(0), Condvar::new());
+/// let wait = changed.wait(count.lock().await);
+/// let change = async {
+///     *count.lock().await = 1;
+///     changed.notify_one();
+/// };
+/// let (guard, ()) = trapline::join(wait, change).await;
+/// assert_eq!(*guard, 1);
+/// # }).unwrap();
+/// ```
 #[must_use = "it does not wait until it is awaited"]
 pub struct CondvarWait<'a, T> {
     condvar: &'a Condvar,
@@ -319,6 +335,22 @@ impl<T> fmt::Debug for CondvarWait<'_, T> {
 }
 
 /// The future of [`Condvar::wait_while`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::{Condvar, Mutex};
+///
+/// let (jobs, changed) = (Mutex::new(Vec::new()), Condvar::new());
+/// let wait = changed.wait_while(jobs.lock().await, |jobs| jobs.is_empty());
+/// let bring = async {
+///     jobs.lock().await.push("job");
+///     changed.notify_one();
+/// };
+/// let (mut jobs, ()) = trapline::join(wait, bring).await;
+/// assert_eq!(jobs.pop(), Some("job"));
+/// # }).unwrap();
+/// ```
 #[must_use = "it does not wait until it is awaited"]
 pub struct WaitWhile<'a, T, F> {
     condvar: &'a Condvar,

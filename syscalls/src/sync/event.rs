@@ -159,6 +159,21 @@ impl fmt::Debug for Event {
 }
 
 /// The future of [`Event::wait`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::sync::Event;
+///
+/// let event = Event::new();
+/// let mut wait = event.wait();
+/// assert!(trapline::timeout(Duration::from_secs(1), &mut wait).await.is_err());
+/// // It kept its place.
+/// event.set();
+/// wait.await;
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "it does not wait until it is awaited"]
 pub struct EventWait<'a> {

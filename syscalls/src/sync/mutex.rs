@@ -278,6 +278,21 @@ impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
 }
 
 /// The future of [`Mutex::lock`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::sync::Mutex;
+///
+/// let mutex = Mutex::new(1);
+/// let held = mutex.lock().await;
+/// let lock = mutex.lock();
+/// assert!(trapline::timeout(Duration::from_secs(1), lock).await.is_err());
+/// drop(held);
+/// assert_eq!(*mutex.lock().await, 1);
+/// # }).unwrap();
+/// ```
 #[must_use = "a lock is not asked for until it is awaited"]
 pub struct Lock<'a, T> {
     mutex: &'a Mutex<T>,
@@ -302,6 +317,21 @@ impl<'a, T> Future for Lock<'a, T> {
 }
 
 /// The future of [`Mutex::lock_owned`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::rc::Rc;
+/// use trapline::sync::Mutex;
+///
+/// let mutex = Rc::new(Mutex::new(1));
+/// let lock = mutex.lock_owned();
+/// // It needs no borrow: a task may have it.
+/// let child = trapline::spawn(async move { *lock.await += 1 }).await;
+/// child.await.unwrap();
+/// assert_eq!(*mutex.lock().await, 2);
+/// # }).unwrap();
+/// ```
 #[must_use = "a lock is not asked for until it is awaited"]
 pub struct LockOwned<T> {
     mutex: Rc<Mutex<T>>,
@@ -325,6 +355,22 @@ impl<T> Future for LockOwned<T> {
 }
 
 /// The mutex is held while this lives.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::{Mutex, MutexGuard};
+///
+/// fn add(mut balance: MutexGuard<'_, u32>) {
+///     *balance += 1;
+///     // It is free again from here.
+/// }
+///
+/// let balance = Mutex::new(1);
+/// add(balance.lock().await);
+/// assert_eq!(*balance.lock().await, 2);
+/// # }).unwrap();
+/// ```
 #[must_use = "a mutex is released as soon as its guard is dropped"]
 pub struct MutexGuard<'a, T> {
     value: RefMut<'a, T>,
@@ -390,6 +436,20 @@ impl<T: fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
 }
 
 /// A [`MutexGuard`] of a part of the value.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::{MappedMutexGuard, Mutex, MutexGuard};
+///
+/// let pair = Mutex::new((1, "one"));
+/// let mut number: MappedMutexGuard<'_, u32> = MutexGuard::map(pair.lock().await, |pair| &mut pair.0);
+/// *number = 2;
+/// assert!(pair.is_held());
+/// drop(number);
+/// assert_eq!(pair.into_inner(), (2, "one"));
+/// # }).unwrap();
+/// ```
 #[must_use = "a mutex is released as soon as its guard is dropped"]
 pub struct MappedMutexGuard<'a, U: ?Sized> {
     value: RefMut<'a, U>,
@@ -417,6 +477,20 @@ impl<U: ?Sized + fmt::Debug> fmt::Debug for MappedMutexGuard<'_, U> {
 }
 
 /// A guard that keeps the mutex alive, and has the value with it.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::rc::Rc;
+/// use trapline::sync::{Mutex, OwnedMutexGuard};
+///
+/// let mutex = Rc::new(Mutex::new(1));
+/// let mut guard: OwnedMutexGuard<u32> = mutex.lock_owned().await;
+/// // It may go to another task, which then holds the mutex.
+/// trapline::spawn(async move { *guard = 2 }).await.await.unwrap();
+/// assert_eq!(*mutex.lock().await, 2);
+/// # }).unwrap();
+/// ```
 #[must_use = "a mutex is released as soon as its guard is dropped"]
 pub struct OwnedMutexGuard<T> {
     mutex: Rc<Mutex<T>>,

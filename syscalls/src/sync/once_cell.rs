@@ -42,6 +42,19 @@ pub struct OnceCell<T> {
 }
 
 /// Why a value was not put into a [`OnceCell`]; it comes back.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::sync::{OnceCell, SetError};
+///
+/// let cell = OnceCell::new();
+/// cell.set(1).unwrap();
+/// match cell.set(2) {
+///     Err(SetError::HasValue(back)) => assert_eq!((back, cell.get()), (2, Some(&1))),
+///     Err(SetError::BeingMade(_)) => unreachable!("nobody makes one"),
+///     Ok(()) => unreachable!("it has one"),
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum SetError<T> {
     /// There is one already.
@@ -275,6 +288,18 @@ impl<T: fmt::Debug> fmt::Debug for OnceCell<T> {
 }
 
 /// The future of [`OnceCell::wait`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::OnceCell;
+///
+/// let address = OnceCell::new();
+/// let wait = address.wait();
+/// let (found, ()) = trapline::join(wait, async { address.set("::1").unwrap() }).await;
+/// assert_eq!(*found, "::1");
+/// # }).unwrap();
+/// ```
 #[must_use = "it does not wait until it is awaited"]
 pub struct WaitForValue<'a, T> {
     cell: &'a OnceCell<T>,
@@ -380,6 +405,18 @@ macro_rules! debug_without_fields {
 }
 
 /// The future of [`OnceCell::get_or_init`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::OnceCell;
+///
+/// let cell = OnceCell::new();
+/// let made = cell.get_or_init(async || 7);
+/// let given = cell.get_or_init(async || unreachable!("it is being made"));
+/// assert_eq!(trapline::join(made, given).await, (&7, &7));
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[must_use = "a value is not made until it is awaited"]
 pub struct GetOrInit<'a, T, F, Fut> {
@@ -405,6 +442,19 @@ where
 }
 
 /// The future of [`OnceCell::get_or_try_init`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::OnceCell;
+///
+/// let cell = OnceCell::new();
+/// let fails = cell.get_or_try_init(async || Err("no answer"));
+/// assert_eq!(fails.await, Err("no answer"));
+/// // The next one tries again.
+/// assert_eq!(cell.get_or_try_init(async || Ok::<_, ()>(7)).await, Ok(&7));
+/// # }).unwrap();
+/// ```
 #[pin_project]
 #[must_use = "a value is not made until it is awaited"]
 pub struct GetOrTryInit<'a, T, F, Fut> {

@@ -227,6 +227,20 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RLock<T> {
 }
 
 /// The future of [`RLock::lock`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::sync::RLock;
+///
+/// let lock = RLock::new(7);
+/// let held = lock.lock().await;
+/// // Who holds it does not wait.
+/// let again = trapline::timeout(Duration::from_secs(1), lock.lock()).await.unwrap();
+/// assert_eq!(*held + *again, 14);
+/// # }).unwrap();
+/// ```
 #[must_use = "a lock is not asked for until it is awaited"]
 pub struct RLockLock<'a, T: ?Sized> {
     lock: &'a RLock<T>,
@@ -260,6 +274,21 @@ impl<'a, T: ?Sized> Future for RLockLock<'a, T> {
 
 /// The lock is held while this lives. It may be dropped anywhere, and releases what was taken by the
 /// task that got it.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::RLock;
+///
+/// let lock = RLock::new(7);
+/// let outer = lock.lock().await;
+/// let inner = lock.lock().await;
+/// drop(outer);
+/// assert!(lock.is_held(), "by the inner one");
+/// drop(inner);
+/// assert!(!lock.is_held());
+/// # }).unwrap();
+/// ```
 #[must_use = "a lock is released as soon as its guard is dropped"]
 pub struct RLockGuard<'a, T: ?Sized> {
     lock: &'a RLock<T>,

@@ -230,6 +230,21 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 }
 
 /// The future of [`RwLock::read`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::sync::RwLock;
+///
+/// let lock = RwLock::new(1);
+/// let writes = lock.write().await;
+/// let read = lock.read();
+/// assert!(trapline::timeout(Duration::from_secs(1), read).await.is_err());
+/// drop(writes);
+/// assert_eq!(*lock.read().await, 1);
+/// # }).unwrap();
+/// ```
 #[must_use = "a lock is not asked for until it is awaited"]
 pub struct Read<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -253,6 +268,21 @@ impl<T: ?Sized> fmt::Debug for Read<'_, T> {
 }
 
 /// The future of [`RwLock::write`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::sync::RwLock;
+///
+/// let lock = RwLock::new(1);
+/// let reads = lock.read().await;
+/// let write = lock.write();
+/// assert!(trapline::timeout(Duration::from_secs(1), write).await.is_err());
+/// drop(reads);
+/// *lock.write().await = 2;
+/// # }).unwrap();
+/// ```
 #[must_use = "a lock is not asked for until it is awaited"]
 pub struct Write<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -276,6 +306,18 @@ impl<T: ?Sized> fmt::Debug for Write<'_, T> {
 }
 
 /// The value may be read while this lives.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::RwLock;
+///
+/// let lock = RwLock::new(vec![1, 2]);
+/// let (first, second) = (lock.read().await, lock.read().await);
+/// assert_eq!(first.len() + second.len(), 4);
+/// assert!(lock.try_write().is_none(), "not while one reads");
+/// # }).unwrap();
+/// ```
 #[must_use = "a lock is released as soon as its guard is dropped"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     value: Ref<'a, T>,
@@ -297,6 +339,19 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
 }
 
 /// The value may be changed while this lives.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::{RwLock, RwLockWriteGuard};
+///
+/// let lock = RwLock::new(vec![1, 2]);
+/// let mut writes = lock.write().await;
+/// writes.push(3);
+/// let reads = RwLockWriteGuard::downgrade(writes);
+/// assert_eq!((reads.len(), lock.try_read().is_some()), (3, true));
+/// # }).unwrap();
+/// ```
 #[must_use = "a lock is released as soon as its guard is dropped"]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     value: RefMut<'a, T>,

@@ -40,11 +40,32 @@ pub struct Semaphore {
 }
 
 /// The semaphore was closed.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::{Closed, Semaphore};
+///
+/// let semaphore = Semaphore::new(0);
+/// let (refused, ()) = trapline::join(semaphore.acquire(), async { semaphore.close() }).await;
+/// assert_eq!(refused.unwrap_err(), Closed);
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the semaphore was closed")]
 pub struct Closed;
 
 /// Why there is no permit.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::sync::{Semaphore, TryAcquireError};
+///
+/// let semaphore = Semaphore::new(0);
+/// assert_eq!(semaphore.try_acquire().unwrap_err(), TryAcquireError::NoPermits);
+/// semaphore.close();
+/// assert_eq!(semaphore.try_acquire().unwrap_err(), TryAcquireError::Closed);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum TryAcquireError {
     /// So many are not free, or somebody waits.
@@ -404,6 +425,21 @@ impl TakePermits {
 }
 
 /// The future of [`Semaphore::acquire`] and [`Semaphore::acquire_many`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::sync::Semaphore;
+///
+/// let semaphore = Semaphore::new(1);
+/// let permit = semaphore.acquire().await.unwrap();
+/// let second = semaphore.acquire();
+/// assert!(trapline::timeout(Duration::from_secs(1), second).await.is_err());
+/// drop(permit);
+/// assert_eq!(semaphore.available(), 1);
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit is not asked for until it is awaited"]
 pub struct Acquire<'a> {
@@ -423,6 +459,20 @@ impl<'a> Future for Acquire<'a> {
 }
 
 /// The future of [`Semaphore::acquire_owned`] and [`Semaphore::acquire_many_owned`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::rc::Rc;
+/// use trapline::sync::Semaphore;
+///
+/// let semaphore = Rc::new(Semaphore::new(1));
+/// let acquire = semaphore.acquire_owned();
+/// // It needs no borrow: a task may have it.
+/// let child = trapline::spawn(async move { acquire.await.unwrap().count() }).await;
+/// assert_eq!(child.await.unwrap(), 1);
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit is not asked for until it is awaited"]
 pub struct AcquireOwned {
@@ -442,6 +492,20 @@ impl Future for AcquireOwned {
 }
 
 /// Permits of a [`Semaphore`], given back when this is dropped.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::sync::Semaphore;
+///
+/// let semaphore = Semaphore::new(3);
+/// let permits = semaphore.acquire_many(2).await.unwrap();
+/// assert_eq!((permits.count(), semaphore.available()), (2, 1));
+/// // They go back when it is dropped.
+/// drop(permits);
+/// assert_eq!(semaphore.available(), 3);
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit is given back as soon as it is dropped"]
 pub struct Permit<'a> {
@@ -501,6 +565,21 @@ impl Drop for Permit<'_> {
 }
 
 /// Permits that keep their [`Semaphore`] alive, given back when this is dropped.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::rc::Rc;
+/// use trapline::sync::{OwnedPermit, Semaphore};
+///
+/// let semaphore = Rc::new(Semaphore::new(1));
+/// let permit: OwnedPermit = semaphore.acquire_owned().await.unwrap();
+/// let child = trapline::spawn(async move { drop(permit) }).await;
+/// assert_eq!(semaphore.available(), 0, "the child has it");
+/// child.await.unwrap();
+/// assert_eq!(semaphore.available(), 1);
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit is given back as soon as it is dropped"]
 pub struct OwnedPermit {

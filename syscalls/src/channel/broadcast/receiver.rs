@@ -13,6 +13,22 @@ use crate::frame::site_or;
 use crate::pace::{Claim, may_try, spend};
 
 /// Why nothing was received.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::broadcast;
+/// use trapline::channel::broadcast::RecvError;
+///
+/// let (sender, mut receiver) = broadcast(1);
+/// sender.send(1).await.unwrap();
+/// sender.send(2).await.unwrap();
+/// assert_eq!(receiver.recv().await, Err(RecvError::Missed(1)));
+/// assert_eq!(receiver.recv().await, Ok(2));
+/// drop(sender);
+/// assert_eq!(receiver.recv().await, Err(RecvError::Closed));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum RecvError {
     /// This many values were dropped before this receiver took them. The next one is there.
@@ -24,6 +40,21 @@ pub enum RecvError {
 }
 
 /// Why nothing could be received at once.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::broadcast;
+/// use trapline::channel::broadcast::TryRecvError;
+///
+/// let (sender, mut receiver) = broadcast(1);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+/// sender.send(1).await.unwrap();
+/// sender.send(2).await.unwrap();
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Missed(1)));
+/// assert_eq!(receiver.try_recv(), Ok(2));
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum TryRecvError {
     /// There is nothing now.
@@ -43,6 +74,21 @@ type Wait = Pin<Box<dyn Future<Output = ()>>>;
 ///
 /// It is a [`Stream`], too: of values, and of how many were missed. A clone begins where this one
 /// is.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::StreamExt;
+///
+/// let (sender, receiver) = trapline::channel::broadcast(8);
+/// let other = receiver.clone();
+/// sender.send("news").await.unwrap();
+/// drop(sender);
+/// // As streams: each gets all.
+/// assert_eq!(receiver.collect::<Vec<_>>().await, [Ok("news")]);
+/// assert_eq!(other.collect::<Vec<_>>().await, [Ok("news")]);
+/// # }).unwrap();
+/// ```
 pub struct Receiver<T> {
     hub: Rc<Hub<T>>,
     /// The number of the value it takes next.
@@ -234,6 +280,19 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// The future of [`Receiver::recv`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, mut receiver) = trapline::channel::broadcast(8);
+/// let recv = receiver.recv();
+/// assert!(trapline::timeout(Duration::from_secs(1), recv).await.is_err());
+/// sender.send(7).await.unwrap();
+/// assert_eq!(receiver.recv().await, Ok(7));
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is received until this is awaited"]
 pub struct Recv<'a, T> {
     hub: &'a Hub<T>,

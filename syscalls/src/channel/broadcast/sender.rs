@@ -13,6 +13,17 @@ use crate::pace::{Claim, spend};
 /// Sends values to all receivers. See [`broadcast`](crate::channel::broadcast()).
 ///
 /// When the last clone is gone, receivers take what is there, and then see the end.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, mut early) = trapline::channel::broadcast(8);
+/// sender.send(1).await.unwrap();
+/// let mut late = sender.subscribe();
+/// sender.send(2).await.unwrap();
+/// assert_eq!((early.recv().await, late.recv().await), (Ok(1), Ok(2)));
+/// # }).unwrap();
+/// ```
 pub struct Sender<T> {
     hub: Rc<Hub<T>>,
 }
@@ -185,6 +196,20 @@ impl<T> fmt::Debug for Sender<T> {
 }
 
 /// The future of [`Sender::send`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::channel::{Lag, broadcast_with};
+///
+/// let (sender, mut slow) = broadcast_with(1, Lag::Wait);
+/// sender.send(1).await.unwrap();
+/// let send = sender.send(2);
+/// assert!(trapline::timeout(Duration::from_secs(1), send).await.is_err());
+/// assert_eq!(slow.recv().await, Ok(1));
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is sent until this is awaited"]
 pub struct Send<'a, T> {
     hub: &'a Hub<T>,

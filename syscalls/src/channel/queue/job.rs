@@ -47,6 +47,18 @@ impl<T> Queue<T> {
 }
 
 /// The future of [`Queue::get_job`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::Queue;
+///
+/// let queue = Queue::fifo(1);
+/// let get = queue.get_job();
+/// let (job, ()) = trapline::join(get, queue.put(7)).await;
+/// assert_eq!(*job, 7);
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is got until this is awaited"]
 pub struct GetJob<'a, T> {
@@ -64,6 +76,19 @@ impl<'a, T> Future for GetJob<'a, T> {
 }
 
 /// A value of a [`Queue`], called done when this is dropped.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::Queue;
+///
+/// let queue = Queue::fifo(1);
+/// queue.put(7).await;
+/// let job = queue.get_job().await;
+/// // Done when it is dropped.
+/// trapline::join(queue.join(), async { drop(job) }).await;
+/// # }).unwrap();
+/// ```
 #[must_use = "the job is called done as soon as it is dropped"]
 pub struct Job<'a, T> {
     value: T,

@@ -9,6 +9,20 @@ use crate::channel::queue::Queue;
 use crate::pace::Claim;
 
 /// The future of [`Queue::put`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::channel::Queue;
+///
+/// let queue = Queue::fifo(1);
+/// queue.put(1).await;
+/// let put = queue.put(2);
+/// assert!(trapline::timeout(Duration::from_secs(1), put).await.is_err());
+/// assert_eq!((queue.try_get(), queue.try_get()), (Some(1), None));
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is put in until this is awaited"]
 pub struct Put<'a, T> {
     pub(super) queue: &'a Queue<T>,
@@ -38,6 +52,20 @@ impl<T> fmt::Debug for Put<'_, T> {
 }
 
 /// The future of [`Queue::get`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+/// use trapline::channel::Queue;
+///
+/// let queue = Queue::fifo(1);
+/// let mut get = queue.get();
+/// assert!(trapline::timeout(Duration::from_secs(1), &mut get).await.is_err());
+/// queue.put(7).await;
+/// assert_eq!(get.await, 7);
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is got until this is awaited"]
 pub struct Get<'a, T> {
     /// `None` when it has been ready.
@@ -64,6 +92,22 @@ impl<T> fmt::Debug for Get<'_, T> {
 }
 
 /// The future of [`Queue::join`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use trapline::channel::Queue;
+///
+/// let queue = Queue::fifo(1);
+/// queue.put(7).await;
+/// let all_done = queue.join();
+/// let work = async {
+///     queue.get().await;
+///     queue.task_done().unwrap();
+/// };
+/// trapline::join(all_done, work).await;
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is waited for until this is awaited"]
 pub struct Join<'a> {

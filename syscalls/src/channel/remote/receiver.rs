@@ -16,6 +16,19 @@ use crate::pace::{Pace, may_try, spend};
 ///
 /// It is a [`Stream`], too. A stream that was polled and had nothing stands in line until it is
 /// polled again or dropped.
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use futures::StreamExt;
+///
+/// let (sender, receiver) = trapline::channel::remote(1);
+/// let thread = std::thread::spawn(move || (0..3).try_for_each(|number| sender.send_blocking(number)));
+/// // As a stream.
+/// assert_eq!(receiver.collect::<Vec<u32>>().await, [0, 1, 2]);
+/// thread.join().unwrap().unwrap();
+/// # }).unwrap();
+/// ```
 pub struct Receiver<T> {
     pub(super) shared: Arc<Shared<T>>,
     /// The stream's place in the line.
@@ -207,6 +220,20 @@ impl<T> Stream for Receiver<T> {
 }
 
 /// The future of [`Receiver::recv`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, receiver) = trapline::channel::remote(1);
+/// let mut recv = receiver.recv();
+/// assert!(trapline::timeout(Duration::from_millis(1), &mut recv).await.is_err());
+/// // It kept its place in the line.
+/// std::thread::spawn(move || sender.try_send(7)).join().unwrap().unwrap();
+/// assert_eq!(recv.await, Some(7));
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is received until this is awaited"]
 pub struct Recv<'a, T> {
     /// `None` when it has been ready.

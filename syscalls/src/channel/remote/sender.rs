@@ -11,6 +11,21 @@ use crate::channel::remote::core::{Shared, Ticket};
 use crate::pace::{Pace, spend};
 
 /// Sends values, from a thread or a task. See [`remote`](crate::channel::remote()).
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, receiver) = trapline::channel::remote(4);
+/// let threads = [1, 2].map(|number| {
+///     let sender = sender.clone();
+///     std::thread::spawn(move || sender.send_blocking(number))
+/// });
+/// threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+/// drop(sender);
+/// let (first, second) = (receiver.recv().await.unwrap(), receiver.recv().await.unwrap());
+/// assert_eq!((first + second, receiver.recv().await), (3, None));
+/// # }).unwrap();
+/// ```
 pub struct Sender<T> {
     pub(super) shared: Arc<Shared<T>>,
 }
@@ -199,6 +214,19 @@ impl<T> fmt::Debug for Sender<T> {
 }
 
 /// The future of [`Sender::send`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// use std::time::Duration;
+///
+/// let (sender, receiver) = trapline::channel::remote(1);
+/// sender.send(1).await.unwrap();
+/// let send = sender.send(2);
+/// assert!(trapline::timeout(Duration::from_millis(1), send).await.is_err());
+/// assert_eq!((receiver.try_recv(), receiver.try_recv().is_err()), (Ok(1), true), "2 went with it");
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is sent until this is awaited"]
 pub struct Send<'a, T> {
     shared: &'a Shared<T>,

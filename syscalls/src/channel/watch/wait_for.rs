@@ -58,6 +58,20 @@ impl<T> Receiver<T> {
 }
 
 /// The future of [`Receiver::wait_for`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// let (sender, mut receiver) = trapline::channel::watch(0);
+/// let wait = receiver.wait_for(|number| *number == 2);
+/// let send = async {
+///     sender.send(1).unwrap();
+///     sender.send(2).unwrap();
+/// };
+/// let (seen, ()) = trapline::join(wait, send).await;
+/// assert_eq!(*seen.unwrap(), 2);
+/// # }).unwrap();
+/// ```
 #[must_use = "nothing is waited for until this is awaited"]
 pub struct WaitFor<'a, T, F> {
     screen: &'a Screen<T>,

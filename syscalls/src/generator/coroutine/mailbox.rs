@@ -10,6 +10,20 @@ use crate::generator::Yielding;
 use crate::generator::outlet::{Bell, Outlet, Place, used_elsewhere};
 
 /// The hand of a coroutine's block: what is sent comes in here, replies go out.
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::generator::{Coroutine, Mailbox};
+///
+/// async fn double(mailbox: Mailbox<u32, u32>) {
+///     while let Some(number) = mailbox.receive().await {
+///         mailbox.reply(2 * number).await;
+///     }
+/// }
+///
+/// let doubler = Coroutine::new(double);
+/// assert_eq!(doubler.send(21), Ok(Some(42)));
+/// ```
 pub struct Mailbox<In, Out = ()> {
     desk: Rc<Desk<In, Out>>,
 }
@@ -90,6 +104,20 @@ impl<In, Out> fmt::Debug for Mailbox<In, Out> {
 }
 
 /// The future of [`Mailbox::receive`].
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::generator::{Coroutine, Mailbox};
+///
+/// let pairs = Coroutine::new(async |mailbox: Mailbox<u32, u32>| {
+///     let first = mailbox.receive();
+///     let first = first.await.unwrap();
+///     let second = mailbox.receive().await.unwrap();
+///     mailbox.reply(first + second).await;
+/// });
+/// assert_eq!(pairs.send(40), Ok(None));
+/// assert_eq!(pairs.send(2), Ok(Some(42)));
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is received until this is awaited"]
 pub struct Receive<'a, In, Out> {

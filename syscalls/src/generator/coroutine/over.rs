@@ -4,6 +4,19 @@ use crate::generator::Coroutine;
 use crate::generator::coroutine::Halt;
 
 /// The replies of a coroutine to all values of a source. See [`Coroutine::over`].
+///
+/// ```
+/// # use trapline_syscalls as trapline;
+/// use trapline::generator::{Coroutine, Mailbox};
+///
+/// let squares = Coroutine::new(async |mailbox: Mailbox<u32, u32>| {
+///     while let Some(number) = mailbox.receive().await {
+///         mailbox.reply(number * number).await;
+///     }
+/// });
+/// // An iterator, like any other.
+/// assert_eq!(squares.over(1..).take(3).sum::<u32>(), 14);
+/// ```
 #[derive(Debug)]
 #[must_use = "an iterator does nothing until it is asked for values"]
 pub struct Over<'a, I, In, Out> {
