@@ -93,9 +93,7 @@ impl Desk {
     pub(crate) fn replace_atlas(&mut self, atlas: Atlas, is_loading: bool) {
         self.atlas = atlas;
         self.is_loading = is_loading;
-        if self.lesson.is_none() {
-            self.lesson = lesson::of(&self.atlas);
-        }
+        self.lesson = lesson::of(&self.atlas);
         self.scene = self.atlas.scene(self.scene.cursor);
     }
 

@@ -50,9 +50,12 @@ impl Stop {
     }
 }
 
-/// The lesson that a recording's sources tell; the first, if several do.
+/// The lesson that a recording's sources tell; the first, if several do. Its stops are in the order of their steps,
+/// wherever they stand in the text.
 pub(crate) fn of(atlas: &Atlas) -> Option<Lesson> {
-    atlas.recording.sources().iter().find_map(|source| parse(&source.text))
+    let mut lesson = atlas.recording.sources().iter().find_map(|source| parse(&source.text))?;
+    lesson.stops.sort_by_key(|stop| stop.step(atlas).unwrap_or(u64::MAX));
+    Some(lesson)
 }
 
 fn parse(text: &str) -> Option<Lesson> {
@@ -105,8 +108,13 @@ fn parse_stop(head: &str) -> Option<Stop> {
     } else {
         return None;
     };
-    let panes = panes.split(',').filter_map(|word| Pane::of_word(word.trim())).collect();
-    Some(Stop { at, panes, text: Vec::new(), question: None, answer: None })
+    let mut named: Vec<Pane> = Vec::new();
+    for pane in panes.split(',').filter_map(|word| Pane::of_word(word.trim())) {
+        if !named.contains(&pane) {
+            named.push(pane);
+        }
+    }
+    Some(Stop { at, panes: named, text: Vec::new(), question: None, answer: None })
 }
 
 impl Stop {

@@ -65,6 +65,8 @@ impl Pane {
     }
 
     pub(crate) fn of_word(word: &str) -> Option<Pane> {
+        // Who waits is shown beneath who is ready.
+        let word = if word == "waiting" { "ready" } else { word };
         Pane::ALL.into_iter().find(|pane| pane.word() == word)
     }
 

@@ -41,11 +41,27 @@ pub(super) struct Show<'a> {
     pub(super) must_panic: bool,
 }
 
+/// How it ended.
+pub(super) struct Ended {
+    code: ExitCode,
+    signal: Option<i32>,
+}
+
+impl Ended {
+    /// The exit status; a signal that was to end us does so now that all is tidied up.
+    pub(super) fn conclude(self) -> Result<ExitCode, Failure> {
+        if let Some(signal) = self.signal {
+            emulate_default_handler(signal).map_err(failed)?;
+        }
+        Ok(self.code)
+    }
+}
+
 /// Shows a recording until the user has seen enough.
-pub(super) fn show(show: Show<'_>) -> Result<ExitCode, Failure> {
+pub(super) fn show(show: Show<'_>) -> Result<Ended, Failure> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(Failure::said(
-            "this needs a terminal; `view --dump` prints what it would show",
+            "this needs a terminal; with `--dump` it prints what it would show",
         ));
     }
     let Show { file, output, growth, keys, must_panic } = show;
@@ -63,16 +79,12 @@ pub(super) fn show(show: Show<'_>) -> Result<ExitCode, Failure> {
     assert!(!must_panic, "asked to panic");
     let flow = Session { desk: &mut desk, guard: &mut guard, loader, signals: &signals }.run();
     drop(guard);
-    let flow = flow.map_err(failed)?;
-    if let Some(signal) = signals.deadly() {
-        // As it would have ended us, had we not tidied up first.
-        emulate_default_handler(signal).map_err(failed)?;
-    }
-    match flow {
-        Flow::Interrupt => Ok(ExitCode::from(130)),
-        _ if desk.is_loading => Ok(ExitCode::SUCCESS),
-        _ => Ok(opened::conclude(&desk.atlas.recording, file)),
-    }
+    let code = match flow.map_err(failed)? {
+        Flow::Interrupt => ExitCode::from(130),
+        _ if desk.is_loading => ExitCode::SUCCESS,
+        _ => opened::conclude(&desk.atlas.recording, file),
+    };
+    Ok(Ended { code, signal: signals.deadly() })
 }
 
 fn failed(error: std::io::Error) -> Failure {

@@ -1,12 +1,13 @@
 //! `trapline view FILE`: a recording in the terminal; with `--dump` the screen as text, after some keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::atlas::Atlas;
 use super::desk::{Desk, Flow};
-use super::terminal::{Growth, Show};
-use super::{key, screen, terminal};
+use super::key::{self, Key};
+use super::screen;
+use super::terminal::{Ended, Growth, Show, show};
 use crate::failure::Failure;
 use crate::opened;
 use crate::output::Output;
@@ -15,48 +16,70 @@ use crate::output::Output;
 pub(crate) struct Args {
     /// The recording
     file: PathBuf,
-    /// Presses these keys first: letters as they are, others as <up>, <home>, <enter>, …
-    #[arg(long, value_name = "KEYS", default_value = "", allow_hyphen_values = true)]
-    keys: String,
-    /// Prints the screen as text, and ends
-    #[arg(long)]
-    dump: bool,
-    /// The size of the screen that is printed
-    #[arg(long, value_name = "COLUMNSxROWS", default_value = "80x24", value_parser = parse_size, requires = "dump")]
-    size: (usize, usize),
-    /// For the tests: panics once the terminal is ours
-    #[arg(long, hide = true)]
-    panic: bool,
+    #[command(flatten)]
+    looks: Looks,
     /// The file to which the program has written
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let keys = key::parse(&args.keys).map_err(Failure::said)?;
-    if !args.dump {
-        return terminal::show(Show {
-            file: &args.file,
-            output: args.output.clone(),
-            growth: Growth::none(),
-            keys: &keys,
-            must_panic: args.panic,
-        });
+/// How it is looked at.
+#[derive(Debug, clap::Args)]
+pub(super) struct Looks {
+    /// Presses these keys first: letters as they are, others as <up>, <home>, <enter>, …
+    #[arg(long, value_name = "KEYS", default_value = "", allow_hyphen_values = true)]
+    keys: String,
+    /// Prints the screen as text, and ends
+    #[arg(long)]
+    pub(super) dump: bool,
+    /// The size of the screen that is printed
+    #[arg(long, value_name = "COLUMNSxROWS", default_value = "80x24", value_parser = parse_size)]
+    size: (usize, usize),
+    /// For the tests: panics once the terminal is ours
+    #[arg(long, hide = true)]
+    pub(super) panic: bool,
+}
+
+impl Looks {
+    pub(super) fn keys(&self) -> Result<Vec<Key>, Failure> {
+        key::parse(&self.keys).map_err(Failure::said)
     }
-    let recording = opened::open(&args.file)?;
-    let mut desk = Desk::new(Atlas::new(recording), args.output.clone());
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if args.looks.dump {
+        return dump(&args.file, args.output.clone(), &args.looks);
+    }
+    let ended = show(Show {
+        file: &args.file,
+        output: args.output.clone(),
+        growth: Growth::none(),
+        keys: &args.looks.keys()?,
+        must_panic: args.looks.panic,
+    });
+    ended.and_then(Ended::conclude)
+}
+
+/// Prints what the terminal would show.
+pub(super) fn dump(
+    file: &Path,
+    output: Option<PathBuf>,
+    looks: &Looks,
+) -> Result<ExitCode, Failure> {
+    let keys = looks.keys()?;
+    let mut desk = Desk::new(Atlas::new(opened::open(file)?), output);
     for key in keys {
         if desk.press(key) != Flow::GoOn {
             break;
         }
         desk.settle();
     }
-    let mut output = Output::new();
-    for line in screen::draw(&desk, args.size.0, args.size.1) {
-        output.line(line.text().trim_end())?;
+    let mut out = Output::new();
+    for line in screen::draw(&desk, looks.size.0, looks.size.1) {
+        out.line(line.text().trim_end())?;
     }
-    output.flush()?;
-    Ok(opened::conclude(&desk.atlas.recording, &args.file))
+    out.flush()?;
+    Ok(opened::conclude(&desk.atlas.recording, file))
 }
 
 fn parse_size(text: &str) -> Result<(usize, usize), String> {
