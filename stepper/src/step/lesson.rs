@@ -91,6 +91,17 @@ fn comment(line: &str) -> Option<&str> {
     }
 }
 
+/// Which lines of a text are a lesson's own: they are shown beside it, and not in it. The answers stand there.
+pub(crate) fn own_lines(text: &str) -> Vec<bool> {
+    let mut is_open = false;
+    let mut own = |line: &str| {
+        let comment = comment(line);
+        is_open = comment.is_some_and(|text| is_open || text.starts_with(MARK));
+        is_open
+    };
+    text.lines().map(&mut own).collect()
+}
+
 /// `step 3 panes source,ready`, `first call sleep`, `first task ping`, `end`.
 fn parse_stop(head: &str) -> Option<Stop> {
     let (place, panes) = match head.split_once(" panes ") {
@@ -188,5 +199,7 @@ fn main() {
         assert_eq!(first.answer.as_deref(), Some("T2."));
         assert_eq!(lesson.stops[2].text, ["It runs."]);
         assert_eq!(parse("fn main() {}"), None);
+        let own = own_lines(text).iter().filter(|own| **own).count();
+        assert_eq!(own, 10);
     }
 }

@@ -91,9 +91,15 @@ pub(crate) fn beats(records: &[Record], prelude: usize) -> Vec<Beat> {
     let (mut phase, mut start) = (Phase::Resume, picked);
     for at in picked..records.len() {
         let next = match (&records[at], phase) {
+            (Record::Move(Move::TaskBorn { .. }), Phase::Resume | Phase::Serve)
+                if is_asked_for(&records[at + 1..]) =>
+            {
+                Phase::Trap
+            }
+            (Record::Move(Move::CallBegun { .. }), Phase::Trap) => Phase::Trap,
             (Record::Move(Move::CallBegun { .. }), Phase::Resume | Phase::Serve) => Phase::Trap,
             (Record::Move(Move::Rested { .. }) | Record::StepEnd(_), _) => Phase::Settle,
-            (_, Phase::Trap) => Phase::Serve,
+            (_, Phase::Trap) if !is_definition(&records[at]) => Phase::Serve,
             (_, phase) => phase,
         };
         if next != phase {
@@ -103,6 +109,12 @@ pub(crate) fn beats(records: &[Record], prelude: usize) -> Vec<Beat> {
     }
     beats.push(Beat { phase, records: start..records.len() });
     beats
+}
+
+/// Whether the call comes next that has asked for a task that is born.
+pub(crate) fn is_asked_for(rest: &[Record]) -> bool {
+    let mut rest = rest.iter().filter(|record| !is_definition(record));
+    matches!(rest.next(), Some(Record::Move(Move::CallBegun { .. })))
 }
 
 #[cfg(test)]

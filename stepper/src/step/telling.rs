@@ -11,6 +11,7 @@ use trapline_trace::{About, Cause, Ended, Mirror, Move, Record, Remark, StepEnd,
 
 use super::atlas::{Atlas, Scene, apply};
 use super::names;
+use super::phase::is_asked_for;
 
 /// Tells of some of a step's records, one after the other.
 pub(crate) struct Teller<'a> {
@@ -27,6 +28,10 @@ pub(crate) struct Teller<'a> {
     answered: Option<u64>,
     /// What a task said when it panicked; its end follows.
     panic: Option<String>,
+    /// What was asked last.
+    last_call: Option<String>,
+    /// Told of as soon as it has been said what was asked.
+    births: Vec<String>,
     clock_before: u64,
 }
 
@@ -96,6 +101,8 @@ fn tell(atlas: &Atlas, scene: &Scene, range: Range<usize>) -> Vec<String> {
         own,
         answered: None,
         panic: None,
+        last_call: None,
+        births: Vec::new(),
         clock_before,
     };
     let records = &scene.records[start..range.end];
@@ -163,7 +170,7 @@ impl Teller<'_> {
     fn moved(&mut self, change: &Move, rest: &[Record]) {
         match *change {
             Move::Taken { task, .. } => self.taken(task),
-            Move::TaskBorn { task, parent, daemon, .. } => self.born(task, parent, daemon),
+            Move::TaskBorn { task, parent, daemon, .. } => self.born(task, parent, daemon, rest),
             Move::TaskEnded { task, how } => self.ended(task, how),
             Move::Ready { task, by } => self.ready(task, by),
             Move::PutFirst { task } => {
@@ -200,7 +207,8 @@ impl Teller<'_> {
         };
         let woken = self.mirror.task(task).and_then(|task| task.woken_by);
         let why = match woken {
-            Some((by, step)) if step < self.step => {
+            // Of one that has run since, it is no news.
+            Some((by, step)) if step < self.step && self.has_not_run_since(task, step) => {
                 format!(" ({} woke it in step {step})", names::cause(by, &self.mirror))
             }
             _ => String::new(),
@@ -208,25 +216,32 @@ impl Teller<'_> {
         self.say(format!("{name} is taken from the head of the ready queue{why}; {left}."));
     }
 
+    fn has_not_run_since(&self, task: u64, step: u64) -> bool {
+        self.atlas.history.previous_of(task, self.step).is_none_or(|ran| ran <= step)
+    }
+
     fn ready_but(&self, task: u64) -> Vec<u64> {
         self.mirror.ready().filter(|other| *other != task).collect()
     }
 
-    fn born(&mut self, task: u64, parent: Option<u64>, daemon: bool) {
+    fn born(&mut self, task: u64, parent: Option<u64>, daemon: bool, rest: &[Record]) {
         let name = self.name(task);
         let what = if daemon { ", a daemon, for which no run waits," } else { "" };
         let place = self.place_in_queue();
-        self.say(match parent {
-            Some(parent) => {
-                format!(
-                    "{} makes a new task: {name}{what} joins the ready queue{place}.",
-                    names::short(parent)
-                )
-            }
-            None => {
-                format!("The program makes a new task: {name}{what} joins the ready queue{place}.")
-            }
-        });
+        let asked = is_asked_for(rest);
+        match parent {
+            // It is there before it is told that it was asked for.
+            Some(parent) if Some(parent) == self.task && asked => self
+                .births
+                .push(format!("The kernel makes it: {name}{what} joins the ready queue{place}.")),
+            Some(parent) => self.say(format!(
+                "{} makes a new task: {name}{what} joins the ready queue{place}.",
+                names::short(parent)
+            )),
+            None => self.say(format!(
+                "The program makes a new task: {name}{what} joins the ready queue{place}."
+            )),
+        }
     }
 
     /// Where whoever comes now stands.
@@ -280,6 +295,11 @@ impl Teller<'_> {
         if is_ready {
             let ahead: Vec<u64> = self.mirror.ready().collect();
             let who = names::short(task);
+            let is_spent = self.last_call.as_deref().is_some_and(|call| call != "yield_now");
+            let who = match is_spent {
+                true => format!("Its quantum is used up, so {who}"),
+                false => who,
+            };
             self.say(match ahead.is_empty() {
                 true => format!("{who} goes to the back of the ready queue; as nobody else is there, it is next again."),
                 false => format!("{who} goes to the back of the ready queue, behind {}.", names::several(&ahead)),
@@ -375,6 +395,10 @@ impl Teller<'_> {
             ("bytes", Value::Payload(bytes)) => {
                 format!("They begin with \"{}\".", bytes.escape_ascii())
             }
+            ("accept", Value::Os(_)) => {
+                format!("{who} looks for a connection on {thing}: there is none.")
+            }
+            ("accept", _) => format!("{who} accepts a connection on {thing}{at_once}."),
             (_, Value::Os(_)) => {
                 format!(
                     "{who} tries to {operation}: {thing} says \"{}\".",
@@ -445,8 +469,12 @@ impl Teller<'_> {
         self.say(format!("{who} {verb} {thing}, which now holds {now}{of}."));
     }
 
-    fn since(&self, nanos: u64) -> String {
-        shown_duration(self.mirror.clock_nanos().saturating_sub(nanos))
+    /// " 16.1 ms", if any time has passed on the program's clock.
+    fn waited(&self, since_nanos: u64) -> String {
+        match self.mirror.clock_nanos().saturating_sub(since_nanos) {
+            0 => String::new(),
+            nanos => format!(" {}", shown_duration(nanos)),
+        }
     }
 }
 

@@ -14,18 +14,13 @@ pub(super) fn lines(sight: &Sight<'_>) -> Vec<Line> {
     let mut lines = Vec::new();
     let cycles = cycles(&links);
     for cycle in &cycles {
-        let mut line = Line::of(Tone::Bad, "cycle: ");
+        lines.push(Line::of(Tone::Bad, "a cycle:"));
         for task in cycle {
-            let through =
-                links.get(task).and_then(|links| links.first()).map_or("", |(through, _)| through);
-            line.push(Tone::Blocked, names::short(*task));
-            line.push(Tone::Dim, format!(" ─{through}→ "));
+            for (through, next) in links.get(task).into_iter().flatten() {
+                let link = format!(" ─{through}→ T{next}");
+                lines.push(Line::of(Tone::Blocked, names::short(*task)).add(Tone::Plain, link));
+            }
         }
-        line.push(
-            Tone::Blocked,
-            cycle.first().map_or_else(String::new, |task| names::short(*task)),
-        );
-        lines.push(line);
     }
     let in_cycle: BTreeSet<u64> = cycles.into_iter().flatten().collect();
     for (task, links) in

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::Sight;
-use crate::step::line::{Line, Tone, width as columns};
+use crate::step::lesson::own_lines;
+use crate::step::line::{Line, Tone, width as columns, wrap};
 
 /// Columns for the numbers of tasks, at most, with a blank behind them.
 const GUTTER: usize = 9;
 
-pub(super) fn lines(sight: &Sight<'_>, _width: usize, height: usize) -> Vec<Line> {
+pub(super) fn lines(sight: &Sight<'_>, width: usize, height: usize) -> Vec<Line> {
     let (from, stop) = marks(sight);
     let Some((file, line)) = focus(sight, from.as_ref(), stop.as_ref()) else {
-        return vec![
-            Line::of(Tone::Dim, "No line of the program's has been asked from yet,"),
-            Line::of(Tone::Dim, "or the recording has no source text in it."),
-        ];
+        let text = "No line of the program's has been asked from yet, or the recording has no source text in it.";
+        return wrap(text, width).iter().map(|line| Line::of(Tone::Dim, line)).collect();
     };
     let Some(source) = sight.atlas.recording.source(&file) else {
         return vec![
@@ -25,21 +24,11 @@ pub(super) fn lines(sight: &Sight<'_>, _width: usize, height: usize) -> Vec<Line
     let newer = if source.is_newer { "  (newer than the program!)" } else { "" };
     let mut rows = vec![Line::of(Tone::Dim, format!("{}{newer}", source.file))];
     let height = height.saturating_sub(1);
-    let all = source.text.lines().count();
-    let at = (line as usize).saturating_sub(1);
-    let first = at.saturating_sub(height / 2).min(all.saturating_sub(height));
     let standing = standing(sight, &file);
     let here = |mark: &Option<(String, u32)>, number: u32| {
         mark.as_ref().is_some_and(|(marked, at)| *marked == file && *at == number)
     };
-    let window: Vec<(u32, String)> = source
-        .text
-        .lines()
-        .enumerate()
-        .skip(first)
-        .take(height)
-        .map(|(index, text)| (index as u32 + 1, text.replace('\t', "    ")))
-        .collect();
+    let window = window(&source.text, line, height);
     let gutters: Vec<String> = window
         .iter()
         .map(|(number, _)| standing.get(number).map_or_else(String::new, |tasks| gutter(tasks)))
@@ -61,6 +50,19 @@ pub(super) fn lines(sight: &Sight<'_>, _width: usize, height: usize) -> Vec<Line
         rows.push(row);
     }
     rows
+}
+
+/// Lines of a text with their numbers, this one about in the middle; without what is a lesson's.
+fn window(text: &str, middle: u32, height: usize) -> Vec<(u32, String)> {
+    let lines = text.lines().zip(own_lines(text)).enumerate();
+    let shown: Vec<(u32, &str)> = lines
+        .filter(|(_, (_, is_lesson))| !is_lesson)
+        .map(|(index, (line, _))| (index as u32 + 1, line))
+        .collect();
+    let at = shown.partition_point(|(number, _)| *number < middle);
+    let first = at.saturating_sub(height / 2).min(shown.len().saturating_sub(height));
+    let window = shown.into_iter().skip(first).take(height);
+    window.map(|(number, line)| (number, line.replace('\t', "    "))).collect()
 }
 
 /// By how much all lines of a window are indented: that much is left off.

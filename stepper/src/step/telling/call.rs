@@ -18,8 +18,13 @@ impl Teller<'_> {
             matches!(record, Record::Move(Move::CallAnswered { call: answered, .. }) if *answered == call)
         });
         let argument_text = names::value(argument, &self.mirror);
+        let argument_text = match argument_text.is_empty() {
+            true => self.waited_for_in(call, rest).unwrap_or_default(),
+            false => argument_text,
+        };
         let sentence = match what.as_str() {
             "yield_now" => format!("{who} traps: it offers the others a turn (yield_now)."),
+            "sleep" if argument_text.is_empty() => format!("{who} traps: it asks to sleep."),
             "sleep" => format!("{who} traps: it asks to sleep for {argument_text}."),
             "sleep_until" => format!("{who} traps: it asks to sleep until {argument_text}."),
             "wait" | "join" => format!("{who} traps: it asks how {argument_text} ends ({what})."),
@@ -43,6 +48,21 @@ impl Teller<'_> {
             own => format!("{who} traps: it asks {own}({argument_text})."),
         };
         self.say(sentence);
+        self.last_call = Some(what);
+        let births = std::mem::take(&mut self.births);
+        births.into_iter().for_each(|birth| self.say(birth));
+    }
+
+    /// The thing for which a call is going to wait, where its argument does not say.
+    fn waited_for_in(&self, call: u64, rest: &[Record]) -> Option<String> {
+        rest.iter().find_map(|record| match record {
+            Record::Move(Move::CallBlocked { call: blocked, on: On::Object { object, .. } })
+                if *blocked == call =>
+            {
+                Some(names::thing(*object, &self.mirror))
+            }
+            _ => None,
+        })
     }
 
     pub(super) fn has_to_wait(&mut self, call: u64, on: On) {
@@ -69,7 +89,7 @@ impl Teller<'_> {
             },
             On::Object { object, role } => self.waits_for_thing(&who, object, role),
             On::Descriptor { fd, .. } => {
-                format!("Nothing is there yet, so {who} waits for fd {fd}.")
+                format!("That is not so yet, so {who} waits for fd {fd}.")
             }
             On::Somebody => format!("{who} waits until somebody in the program answers."),
         };
@@ -100,10 +120,10 @@ impl Teller<'_> {
     fn waits_for_thing(&self, who: &str, object: u64, role: trapline_trace::Str) -> String {
         let role = self.mirror.tables().str(role);
         if role == "read" {
-            return format!("nothing is there to read, so {who} waits.");
+            return format!("that is not so yet, so {who} waits.");
         }
         if role == "write" {
-            return format!("there is no room to write, so {who} waits.");
+            return format!("that is not so yet, so {who} waits.");
         }
         let queue: Vec<u64> =
             self.mirror.waiting(object).into_iter().filter_map(|call| call.task).collect();
@@ -127,7 +147,7 @@ impl Teller<'_> {
             _ => match self.mirror.field(object, "count") {
                 Some(Value::Count(0)) => format!("nothing is in it; {joins}"),
                 Some(Value::Count(count)) => format!("{count} are in it; {joins}"),
-                _ => joins,
+                _ => format!("it has to wait, and {joins}"),
             },
         }
     }
@@ -138,14 +158,14 @@ impl Teller<'_> {
         let (since, on) = (asked.since_nanos, asked.on);
         let reply_text = names::value(reply, &self.mirror);
         if on.is_none() {
-            self.answered_at_once(&what, task, reply, &reply_text);
+            self.answered_at_once(&what, reply, &reply_text);
             return;
         }
         let Some(task) = task else {
             return self.say(format!("A call {what} of nobody is answered."));
         };
         self.answered = Some(task);
-        let (who, place, took) = (self.name(task), self.place_in_queue(), self.since(since));
+        let (who, place, took) = (self.name(task), self.place_in_queue(), self.waited(since));
         let joins = match self.mirror.task(task).map(|task| task.state) {
             Some(trapline_trace::TaskState::Blocked) => format!("it joins the ready queue{place}"),
             Some(trapline_trace::TaskState::Ready) => "it is ready already".to_owned(),
@@ -156,12 +176,10 @@ impl Teller<'_> {
                 format!("The clock has come to when {who} wanted to be woken: {joins}.")
             }
             (Cause::Exit(ended), _) => {
-                format!(
-                    "{who} has waited for the end of T{ended} for {took} and is told ({reply_text}): {joins}."
-                )
+                format!("{who} has waited{took} for the end of T{ended}, and is told: {joins}.")
             }
             (Cause::Source(fd), _) => {
-                format!("fd {fd} is ready, after {took}; {who} has waited for that: {joins}.")
+                format!("fd {fd} is ready; {who} has waited{took} for that: {joins}.")
             }
             (_, Some(On::Object { object, .. })) => {
                 let (by, thing) =
@@ -171,31 +189,30 @@ impl Teller<'_> {
                 } else {
                     capital(&by)
                 };
-                format!("{by} answers {who}, which has waited {took} for {thing}: {joins}.")
+                format!("{by} answers {who}, which has waited{took} for {thing}: {joins}.")
             }
             _ => {
                 let by = capital(&names::cause(by, &self.mirror));
-                format!("{by} answers {what} of {who} after {took}: {joins}.")
+                format!("{by} answers {who}, which has waited{took} for its {what}: {joins}.")
             }
         };
         self.say(sentence);
     }
 
-    fn answered_at_once(&mut self, what: &str, task: Option<u64>, reply: &Value, text: &str) {
-        let who = task.map_or_else(|| "nobody".to_owned(), names::short);
+    fn answered_at_once(&mut self, what: &str, reply: &Value, text: &str) {
         let sentence = match (what, reply) {
             // The queue is told of when it rests.
             ("yield_now" | "park", _) => return,
             ("get_tid", _) => format!("The answer is there at once: {text}."),
             ("now", _) => format!("The answer is there at once: {text}."),
             ("spawn", Value::Task(child)) => {
-                format!("The answer is its number, {child}; {who} goes on.")
+                format!("The answer is its number, {child}.")
             }
             ("wait" | "join", _) => {
-                format!("It has ended before ({text}), so the answer is there at once.")
+                "It has ended before, so the answer is there at once.".to_owned()
             }
             (_, Value::Os(_)) => format!("The answer is an error: {text}."),
-            (_, Value::Nothing) => format!("It is done at once, and {who} goes on."),
+            (_, Value::Nothing) => "It is done at once.".to_owned(),
             _ => format!("The answer is there at once: {text}."),
         };
         self.say(sentence);
