@@ -98,9 +98,9 @@ fn recording_opened_then_source_ready_and_sentence_of_the_beginning() {
     let expected = "\
 step 0 of 6 · clock 0.000 s
 ─ 1 source ─────────────────────────────────│─ 2 ready ─────────────────────────
-No line of the program's has been asked     │running  ready: 1
-from yet, or the recording has no source    │┌╌╌╌┐    ┌────┐
-text in it.                                 │┆ - ┆    │ T1 │
+No line of the program's has been asked from│running  ready: 1
+yet, or the recording has no source text in │┌╌╌╌┐    ┌────┐
+it.                                         │┆ - ┆    │ T1 │
                                             │└╌╌╌┘    └────┘
 ";
     let screen = screen_of(&trace, "", "80x24");
@@ -349,8 +349,8 @@ fn tasks_of_others_hidden_then_only_the_program_s_are_listed() {
     });
     script.records.push(end);
     let trace = script.file();
-    assert_shows(&screen(&trace, "<end>5"), "T9");
-    assert_hides(&screen(&trace, "<end>5h2"), "T9");
+    assert_shows(&screen(&trace, "<end>5"), "T9 daemon");
+    assert_hides(&screen(&trace, "<end>5h2"), "T9 daemon");
 }
 
 #[test]
