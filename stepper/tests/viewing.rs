@@ -300,7 +300,7 @@ fn lesson_in_the_source_then_its_stops_in_the_order_of_their_steps() {
     assert_shows(&screen(&trace, ""), "lesson: Two cooks, two spoons");
     let first = screen(&trace, "l");
     assert_shows(&first, "step 1 of 6");
-    assert_shows(&first, "Two cooks, two spoons (1 of 3)");
+    assert_shows(&first, "1 of 3: Two cooks, two spoons");
     assert_shows(&first, "The first cook takes a spoon, and sleeps.");
     // What the lesson says stands beside the source, not in it.
     assert_hides(&first, "// LESSON");
