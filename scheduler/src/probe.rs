@@ -205,6 +205,29 @@ pub enum Event<'a> {
 }
 
 /// Who made a task ready.
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+/// use trapline_abi::WaitQueue;
+/// use trapline_scheduler::{Cause, Event, Scheduler};
+///
+/// let causes = Rc::new(RefCell::new(Vec::new()));
+/// let seen = Rc::clone(&causes);
+/// let probe = move |event: &Event<'_>| {
+///     if let Event::Ready { by, .. } = event {
+///         seen.borrow_mut().push(*by);
+///     }
+/// };
+/// let mut scheduler = Scheduler::builder().probe(probe).build();
+/// let bell = Rc::new(WaitQueue::signal("bell"));
+/// let heard = Rc::clone(&bell);
+/// scheduler.spawn(async move { heard.park().await }).detach();
+/// let guest = scheduler.spawn(async move { bell.wake() });
+/// scheduler.run()?;
+/// assert_eq!(*causes.borrow(), [Cause::Task(guest.id())]);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Cause {
