@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What needs no example of its own: it stands in that of its neighbour, or says all by its name.
-const PLAIN: [&str; 8] = [
+const PLAIN: [&str; 9] = [
     "is_empty",
     "capacity",
     "ask",
@@ -16,7 +16,12 @@ const PLAIN: [&str; 8] = [
     "ttl",
     // Documented by its namesake of the handle.
     "next",
+    // Programs call `state`.
+    "state_any",
 ];
+
+/// Traits that programs implement and seldom call: the example of each shows its methods.
+const IMPLEMENTED: [&str; 5] = ["Driver", "OwnCall", "Probe", "Sealed", "Unpark"];
 
 /// What the macros expand to, which programs never name; and the halves of a stream, whose operations are
 /// those of the stream.
@@ -82,7 +87,7 @@ fn item_that_the_facade_names_then_its_documentation_has_an_example() {
             for item in items(&text) {
                 missing.retain(|name| *name != item.name);
                 let is_named = is_whole || names.contains(&item.owner.unwrap_or(item.name));
-                if is_named && !item.is_excused && !PLAIN.contains(&item.name) {
+                if is_named && item.is_without_example() && !PLAIN.contains(&item.name) {
                     without.push(format!("{}:{}: {}", file.display(), item.line, item.name));
                 }
             }
@@ -102,11 +107,18 @@ fn facade_then_what_it_names_is_found() {
 }
 
 #[test]
-fn item_within_an_impl_then_its_owner_is_found() {
+fn item_within_an_impl_or_a_trait_then_its_owner_is_found() {
     let text = "impl<F: Fn()> Nap<F> {\n    pub fn end() {}\n}\nimpl dyn Bed + '_ {\n    pub fn make() {}\n}\n\
-                pub fn sleep() {}\nimpl Drop for Nap {\n    fn drop() {}\n}";
+                pub fn sleep() {}\nimpl Drop for Nap {\n    fn drop() {}\n}\n\
+                pub trait Wake {\n    fn wake();\n}";
     let found = items(text).map(|item| (item.owner, item.name));
-    let expected = [(Some("Nap"), "end"), (Some("Bed"), "make"), (None, "sleep")];
+    let expected = [
+        (Some("Nap"), "end"),
+        (Some("Bed"), "make"),
+        (None, "sleep"),
+        (None, "Wake"),
+        (Some("Wake"), "wake"),
+    ];
     assert_eq!(found.collect::<Vec<_>>(), expected);
 }
 
@@ -148,15 +160,21 @@ struct Item<'a> {
     is_excused: bool,
 }
 
+impl Item<'_> {
+    fn is_without_example(&self) -> bool {
+        !self.is_excused && !self.owner.is_some_and(|owner| IMPLEMENTED.contains(&owner))
+    }
+}
+
 /// Public functions, with their lines, whose documentation has no example and that are not hidden.
 fn functions_without_example(text: &str) -> Vec<(usize, &str)> {
-    let without = items(text).filter(|item| !item.is_excused && !item.is_type);
+    let without = items(text).filter(|item| item.is_without_example() && !item.is_type);
     without.map(|item| (item.line, item.name)).collect()
 }
 
 /// Likewise the types and traits.
 fn types_without_example(text: &str) -> Vec<(usize, &str)> {
-    let without = items(text).filter(|item| !item.is_excused && item.is_type);
+    let without = items(text).filter(|item| item.is_without_example() && item.is_type);
     without.map(|item| (item.line, item.name)).collect()
 }
 
@@ -168,6 +186,7 @@ fn items(text: &str) -> impl Iterator<Item = Item<'_>> {
     let mut in_attribute = false;
     let mut in_example = false;
     let mut in_macro = false;
+    let mut in_trait = false;
     let mut owner = None;
     text.lines().enumerate().filter_map(move |(index, line)| {
         let code = line.trim_start();
@@ -183,21 +202,32 @@ fn items(text: &str) -> impl Iterator<Item = Item<'_>> {
             }
             return None;
         }
-        if line.starts_with("impl") {
-            owner = owner_of(line);
+        if let Some(name) = line.strip_prefix("pub trait ") {
+            (owner, in_trait) = (Some(word(name)), true);
+        } else if line.starts_with("impl") {
+            (owner, in_trait) = (owner_of(line), false);
+        } else if line == "}" {
+            in_trait = false;
         }
-        let of = |keywords: &[&str]| keywords.iter().find_map(|keyword| code.strip_prefix(keyword));
-        // What a macro makes is documented where the macro is used, and begins with its name.
-        let made = Some(code).filter(|code| in_macro && code.starts_with(char::is_uppercase));
-        let item = of(&TYPES).or(made).map(|item| (item, true));
-        let item = item.or_else(|| of(&FUNCTIONS).map(|item| (item, false)));
-        let item = item.filter(|(item, _)| !item.starts_with('$'));
+        let item = item_in(line, in_macro, in_trait);
         in_macro = line.ends_with("! {");
         let is_excused = std::mem::take(&mut is_excused);
         let (item, is_type) = item?;
         let owner = owner.filter(|_| !is_type && line.starts_with(' '));
         Some(Item { name: word(item), owner, line: index + 1, is_type, is_excused })
     })
+}
+
+/// What the line makes, and whether that is a type: from its name on.
+fn item_in(line: &str, in_macro: bool, in_trait: bool) -> Option<(&str, bool)> {
+    let code = line.trim_start();
+    let of = |keywords: &[&str]| keywords.iter().find_map(|keyword| code.strip_prefix(keyword));
+    // What a macro makes is documented where the macro is used, and begins with its name.
+    let made = Some(code).filter(|code| in_macro && code.starts_with(char::is_uppercase));
+    let method = line.strip_prefix("    fn ").filter(|_| in_trait);
+    let item = of(&TYPES).or(made).map(|item| (item, true));
+    let item = item.or_else(|| of(&FUNCTIONS).or(method).map(|item| (item, false)));
+    item.filter(|(item, _)| !item.starts_with('$'))
 }
 
 /// Whose methods follow.

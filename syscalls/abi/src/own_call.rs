@@ -114,24 +114,125 @@ pub enum Served<R> {
 /// ```
 pub trait KernelFace {
     /// The task that made the call.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask;
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = usize;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<usize> {
+    ///     let own = kernel.caller();
+    ///     Served::Answer(kernel.tasks().iter().filter(|task| task.parent == Some(own)).count())
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// // It has spawned nobody.
+    /// assert_eq!(scheduler.block_on(own_call(Ask))?, 0);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn caller(&self) -> TaskId;
 
     /// How many tasks live.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask;
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = usize;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<usize> {
+    ///     Served::Answer(kernel.task_count())
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(std::future::pending::<()>()).detach();
+    /// assert_eq!(scheduler.block_on(own_call(Ask))?, 2);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn task_count(&self) -> usize;
 
     /// The task table, in the order of spawning.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask;
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = Vec<String>;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<Vec<String>> {
+    ///     Served::Answer(kernel.tasks().into_iter().filter_map(|task| task.name).collect())
+    /// }
+    /// # }
+    /// # use trapline_abi::TaskOptions;
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let options = TaskOptions::new().name("cook");
+    /// scheduler.spawn_with(options, std::future::pending::<()>()).detach();
+    /// assert_eq!(scheduler.block_on(own_call(Ask))?, ["cook"]);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn tasks(&self) -> Vec<TaskInfo>;
 
     /// Whether a task lives. This looks through the task table; a kernel may do better.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask(trapline_abi::TaskId);
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = bool;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<bool> {
+    ///     Served::Answer(kernel.is_alive(self.0))
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async {});
+    /// assert!(!scheduler.block_on(own_call(Ask(task.id())))?, "it has run, and ended");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn is_alive(&mut self, task: TaskId) -> bool {
         let lives = |info: &TaskInfo| !matches!(info.state, TaskState::Ended(_));
         self.tasks().iter().any(|info| info.id == task && lives(info))
     }
 
     /// The time on the scheduler's clock.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, Instant, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask;
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = Instant;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<Instant> {
+    ///     Served::Answer(kernel.now())
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// // The same as `trapline::now()`.
+    /// assert_eq!(scheduler.block_on(own_call(Ask))?.as_nanos(), 0);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn now(&mut self) -> Instant;
 
     /// Ends a task, once this call has been served.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask(trapline_abi::TaskId);
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = ();
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<()> {
+    ///     kernel.kill(self.0);
+    ///     Served::Answer(())
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// scheduler.block_on(own_call(Ask(task.id())))?;
+    /// assert!(scheduler.block_on(task)?.unwrap_err().is_killed());
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn kill(&mut self, task: TaskId);
 
     /// Answers a call that a handler left blocked. `reply` must be a box of that call's
