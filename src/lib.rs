@@ -35,6 +35,7 @@
 //! | what programs do again and again | [`pattern`]: pipelines, worker pools, retries, rate limits, servers |
 //! | what blocks, and other threads | [`unblock`], [`handle`], [`channel::remote()`] |
 //! | values one by one | [`generator`] |
+//! | the line from which a helper was called | [`macro@traced`], [`frame`](fn@frame) |
 //! | building blocks of your own | [`WaitQueue`], [`OwnCall`] |
 //! | looking at it | [`Scheduler::step`], [`Scheduler::snapshot`], [`Probe`], [`DeadlockReport`] |
 //!
@@ -63,14 +64,15 @@
 
 pub use trapline_abi::{
     CallId, CallInfo, CallState, CancelCause, CancelReason, Cancelled, Ended, Errno, ExitStatus,
-    Handle, Holder, Instant, JoinError, JoinHandle, KernelFace, On, OwnCall, OwnTrap, Park,
-    QueueId, QueueInfo, RemoteJoinError, RemoteJoinHandle, Reply, SchedulerGone, Served, Syscall,
-    Target, TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue, Want, own_call, random,
+    Handle, Holder, Instant, JoinError, JoinHandle, KernelFace, Note, NoteValue, Object, ObjectId,
+    On, OwnCall, OwnTrap, Park, QueueId, QueueInfo, RemoteJoinError, RemoteJoinHandle, Reply,
+    SchedulerGone, Served, StackId, Syscall, Target, TaskId, TaskInfo, TaskOptions, TaskState,
+    WaitQueue, Want, own_call, random,
 };
-pub use trapline_macros::{join, main, select, test, try_join};
+pub use trapline_macros::{join, main, select, test, traced, try_join};
 pub use trapline_scheduler::{
-    BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, Probe, RunError, RunReport,
-    Scheduler, Shown, Snapshot, Step, StepEvent, block_on, driver, run,
+    BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, ObjectState, Probe,
+    RunError, RunReport, Scheduler, Shown, Snapshot, Step, StepEvent, block_on, driver, run,
 };
 pub use trapline_syscalls::*;
 
