@@ -244,7 +244,7 @@ fn two_tasks_in_turns_then_their_frames_do_not_mix() {
     };
     scheduler.spawn(twice()).detach();
     scheduler.spawn(async { inner().await }).detach();
-    scheduler.run().unwrap();
+    run_clean(&mut scheduler);
     heard.assert_calls(&[
         ("1 yield_now", &[INNER, OUTER, line + 2]),
         ("2 yield_now", &[INNER, line + 6]),
