@@ -67,6 +67,7 @@ fn grep<'a>(
     found.into_stream()
 }
 
+#[trapline::traced]
 async fn print(
     mut lines: impl Stream<Item = io::Result<String>> + Unpin,
 ) -> Result<(), Box<dyn Error>> {

@@ -98,6 +98,7 @@ fn main() -> ExitCode {
 }
 
 /// Thinks and eats, in turn.
+#[trapline::traced]
 async fn dine(table: Rc<Table>, seat: usize, rounds: u32, rule: Option<Rule>) {
     let (left, right) = (seat, (seat + 1) % table.forks.len());
     let (first, second) = match rule {

@@ -101,6 +101,7 @@ fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 /// The text of a file; `None` if it is no text.
+#[trapline::traced]
 async fn read_text(path: &Path) -> io::Result<Option<String>> {
     let path = path.to_owned();
     let bytes = trapline::unblock(move || fs::read(path)).await?;

@@ -101,9 +101,9 @@ impl ObjectTag {
     }
 
     /// From now on it is the tag of another thing, which was made at `site`.
-    pub(crate) fn begin_anew(&self, site: &'static Location<'static>) {
+    pub(crate) fn begin_anew(&self, site: Option<&'static Location<'static>>) {
         self.given.set((0, 0));
-        self.site.set(Some(site));
+        self.site.set(site);
     }
 }
 
@@ -149,8 +149,9 @@ pub enum NoteValue {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Note {
-    /// A field of a thing has a new value. The fields that the library sets are `holder`, `free` (tokens,
-    /// permits), `count` (what is in it), `capacity` and `closed`.
+    /// A field of a thing has a new value. The fields that the library sets are `holder` (who came last, if
+    /// that one has not left), `holders` (how many), `free` (tokens, permits), `count` (what is in it),
+    /// `capacity`, `closed`, `set` (of an event) and `version` (of what is watched).
     Set {
         /// The thing.
         object: Object,
@@ -159,7 +160,7 @@ pub enum Note {
         /// What it holds now.
         value: NoteValue,
     },
-    /// An operation on a thing ended without a trap.
+    /// An operation on a thing ended: without a trap, or after it had waited.
     Done {
         /// The thing.
         object: Object,
@@ -173,7 +174,7 @@ pub enum Note {
         stack: StackId,
     },
     /// The first bytes of what a read or a write moved, where somebody asks for them: before its
-    /// [`Note::Done`], if it ended without a trap.
+    /// [`Note::Done`].
     Bytes {
         /// The thing.
         object: ObjectId,

@@ -263,7 +263,7 @@ impl WaitQueue {
     #[must_use]
     #[track_caller]
     pub const fn signal(kind: &'static str) -> WaitQueue {
-        WaitQueue::sorted(Sort::new(None, Some(kind), Rule::Forgets), 0)
+        WaitQueue::sorted(Sort::new(None, Some(kind), Rule::Forgets).telling_free(false), 0)
     }
 
     /// The queue of a part of some thing, which tells of its tokens itself, in better words: of this it is
@@ -317,6 +317,24 @@ impl WaitQueue {
         self.home().name.replace(Some(name.into()));
     }
 
+    /// The same, but that it was made at `site`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn made_at(self, site: &'static Location<'static>) -> WaitQueue {
+        self.core().begin_anew(Some(site));
+        self
+    }
+
+    /// Tells what a field of the thing holds now, where somebody listens.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn tell(&self, field: &'static str, value: impl FnOnce() -> u64) {
+        if somebody_listens() {
+            let (core, home) = self.core_and_home();
+            core.tell_field(home, field, value());
+        }
+    }
+
     /// From now on it is another thing, made at `site`: for queues that are used again.
     #[doc(hidden)]
     pub fn begin_anew(&self, site: &'static Location<'static>) {
@@ -324,7 +342,7 @@ impl WaitQueue {
         if somebody_listens() {
             core.tell_gone(home);
         }
-        core.begin_anew(site);
+        core.begin_anew(Some(site));
     }
 
     /// The name it was given.
@@ -335,8 +353,13 @@ impl WaitQueue {
 
     /// Sets how many tokens are kept. Only while nobody waits.
     pub(crate) fn set_tokens(&self, tokens: usize) {
-        let (core, home) = self.core_and_home();
-        core.set_free(home, tokens);
+        self.core().reset_free(tokens);
+    }
+
+    /// The same, but that it is nobody's: no line of a program made it.
+    pub(crate) fn made_nowhere(self) -> WaitQueue {
+        self.core().begin_anew(None);
+        self
     }
 
     /// How many tokens are free. Not zero means that nobody waits.
