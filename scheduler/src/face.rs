@@ -120,7 +120,7 @@ impl Scheduler {
     /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { tasks: self.kernel.task_infos() }
+        self.kernel.snapshot()
     }
 
     /// Every blocked task and what it waits for, as a deadlock is reported.
@@ -228,7 +228,7 @@ impl Scheduler {
 
     pub(crate) fn further_calls(&self, step: &Step) -> &[(u32, Submitted, Fate)] {
         let first = self.kernel.further.iter().position(|(number, ..)| *number == step.number);
-        if step.number == self.kernel.steps {
+        if step.number == self.kernel.latest_step() {
             first.map_or(&[], |at| &self.kernel.further[at..])
         } else {
             &[]
@@ -236,7 +236,7 @@ impl Scheduler {
     }
 
     pub(crate) fn woken_in(&self, step: &Step) -> &[TaskId] {
-        if step.number == self.kernel.steps { &self.kernel.woken } else { &[] }
+        if step.number == self.kernel.latest_step() { &self.kernel.woken } else { &[] }
     }
 }
 

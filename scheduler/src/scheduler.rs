@@ -2,15 +2,14 @@
 //!
 //! This file is the whole story; what it calls are the few moves of the kernel.
 
-use std::panic::{Location, resume_unwind};
-use std::pin::pin;
+use std::panic::Location;
 use std::task::{Context, Poll};
 
 use trapline_abi::{Ended, Ring};
 
 use crate::kernel::{End, Kernel, Polled, Settling};
 use crate::report::{RunError, RunReport};
-use crate::step::{Kind, Step};
+use crate::step::Step;
 
 /// A scheduler: tasks, and the loop that serves their system calls.
 ///
@@ -49,10 +48,12 @@ impl Scheduler {
     /// run on.
     pub fn run(&mut self) -> Result<RunReport, RunError> {
         Scheduler::admit()?;
+        let entered = self.kernel.ring.enter();
         loop {
-            let step = self.step();
+            let step = self.turn(None);
             if step.is_last() {
-                return self.outcome_of(step);
+                drop(entered);
+                return self.outcome(step);
             }
         }
     }
@@ -75,30 +76,34 @@ impl Scheduler {
     /// If it is called by a task.
     #[inline]
     pub fn step(&mut self) -> Step {
-        // A generator hides its task's ring; `run` has looked once, and need not at each step.
+        // `run` looks once and enters once, and need not at each step.
         assert!(Ring::at_work().is_none(), "a task cannot step a scheduler");
+        let _entered = self.kernel.ring.enter();
         self.turn(None)
     }
 
+    /// The same in a ring that has been entered.
     #[inline(always)]
     fn turn(&mut self, mut root: Option<&mut Root<'_>>) -> Step {
-        assert!(Ring::current().is_none(), "a task cannot step a scheduler");
         let kernel = &mut self.kernel;
-        let _entered = kernel.ring.enter();
         let mut step = kernel.begin_step();
         let mut settling = Settling::Blocked;
         // phase: pick
-        if let Some(task) = kernel.pick() {
+        if let Some(picked) = kernel.pick() {
+            let task = picked.task;
             step.task = Some(task);
             // phase: resume
-            let polled = kernel.resume(task, root.as_deref_mut());
+            let polled = kernel.resume(picked, root.as_deref_mut());
             kernel.serve_posts();
             if polled == Polled::Ended {
                 step.note_kind(kernel.end_resumed(task).into(), 0);
             }
             // phase: trap
-            if let Some(fate) = kernel.serve_foregone(task) {
-                // A yield or a park alone, as most turns end: no need to look it up in the table.
+            if polled == Polled::Pending
+                && let Some(fate) = kernel.serve_foregone(task)
+            {
+                // A yield or a park alone, as most turns end: no need to look it up in the table,
+                // and no handler that could post.
                 settling = fate.settling();
                 step.note(kernel.ring.trap_at_hand(), fate);
             } else {
@@ -110,9 +115,9 @@ impl Scheduler {
                         kernel.note_further(fate);
                     }
                 }
+                kernel.serve_posts();
             }
             // phase: settle
-            kernel.serve_posts();
             if !kernel.settle(task, settling) {
                 step.note_ended_by_order(Ended::Killed);
             }
@@ -160,34 +165,21 @@ impl Scheduler {
     /// With the panic of `future`.
     #[track_caller]
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, RunError> {
-        Scheduler::admit()?;
-        let mut future = pin!(Some(future));
-        let mut output = None;
-        let mut root = |ask: Ask<'_, '_>| match (ask, future.as_mut().as_pin_mut()) {
-            (Ask::Poll(cx), Some(future)) => future.poll(cx).map(|value| output = Some(value)),
-            (Ask::Poll(_), None) => Poll::Ready(()),
-            (Ask::Drop, _) => {
-                future.set(None);
-                Poll::Ready(())
-            }
-        };
-        let end = self.run_root(&mut root, Location::caller());
-        match (end?, output) {
-            (End::Panicked(payload), _) => resume_unwind(payload),
-            (End::Returned, Some(value)) => Ok(value),
-            (End::Cancelled(why), _) => Err(RunError::Cancelled(why)),
-            _ => Err(RunError::Killed),
-        }
+        self.block_on_with(future, |_, _| {})
     }
 
-    fn run_root(
+    pub(crate) fn run_root(
         &mut self,
         root: &mut Root<'_>,
         site: &'static Location<'static>,
+        mut between: impl FnMut(&mut Scheduler, &Step),
     ) -> Result<End, RunError> {
         self.kernel.spawn_root(site)?;
         loop {
+            let entered = self.kernel.ring.enter();
             let step = self.turn(Some(root));
+            drop(entered);
+            between(self, &step);
             // Looked at first: to take it writes, at each step.
             if self.kernel.root_end.is_some()
                 && let Some(end) = self.kernel.root_end.take()
@@ -196,7 +188,7 @@ impl Scheduler {
                 return Ok(end);
             }
             if step.is_last() {
-                let error = self.outcome_of(step).err().unwrap_or(RunError::Killed);
+                let error = self.outcome(step).err().unwrap_or(RunError::Killed);
                 self.kernel.abandon_root(root);
                 return Err(error);
             }
@@ -204,17 +196,7 @@ impl Scheduler {
     }
 
     /// Refuses to run inside a task of any scheduler on this thread.
-    fn admit() -> Result<(), RunError> {
+    pub(crate) fn admit() -> Result<(), RunError> {
         if Ring::at_work().is_some() { Err(RunError::InsideTask) } else { Ok(()) }
-    }
-
-    fn outcome_of(&mut self, last: Step) -> Result<RunReport, RunError> {
-        let kernel = &mut self.kernel;
-        match last.kind() {
-            Kind::Deadlock => Err(RunError::Deadlock(kernel.deadlock_report())),
-            Kind::Stalled => Err(RunError::Stalled(kernel.deadlock_report())),
-            Kind::DriverFailed => Err(RunError::Driver(kernel.take_driver_error())),
-            _ => Ok(kernel.take_report()),
-        }
     }
 }

@@ -119,8 +119,9 @@ impl Shutdown {
     /// assert!(!trapline::Shutdown::new().is_triggered());
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn new() -> Shutdown {
-        let triggered = WaitQueue::labelled("shutdown", 0);
+        let triggered = WaitQueue::part("shutdown", 0);
         let (reason, parts) = (RefCell::new(None), RefCell::new(Vec::new()));
         Shutdown { shared: Rc::new(Shared { reason, parts, triggered }) }
     }
@@ -242,6 +243,7 @@ impl Shutdown {
 }
 
 impl Default for Shutdown {
+    #[track_caller]
     fn default() -> Shutdown {
         Shutdown::new()
     }

@@ -130,7 +130,7 @@ pub enum Move {
     CallBegun {
         /// The call.
         call: u64,
-        /// Whose it is.
+        /// Whose it is; 0: nobody's that lives.
         task: u64,
         /// What is asked, in a word: `sleep`, `park`, ….
         what: Str,
@@ -329,7 +329,7 @@ pub enum About {
 /// A word beside the moves. A reader that does not know a kind skips it by its length.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Remark {
-    /// An operation ended without a trap.
+    /// An operation ended: without a trap, or after it had waited.
     Done {
         /// The task that did it; `None`: the program around the scheduler.
         task: Option<u64>,
