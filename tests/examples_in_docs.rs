@@ -99,8 +99,8 @@ fn item_that_the_facade_names_then_its_documentation_has_an_example() {
 
 #[test]
 fn facade_then_what_it_names_is_found() {
-    let facade =
-        "pub use kernel::{\n    Fate, Step,\n    run,\n};\npub use abi::On;\npub use all::*;";
+    let facade = "pub use kernel::{\n    Fate, Step,\n    run,\n};\npub use abi::On;\n\
+                  pub use all::*;\nmod own {\n    pub use all::Own;\n}";
     assert_eq!(named_by(facade, "kernel"), ["Fate", "Step", "run"]);
     assert_eq!(named_by(facade, "abi"), ["On"]);
     assert!(named_by(facade, "all").is_empty());
@@ -255,6 +255,10 @@ fn word(text: &str) -> &str {
 fn named_by<'a>(facade: &'a str, of: &str) -> Vec<&'a str> {
     let mut found = Vec::new();
     for (start, _) in facade.match_indices("pub use ") {
+        if facade[..start].ends_with(' ') {
+            // It is within a module.
+            continue;
+        }
         let Some((uses, _)) = facade[start..].split_once(';') else { continue };
         let Some(names) = uses.strip_prefix(&*format!("pub use {of}::")) else { continue };
         let names = names.trim_start_matches('{').trim_end_matches('}').split(',').map(str::trim);
