@@ -158,6 +158,12 @@ pub enum Event<'a> {
         /// How.
         status: &'a ExitStatus,
     },
+    /// The loop is about to look at the outside, and perhaps to sleep there: whoever ran before has run until
+    /// now.
+    LooksOutside {
+        /// When, on the driver's clock.
+        at: Instant,
+    },
     /// The outside was looked at.
     Outside {
         /// How many calls were answered.
@@ -291,6 +297,7 @@ impl fmt::Display for Event<'_> {
             }
             Event::Cancelled { task, why } => write!(f, "{task} is {why}"),
             Event::Ended { task, status } => write!(f, "{task} ends: {status}"),
+            Event::LooksOutside { .. } => f.write_str("a look at the outside"),
             Event::Outside { answered, .. } => write!(f, "outside: {answered}"),
             Event::Failed { task, text } => write!(f, "{task} failed, unseen: {text}"),
             Event::Stalled { report } => write!(f, "stalled: {report}"),
