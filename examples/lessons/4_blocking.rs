@@ -71,7 +71,10 @@ async fn read(mut here: UnixStream, by_a_trap: bool) -> io::Result<()> {
     // = It was made when it cannot block. Ask first, then read: that is what a socket library hides.
     match here.read(&mut letter) {
         Ok(length) => println!("  reader: {}", String::from_utf8_lossy(&letter[..length])),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => println!("  reader: nobody writes"),
+        // The half second is over; or a signal came, which ends the wait, too.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            println!("  reader: nobody writes");
+        }
         Err(error) => return Err(error),
     }
     Ok(())
