@@ -258,7 +258,7 @@ fn lesson_then_a_title_and_five_to_nine_stops_that_say_where_to_look() {
     }
 }
 
-/// After the text there is at least one question, and each has its answer.
+/// After the text there is a question, and its answer.
 fn assert_is_asked_and_answered(place: &str, text: &[String]) {
     let kind = |line: &str| match line.get(..2) {
         Some("? ") => '?',
@@ -267,8 +267,8 @@ fn assert_is_asked_and_answered(place: &str, text: &[String]) {
     };
     let kinds: String = text.iter().map(|line| kind(line)).collect();
     let asked = kinds.trim_start_matches('.');
-    assert!(asked.starts_with('?') && asked.ends_with('='), "{place}: {kinds}");
-    assert!(!asked.contains("??") && !asked.contains('.'), "{place}: {kinds}");
+    let answered = asked.strip_prefix('?').unwrap_or_default();
+    assert!(!answered.is_empty() && answered.chars().all(|kind| kind == '='), "{place}: {kinds}");
 }
 
 #[test]
