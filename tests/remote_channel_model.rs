@@ -350,6 +350,9 @@ impl Worker {
     }
 }
 
+/// A send under way.
+type Sending = dyn Future<Output = Result<(), SendError<u32>>>;
+
 fn work(
     sender: Sender<u32>,
     orders: &mpsc::Receiver<(Deed, u32)>,
@@ -357,7 +360,7 @@ fn work(
     waker: &Waker,
 ) {
     let mut senders = vec![sender];
-    let mut sending: Option<Pin<Box<dyn Future<Output = Result<(), SendError<u32>>>>>> = None;
+    let mut sending: Option<Pin<Box<Sending>>> = None;
     for (deed, value) in orders {
         let answer = match deed {
             Deed::TrySend => Answer::Tried(senders[0].try_send(value)),

@@ -176,12 +176,20 @@ impl Kernel {
     }
 }
 
-/// What a poll came to.
+/// Whom to resume.
+#[derive(Clone, Copy)]
+pub(crate) struct Picked {
+    pub(crate) task: TaskId,
+    /// Whether it has just been taken from the ready queue.
+    pub(crate) is_taken: bool,
+}
+
+/// What a poll came to. In the order of [`Poll`]'s variants, so that the compiler need not translate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Polled {
-    Pending,
     /// The task has ended: it returned, or its panic lies in `Kernel::unwound`.
     Ended,
+    Pending,
 }
 
 /// What becomes of a task after a step: the most that a call of it allows. In the order of
@@ -269,9 +277,9 @@ impl Kernel {
     /// The next task to resume: the current one, or else the head of the ready queue. `None` where
     /// the outside is due, or nothing is ready, or nobody is left.
     #[inline(always)]
-    pub(crate) fn pick(&mut self) -> Option<TaskId> {
-        if self.current.is_some() {
-            return self.current;
+    pub(crate) fn pick(&mut self) -> Option<Picked> {
+        if let Some(task) = self.current {
+            return Some(Picked { task, is_taken: false });
         }
         if self.dispatched >= self.batch || self.live == 0 {
             return None;
@@ -279,11 +287,12 @@ impl Kernel {
         let id = self.ready.pop_front(&self.tasks)?;
         self.dispatched += 1;
         self.current = Some(id);
-        self.ring.set_budget(self.quantum);
+        // It is resumed only while something is left: what the first resume takes is taken off at once.
+        self.ring.set_budget(self.quantum - 1);
         if self.probe.is_some() {
             self.tell_taken(id);
         }
-        Some(id)
+        Some(Picked { task: id, is_taken: true })
     }
 
     #[cold]
@@ -295,17 +304,14 @@ impl Kernel {
 
     /// Polls the task once. `resume` calls it.
     #[inline(always)]
-    pub(crate) fn poll_task(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
+    pub(crate) fn poll_task(&mut self, picked: Picked, root: Option<&mut Root<'_>>) -> Polled {
+        let id = picked.task;
         let Kernel { tasks, ring, .. } = self;
         let task = tasks.live(id);
         self.cause = Cause::Task(id);
         // Whatever woke it meanwhile, it is resumed for.
         self.woken_running = false;
-        // At the first resume of a dispatch the quantum is whole.
-        let left = ring.budget();
-        task.dispatches += u64::from(left == self.quantum);
-        // It is resumed only while something of it is left.
-        ring.set_budget(left - 1);
+        task.dispatches += u64::from(picked.is_taken);
         ring.begin(id, &task.waker);
         let mut cx = Context::from_waker(&task.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| match (&mut task.body, root) {
@@ -376,6 +382,8 @@ impl Kernel {
         };
         if self.probe.is_some() {
             self.tell_trapped(caller, fate);
+            // A probe that panics is dropped, and what it drops may post.
+            self.serve_posts();
         }
         Some(fate)
     }
@@ -436,6 +444,7 @@ impl Kernel {
             return false;
         }
         if settling == Settling::GoesOn && self.ring.budget() > 0 {
+            self.ring.set_budget(self.ring.budget() - 1);
             return true;
         }
         self.current = None;

@@ -48,9 +48,11 @@ impl Scheduler {
     /// run on.
     pub fn run(&mut self) -> Result<RunReport, RunError> {
         Scheduler::admit()?;
+        let entered = self.kernel.ring.enter();
         loop {
-            let step = self.step();
+            let step = self.turn(None);
             if step.is_last() {
+                drop(entered);
                 return self.outcome(step);
             }
         }
@@ -74,30 +76,34 @@ impl Scheduler {
     /// If it is called by a task.
     #[inline]
     pub fn step(&mut self) -> Step {
-        // A generator hides its task's ring; `run` has looked once, and need not at each step.
+        // `run` looks once and enters once, and need not at each step.
         assert!(Ring::at_work().is_none(), "a task cannot step a scheduler");
+        let _entered = self.kernel.ring.enter();
         self.turn(None)
     }
 
+    /// The same in a ring that has been entered.
     #[inline(always)]
     fn turn(&mut self, mut root: Option<&mut Root<'_>>) -> Step {
-        assert!(Ring::current().is_none(), "a task cannot step a scheduler");
         let kernel = &mut self.kernel;
-        let _entered = kernel.ring.enter();
         let mut step = kernel.begin_step();
         let mut settling = Settling::Blocked;
         // phase: pick
-        if let Some(task) = kernel.pick() {
+        if let Some(picked) = kernel.pick() {
+            let task = picked.task;
             step.task = Some(task);
             // phase: resume
-            let polled = kernel.resume(task, root.as_deref_mut());
+            let polled = kernel.resume(picked, root.as_deref_mut());
             kernel.serve_posts();
             if polled == Polled::Ended {
                 step.note_kind(kernel.end_resumed(task).into(), 0);
             }
             // phase: trap
-            if let Some(fate) = kernel.serve_foregone(task) {
-                // A yield or a park alone, as most turns end: no need to look it up in the table.
+            if polled == Polled::Pending
+                && let Some(fate) = kernel.serve_foregone(task)
+            {
+                // A yield or a park alone, as most turns end: no need to look it up in the table,
+                // and no handler that could post.
                 settling = fate.settling();
                 step.note(kernel.ring.trap_at_hand(), fate);
             } else {
@@ -109,9 +115,9 @@ impl Scheduler {
                         kernel.note_further(fate);
                     }
                 }
+                kernel.serve_posts();
             }
             // phase: settle
-            kernel.serve_posts();
             if !kernel.settle(task, settling) {
                 step.note_ended_by_order(Ended::Killed);
             }
@@ -170,7 +176,9 @@ impl Scheduler {
     ) -> Result<End, RunError> {
         self.kernel.spawn_root(site)?;
         loop {
+            let entered = self.kernel.ring.enter();
             let step = self.turn(Some(root));
+            drop(entered);
             between(self, &step);
             // Looked at first: to take it writes, at each step.
             if self.kernel.root_end.is_some()

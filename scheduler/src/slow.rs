@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use trapline_abi::TaskId;
 
-use crate::kernel::{Kernel, Polled};
+use crate::kernel::{Kernel, Picked, Polled};
 use crate::probe::Event;
 use crate::scheduler::Root;
 
@@ -44,19 +44,20 @@ impl Stopwatch {
 impl Kernel {
     /// Resumes the task: polls it once.
     #[inline(always)]
-    pub(crate) fn resume(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
+    pub(crate) fn resume(&mut self, picked: Picked, root: Option<&mut Root<'_>>) -> Polled {
         // The one branch that it costs where nobody measures: the other way has a copy of the poll.
         if self.stopwatch.is_some() {
-            return self.resume_timed(id, root);
+            return self.resume_timed(picked, root);
         }
-        self.poll_task(id, root)
+        self.poll_task(picked, root)
     }
 
     #[cold]
     #[inline(never)]
-    fn resume_timed(&mut self, id: TaskId, root: Option<&mut Root<'_>>) -> Polled {
+    fn resume_timed(&mut self, picked: Picked, root: Option<&mut Root<'_>>) -> Polled {
+        let id = picked.task;
         let before = self.driver.now();
-        let polled = self.poll_task(id, root);
+        let polled = self.poll_task(picked, root);
         let took = self.driver.now() - before;
         let to = self.ring.first_site();
         let born_at = self.tasks.record(id).site;

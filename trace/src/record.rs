@@ -194,7 +194,8 @@ pub enum Move {
         /// What it holds now.
         value: Value,
     },
-    /// The outside was looked at.
+    /// The outside was looked at. Where a step has two of these, the first, with nothing answered, says when the
+    /// look began.
     Outside {
         /// How many calls were answered.
         answered: u64,
@@ -329,7 +330,7 @@ pub enum About {
 /// A word beside the moves. A reader that does not know a kind skips it by its length.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Remark {
-    /// An operation ended without a trap.
+    /// An operation ended: without a trap, or after it had waited.
     Done {
         /// The task that did it; `None`: the program around the scheduler.
         task: Option<u64>,

@@ -126,6 +126,10 @@ impl Scribe {
                 self.withdrawn(call, task, (request, site), out);
             }
             Event::Noted { note } => self.noted(note, out),
+            // Two of them in a step: when the look began, and when it was over.
+            Event::LooksOutside { at } => {
+                out.push(moved(Move::Outside { answered: 0, at_nanos: at.as_nanos() }));
+            }
             Event::Outside { answered, at } => {
                 let (answered, at_nanos) = (answered as u64, at.as_nanos());
                 out.push(moved(Move::Outside { answered, at_nanos }));

@@ -29,9 +29,8 @@ use crate::wait_queue::{Home, QueueId, Want};
 /// Each ring has 2^40 serials of its own before it comes to those of the next.
 const SERIALS_A_RING: u32 = 40;
 
-/// Where the calls of this turn stand that have not been served. In an order in which the questions that
-/// are asked of it most often are one comparison each.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// Where the calls of this turn stand that have not been served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// There are none.
     Empty,
@@ -309,15 +308,10 @@ impl Calls {
     /// Serves the call in the register, if it is a yield or a park. It is the only one of its turn.
     #[inline(always)]
     pub(crate) fn serve_foregone(&self) -> Option<Foregone> {
-        let phase = self.phase.get();
-        // One comparison for all the others.
-        if phase < Phase::Yield {
-            return None;
-        }
-        let foregone = if phase == Phase::Yield {
-            Foregone::Yield
-        } else {
-            Foregone::Park { queue: self.queue.get(), holder: self.holder.get() }
+        let foregone = match self.phase.get() {
+            Phase::Yield => Foregone::Yield,
+            Phase::Park => Foregone::Park { queue: self.queue.get(), holder: self.holder.get() },
+            _ => return None,
         };
         self.phase.set(Phase::Empty);
         Some(foregone)

@@ -124,8 +124,8 @@ impl Op {
         })
     }
 
-    /// What ends without a trap counts to the quantum, and is told; a trap has been counted, and told,
-    /// already.
+    /// What ends without a trap counts to the quantum; a trap has been counted already. What came of it is
+    /// told in either case, where somebody listens: the kernel saw only the wait.
     #[inline]
     fn count<S: Kind, T: Amount>(
         &mut self,
@@ -136,9 +136,9 @@ impl Op {
     ) {
         if !std::mem::take(&mut self.rested) {
             ring.spend();
-            if ring.is_listened_to() {
-                source.note_done(ring, operation, result, self.site);
-            }
+        }
+        if ring.is_listened_to() {
+            source.note_done(ring, operation, result, self.site);
         }
     }
 }
