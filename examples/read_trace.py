@@ -156,7 +156,7 @@ def chunks(data):
 def main():
     with open(sys.argv[1], "rb") as file:
         data = file.read()
-    magic, major, minor = struct.unpack("<8sHH", data[:12])
+    magic, major, minor = struct.unpack("<8sHH", data[:12].ljust(12, b"\0"))
     if magic != b"TRAPLINE" or major != 1:
         sys.exit("this is not a trace of version 1")
     reader = Reader()
