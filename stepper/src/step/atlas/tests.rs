@@ -1,9 +1,6 @@
 //! Of any recording, what is to be seen at each place.
 
 #[path = "../../../../trace/tests/support/mod.rs"]
-#[allow(dead_code, reason = "a part of it is used here")]
-#[allow(unreachable_pub, reason = "a module of test programs, too")]
-#[allow(clippy::unwrap_used, reason = "tests")]
 mod random;
 
 use super::*;
