@@ -52,9 +52,6 @@ pub(crate) struct Args {
     arguments: Vec<OsString>,
 }
 
-/// Of so many runs of a process it is told what was recorded.
-const MOST_RUNS: usize = 100;
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     check_name(&args.output)?;
     let target = match &args.program {
@@ -140,6 +137,9 @@ fn code_of(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
 }
+
+/// Of so many runs of a process it is told what was recorded.
+const MOST_RUNS: usize = 100;
 
 /// Says what has become of the recordings: a program that makes several runs has one of each. Whether there is one.
 fn conclude(file: &Path, before: &[Option<SystemTime>]) -> bool {
