@@ -1,8 +1,8 @@
 //! `trapline`: shows what a scheduler did, from a recording, and what one is doing, from its monitor.
 //!
 //! It shares nothing with the program but bytes. The subcommands, in the order in which one meets them:
-//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`attach`]. The last two of those that read a
-//! recording go over it by its [`timeline`].
+//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`step`] and its `view`, [`attach`]. `stats` and
+//! `chrome` go over a recording by its [`timeline`].
 
 mod attach;
 mod chrome;
@@ -13,6 +13,7 @@ mod output;
 mod plain;
 mod record;
 mod stats;
+mod step;
 mod strace;
 mod timeline;
 
@@ -42,6 +43,10 @@ enum Command {
     Stats(stats::Args),
     /// Writes a recording as a Chrome trace, for Perfetto or chrome://tracing
     Chrome(chrome::Args),
+    /// Builds a program, runs it, and shows what its scheduler did, step by step
+    Step(step::StepArgs),
+    /// Shows a recording step by step, forward and back
+    View(step::ViewArgs),
     /// Asks a program that runs under `TRAPLINE=monitor`
     Attach(attach::Args),
 }
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Command::Dump(args) => dump::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Chrome(args) => chrome::run(&args),
+        Command::Step(args) => step::step(&args),
+        Command::View(args) => step::view(&args),
         Command::Attach(args) => attach::run(&args),
     };
     match done {

@@ -5,6 +5,7 @@
 //! steps are missing, and a key frame: its state as it is then.
 
 use std::fmt;
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
+use rustix::fs::fstat;
 use trapline_scheduler::{Event, Scheduler, Step};
 
 use super::Outlet;
@@ -68,6 +70,7 @@ pub fn feed(capacity_bytes: usize, behind: Behind) -> (Feed, Intake) {
         payload_bytes: 0,
         sources: None,
         sources_seen: 0,
+        output: None,
     };
     (feed, Intake { from, beside: beside_from, shared })
 }
@@ -114,6 +117,8 @@ pub struct Feed {
     sources: Option<PathBuf>,
     /// Of so many strings it is known whether they are files whose text is to be written.
     sources_seen: u32,
+    /// How long the file was to which standard output goes, if that is to be told.
+    output: Option<u64>,
 }
 
 impl fmt::Debug for Feed {
@@ -145,6 +150,22 @@ impl Feed {
     /// Has the text of the source files below this directory written.
     pub fn set_sources(&mut self, directory: &Path) {
         self.sources = Some(directory.to_owned());
+    }
+
+    /// Has the length of the file to which standard output goes written, whenever a step has changed it.
+    pub fn tell_output(&mut self) {
+        self.output = Some(0);
+    }
+
+    /// How much the step that ends has written belongs to it.
+    #[cold]
+    fn add_output(&mut self) {
+        // What is no file has no length that grows; then there is nothing to tell.
+        let length = fstat(io::stdout()).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
+        if let Some(length) = length.filter(|length| self.output != Some(*length)) {
+            self.output = Some(length);
+            self.records.push(Record::Remark(Remark::Output { length }));
+        }
     }
 
     /// Whether the other end reads no more.
@@ -324,6 +345,9 @@ impl Outlet for Feed {
     fn step_end(&mut self, scheduler: &mut Scheduler, step: &Step) {
         self.steps += 1;
         if !self.is_behind {
+            if self.output.is_some() {
+                self.add_output();
+            }
             self.scribe.step_end(step, &mut self.records);
             self.encode();
             self.publish();
