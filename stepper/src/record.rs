@@ -93,9 +93,6 @@ impl Program {
     }
 }
 
-/// Of so many runs of a process it is told what was recorded.
-const MOST_RUNS: usize = 100;
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     check_name(&args.output)?;
     let target = match args.program.target()? {
@@ -164,6 +161,9 @@ fn code_of(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
 }
+
+/// Of so many runs of a process it is told what was recorded.
+const MOST_RUNS: usize = 100;
 
 /// Says what has become of the recordings: a program that makes several runs has one of each. Whether there is one.
 fn conclude(file: &Path, before: &[Option<SystemTime>]) -> bool {

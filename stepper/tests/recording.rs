@@ -55,8 +55,9 @@ runner 3 is back, with lap 3
     let stats = printed(["stats", trace.str()]);
     assert!(stats.contains("T2 \"runner 1\" relay.rs:37, returned\n"), "{stats}");
     assert!(printed(["dump", trace.str(), "--step", "7"]).contains("mutex \"track\" held"));
-    serde_json::from_str::<serde_json::Value>(&printed(["chrome", trace.str(), "-o", "-"]))
-        .unwrap();
+    let chrome = printed(["chrome", trace.str(), "-o", "-"]);
+    let chrome: serde_json::Value = serde_json::from_str(&chrome).unwrap();
+    assert_eq!(chrome["traceEvents"][0]["args"]["name"], "relay");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) fn build(args: &Program) -> Result<Result<Target, ExitCode>, Failure>
     let mut programs = Vec::new();
     if let Some(messages) = child.stdout.take() {
         for line in BufReader::new(messages).lines() {
-            programs.extend(Program::of_message(&line.map_err(failed)?));
+            programs.extend(Built::of_message(&line.map_err(failed)?));
         }
     }
     let status = child.wait().map_err(failed)?;
@@ -71,21 +71,21 @@ pub(super) fn build(args: &Program) -> Result<Result<Target, ExitCode>, Failure>
 
 /// What cargo has built.
 #[derive(Debug, PartialEq)]
-struct Program {
+struct Built {
     executable: PathBuf,
     source: PathBuf,
 }
 
-impl Program {
+impl Built {
     /// The program that a message of cargo's tells of.
-    fn of_message(message: &str) -> Option<Program> {
+    fn of_message(message: &str) -> Option<Built> {
         let message: Value = serde_json::from_str(message).ok()?;
         if message.get("reason")? != "compiler-artifact" {
             return None;
         }
         let executable = message.get("executable")?.as_str()?.into();
         let source = message.get("target")?.get("src_path")?.as_str()?.into();
-        Some(Program { executable, source })
+        Some(Built { executable, source })
     }
 
     /// `pyos1` to `pyos8` have kernels of their own, and a twin beside them that runs on Trapline's. A program of
@@ -98,7 +98,7 @@ impl Program {
     }
 }
 
-fn the_one(mut programs: Vec<Program>) -> Result<Program, Failure> {
+fn the_one(mut programs: Vec<Built>) -> Result<Built, Failure> {
     match (programs.pop(), programs.len()) {
         (Some(program), 0) => Ok(program),
         (None, _) => Err(Failure::said("cargo has built no program")),
@@ -145,8 +145,8 @@ fn in_path_or_here(program: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn program(executable: &str, source: &str) -> Program {
-        Program { executable: executable.into(), source: source.into() }
+    fn program(executable: &str, source: &str) -> Built {
+        Built { executable: executable.into(), source: source.into() }
     }
 
     #[test]
@@ -154,10 +154,10 @@ mod tests {
         let library = r#"{"reason":"compiler-artifact","executable":null}"#;
         let chat = r#"{"reason":"compiler-artifact","executable":"/t/chat","target":{"src_path":"/e/chat.rs"}}"#;
         let other = r#"{"reason":"build-finished","success":true}"#;
-        assert_eq!(Program::of_message(library), None);
-        assert_eq!(Program::of_message(other), None);
-        assert_eq!(Program::of_message("no json"), None);
-        assert_eq!(Program::of_message(chat), Some(program("/t/chat", "/e/chat.rs")));
+        assert_eq!(Built::of_message(library), None);
+        assert_eq!(Built::of_message(other), None);
+        assert_eq!(Built::of_message("no json"), None);
+        assert_eq!(Built::of_message(chat), Some(program("/t/chat", "/e/chat.rs")));
     }
 
     #[test]
