@@ -119,6 +119,7 @@ impl FrameSite {
         let (life, last_around, mut number) = self.last.get();
         if life != ring.life() || last_around != around {
             number = frames.number(self.site, around);
+            ring.notes.has_news.set(true);
             self.last.set((ring.life(), around, number));
         }
         frames.current.set(number);
