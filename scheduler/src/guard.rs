@@ -94,14 +94,21 @@ impl Kernel {
     }
 
     /// Tells the probe. One that panics is removed.
+    #[inline(always)]
     fn tell_one(&mut self, event: &Event<'_>) {
         let Some(probe) = &mut self.probe else { return };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| probe.event(event))) {
-            self.probe_panic = Some(text_of(&*payload));
-            let probe = self.probe.take();
-            self.listen(false);
-            self.guard(None, move || drop((probe, payload)));
+            self.remove_probe(payload);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn remove_probe(&mut self, payload: Box<dyn Any + Send>) {
+        self.probe_panic = Some(text_of(&*payload));
+        let probe = self.probe.take();
+        self.listen(false);
+        self.guard(None, move || drop((probe, payload)));
     }
 }
 

@@ -40,8 +40,9 @@ impl Paper for Vec<Record> {
 pub struct Scribe {
     names: Names,
     threads: Vec<Option<Box<str>>>,
-    /// Which things have been told of since the last reset.
+    /// Which things have been told of since the last reset, and which of them last.
     objects: Numbers,
+    last_object: u32,
     /// Of which of them it has been told who holds them.
     holders: Numbers,
     /// The calls that are blocked, by their serials.
@@ -108,6 +109,7 @@ impl Scribe {
     }
 
     /// A step is over.
+    #[inline(always)]
     pub fn step_end(&mut self, step: &Step, out: &mut impl Paper) {
         out.push(Record::StepEnd(match step.event() {
             StepEvent::Trapped { .. } | StepEvent::Waits | StepEvent::Ended(_) => StepEnd::Ran,
@@ -120,6 +122,7 @@ impl Scribe {
     }
 
     /// Writes what the kernel tells.
+    #[inline(always)]
     pub fn event(&mut self, event: &Event<'_>, out: &mut impl Paper) {
         match *event {
             Event::Taken { task, at } => {
@@ -160,6 +163,7 @@ impl Scribe {
         }
     }
 
+    #[inline(never)]
     fn born(&mut self, event: &Event<'_>, out: &mut impl Paper) {
         let Event::Born { task, parent, name, daemon, site } = *event else { return };
         let name = name.map(|name| self.names.text(name, out));
@@ -175,6 +179,7 @@ impl Scribe {
         }));
     }
 
+    #[inline(never)]
     fn ended(&mut self, task: TaskId, status: &ExitStatus, out: &mut impl Paper) {
         let number = task.sequence();
         if let ExitStatus::Panicked(text) = status {
@@ -192,6 +197,7 @@ impl Scribe {
         out.push(moved(Move::TaskEnded { task: number, how }));
     }
 
+    #[inline(always)]
     fn trapped(&mut self, event: &Event<'_>, out: &mut impl Paper) {
         let Event::Trapped {
             task,
@@ -237,6 +243,7 @@ impl Scribe {
         }
     }
 
+    #[inline(always)]
     fn begun(
         &mut self,
         call: CallId,
@@ -262,6 +269,7 @@ impl Scribe {
         out.push(moved(Move::CallBegun { call, task, what, argument, site, stack }));
     }
 
+    #[inline(always)]
     fn blocked(&mut self, call: CallId, on: BlockedOn, asked: &Asked<'_>, out: &mut impl Paper) {
         let call = call.serial();
         self.blocked.insert(call);
@@ -269,6 +277,7 @@ impl Scribe {
         out.push(moved(Move::CallBlocked { call, on }));
     }
 
+    #[inline(always)]
     fn blocked_on(&mut self, on: BlockedOn, asked: &Asked<'_>, out: &mut impl Paper) -> On {
         let role = match on {
             BlockedOn::Timer(_) => {
@@ -296,6 +305,7 @@ impl Scribe {
         }
     }
 
+    #[inline(always)]
     fn answered(&mut self, call: CallId, by: Cause, reply: Reply, out: &mut impl Paper) {
         let reply = match reply {
             Reply::Done | Reply::Outcome(_) | Reply::Beside => Value::Nothing,
@@ -332,11 +342,13 @@ impl Scribe {
         out.push(moved(Move::CallWithdrawn { call: call.serial() }));
     }
 
+    #[inline(never)]
     fn woken(&mut self, task: TaskId, by: By, redundant: bool, out: &mut impl Paper) {
         let by = self.cause(by, out);
         out.push(Record::Remark(Remark::Woken { task: task.sequence(), by, redundant }));
     }
 
+    #[inline(always)]
     fn noted(&mut self, note: &Note, out: &mut impl Paper) {
         match *note {
             Note::Set { ref object, field, ref value } => {
@@ -369,6 +381,7 @@ impl Scribe {
                 self.done(object.number(), operation, Value::Payload(bytes.to_vec()), place, out);
             }
             Note::Gone { object } if self.objects.remove(object.number()) => {
+                self.last_object = 0;
                 let object = u64::from(object.number());
                 out.push(moved(Move::ObjectEnded { object }));
             }
@@ -385,6 +398,7 @@ impl Scribe {
         }
     }
 
+    #[inline(always)]
     fn done(
         &mut self,
         object: u32,
@@ -418,13 +432,23 @@ impl Scribe {
     }
 
     /// Tells of a thing, where that has not been done.
-    #[inline]
+    #[inline(always)]
     fn object(&mut self, object: &Object, out: &mut impl Paper) {
+        // Numbers begin at 1.
+        if object.id.number() != self.last_object {
+            self.other_object(object, out);
+        }
+    }
+
+    #[inline(never)]
+    fn other_object(&mut self, object: &Object, out: &mut impl Paper) {
+        self.last_object = object.id.number();
         if self.objects.insert(object.id.number()) {
             self.new_object(object, out);
         }
     }
 
+    #[cold]
     fn new_object(&mut self, object: &Object, out: &mut impl Paper) {
         let kind = self.names.word(object.kind, out);
         let name = object.name.as_deref().map(|name| self.names.text(name, out));
@@ -433,6 +457,7 @@ impl Scribe {
         out.push(moved(Move::ObjectBorn { object, kind, name, site }));
     }
 
+    #[inline(always)]
     fn cause(&mut self, by: By, out: &mut impl Paper) -> Cause {
         match by {
             By::Task(task) => Cause::Task(task.sequence()),

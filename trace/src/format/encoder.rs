@@ -280,7 +280,7 @@ impl Encoder {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn done(
         &mut self,
         task: Option<u64>,
@@ -409,7 +409,7 @@ impl Encoder {
         self.context.at_nanos = at_nanos;
     }
 
-    #[inline]
+    #[inline(always)]
     fn cause(&mut self, cause: Cause, is_known: bool, out: &mut Vec<u8>) {
         self.context.cause = cause;
         if is_known {

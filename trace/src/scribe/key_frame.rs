@@ -22,6 +22,7 @@ impl Scribe {
     ) {
         self.names.reset();
         self.objects.clear();
+        self.last_object = 0;
         self.holders.clear();
         self.blocked.clear();
         self.last_done = None;
