@@ -47,11 +47,11 @@ fn listened_to(
 ) -> Result<()> {
     let requests = harness.count(40_000, 2 * CONNECTIONS as u64);
     let (listened_to, alone) = (Echo::start(cores, Some(word))?, Echo::start(cores, None)?);
-    let clocks: [(&str, Clock, &[(Runtime, f64)]); 2] = [
-        ("loop", Server::main_thread_time, &[(Runtime::Plain, at_most)]),
-        ("all", Server::cpu_time, &[]),
-    ];
-    for (threads, clock, targets) in clocks {
+    let target = [(Runtime::Plain, at_most)];
+    let of_loop: Clock = Server::main_thread_time;
+    for (threads, clock, targets) in
+        [("loop", of_loop, target.as_slice()), ("all", Server::cpu_time, &[])]
+    {
         let param = format!("echo={how},threads={threads}");
         let figure =
             Figure { bench: "trace", param: &param, unit: "ns", targets, ..Figure::default() };
@@ -69,17 +69,21 @@ fn listened_to(
         limit: Some(40.0),
         ..Figure::default()
     };
-    let length = || {
-        // The file is written at least every 20 ms.
-        thread::sleep(Duration::from_millis(200));
-        Ok::<_, Box<dyn std::error::Error>>(fs::metadata(trace)?.len() as f64)
-    };
+    let length = || settled_length(trace);
     let round = || {
         let before = length()?;
         listened_to.client.borrow_mut().run(requests)?;
         Ok((length()? - before) / requests as f64)
     };
     harness.compare(&figure, 3, &mut [(Runtime::Trapline, Box::new(round))])
+}
+
+/// How long the file is, once all that has happened is in it.
+#[allow(clippy::disallowed_methods, reason = "there is no loop in this process")]
+fn settled_length(trace: &Path) -> Result<f64> {
+    // It is written to every 20 ms.
+    thread::sleep(Duration::from_millis(200));
+    Ok(fs::metadata(trace)?.len() as f64)
 }
 
 /// What reads a server's CPU time.

@@ -71,8 +71,10 @@ impl Kernel {
     #[cold]
     #[inline(never)]
     pub(crate) fn tell_notes(&mut self) {
-        for (stack, site, around) in self.ring.take_frames() {
-            self.tell_one(&Event::Frame { stack, site, around });
+        if self.ring.has_frames() {
+            for (stack, site, around) in self.ring.take_frames() {
+                self.tell_one(&Event::Frame { stack, site, around });
+            }
         }
         let mut notes = std::mem::take(&mut self.notes);
         self.ring.swap_notes(&mut notes);

@@ -57,6 +57,13 @@ impl KernelRing {
         self.ring().notes.swap(empty);
     }
 
+    /// Whether there are such as [`take_frames`](KernelRing::take_frames) gives.
+    #[must_use]
+    #[inline]
+    pub fn has_frames(&self) -> bool {
+        self.ring().notes.frames.has_untold()
+    }
+
     /// The frames that were first entered since this was last asked: each with its line, and what was
     /// around it. They are numbered from 1, without a gap.
     #[must_use]
