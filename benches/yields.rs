@@ -5,10 +5,13 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let count: u64 = env::args().nth(1).ok_or("how often?")?.parse()?;
-    trapline::run(async move {
+    let report = trapline::run(async move {
         for _ in 0..count {
             trapline::yield_now().await;
         }
     })?;
-    Ok(())
+    match report.failures {
+        0 => Ok(()),
+        _ => Err(report.to_string().into()),
+    }
 }
