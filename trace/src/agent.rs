@@ -7,10 +7,11 @@
 mod feed;
 mod heard;
 mod lines;
+mod page;
 mod recorder;
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -195,7 +196,7 @@ impl Agent {
             outlet.begin(scheduler);
         }
         let outlets: Outlets = Rc::new(RefCell::new(outlets));
-        let heard = Heard { outlets: Rc::clone(&outlets) };
+        let heard = Heard { outlets: Rc::clone(&outlets), has_acted: Cell::new(false) };
         let own = Rc::new(RefCell::new(Own { probe: None, panic: None }));
         let before = scheduler.set_probe(Some(Box::new(Teller {
             outlets: Rc::clone(&outlets),
@@ -232,7 +233,10 @@ impl Attached {
         for between in &mut self.between {
             between.between(scheduler, step, &self.heard);
         }
-        self.heard.publish();
+        // Else what happened is published with the next dispatch, or was with this step.
+        if self.heard.has_acted.take() || !scheduler.has_ready() {
+            self.heard.publish();
+        }
     }
 
     /// Takes the steps of a run.
@@ -287,7 +291,9 @@ struct Teller {
 
 impl Probe for Teller {
     fn event(&mut self, event: &Event<'_>) {
-        self.tell_own(event);
+        if self.own.borrow().probe.is_some() {
+            self.tell_own(event);
+        }
         for outlet in self.outlets.borrow_mut().iter_mut() {
             outlet.event(event);
         }
@@ -295,6 +301,7 @@ impl Probe for Teller {
 }
 
 impl Teller {
+    #[cold]
     fn tell_own(&self, event: &Event<'_>) {
         // Taken out, since it is foreign code.
         let Some(mut probe) = self.own.borrow_mut().probe.take() else { return };

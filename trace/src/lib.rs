@@ -35,7 +35,7 @@ pub use record::{
     Value,
 };
 pub use recording::{Damage, DamageKind, Entry, Gap, OpenError, Recording, Records, SourceText};
-pub use scribe::Scribe;
+pub use scribe::{Paper, Scribe};
 
 /// As [`Scheduler::run`], listened to as the environment says.
 ///
