@@ -397,6 +397,18 @@ fn file_that_cannot_be_then_one_line_and_the_run_goes_unrecorded() {
 }
 
 #[test]
+fn standard_error_that_nobody_reads_then_no_panic_of_ours() {
+    let scratch = Scratch::new();
+    let no_file = record(&scratch.file("no/such/directory"));
+    for (words, status) in [(no_file.as_str(), 0), ("strace", 0), ("nonsense", 2)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command("greets", words).stderr(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{words}: {output:?}");
+    }
+}
+
+#[test]
 fn program_that_leaves_without_a_word_then_what_was_published_is_in_the_file() {
     let scratch = Scratch::new();
     for program in ["exits", "aborts"] {
