@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::rc::Rc;
 
 use trapline_abi::Ring;
@@ -186,7 +187,7 @@ impl Agent {
             own: Rc::clone(&own),
         })));
         own.borrow_mut().probe = before;
-        Attached { outlets, heard, between, own }
+        Attached { outlets, heard, between, own, process: process::id() }
     }
 }
 
@@ -196,6 +197,8 @@ pub struct Attached {
     heard: Heard,
     between: Vec<Box<dyn Between>>,
     own: Rc<RefCell<Own>>,
+    /// The process that is listened to.
+    process: u32,
 }
 
 impl fmt::Debug for Attached {
@@ -249,7 +252,14 @@ impl Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         // Taken away: where a panic passes, the probe stays, and hands on to the program's own alone.
-        for mut outlet in self.outlets.take() {
+        let outlets = self.outlets.take();
+        if process::id() != self.process {
+            // A fork of the process has copies of all this, but none of the threads that they wait for; and
+            // what they tidy up is not its own.
+            mem::forget((outlets, mem::take(&mut self.between)));
+            return;
+        }
+        for mut outlet in outlets {
             outlet.end();
         }
     }
