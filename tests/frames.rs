@@ -568,6 +568,17 @@ async fn fails() -> Result<(), std::num::ParseIntError> {
     Ok(())
 }
 
+#[traced]
+async fn conditional(
+    #[cfg(any())] absent: NoSuchType,
+    #[cfg(any())] (left, right): NoSuchType,
+    #[cfg(all())] here: u32,
+    #[allow(unused_mut, reason = "said of the name, wherever that stands")] mut last: u32,
+) -> u32 {
+    yield_now().await;
+    here + last
+}
+
 #[test]
 fn generics_and_question_marks_then_as_without_the_attribute() {
     calls_of(async {
@@ -576,6 +587,7 @@ fn generics_and_question_marks_then_as_without_the_attribute() {
         assert!(parsed::<u8>("x", "").await.unwrap_err().to_string().contains("invalid digit"));
         assert_eq!(shown().await.to_string(), "7");
         assert!(fails().await.is_err());
+        assert_eq!(conditional(3, 4).await, 7);
     });
 }
 

@@ -38,8 +38,13 @@ pub(crate) fn yields(tasks: u64, each: u64) -> Result<f64> {
 
 /// Records as many yields into a file, and loses none.
 pub(crate) fn record_yields(file: &Path, tasks: u64, each: u64) -> Result<()> {
-    let options =
-        RecorderOptions { lossless: true, payload_bytes: 0, sources: None, limit_bytes: u64::MAX };
+    let options = RecorderOptions {
+        lossless: true,
+        payload_bytes: 0,
+        sources: None,
+        tells_output: false,
+        limit_bytes: u64::MAX,
+    };
     let recorder = Recorder::open(file, &options)?;
     let mut scheduler = Scheduler::new();
     for _ in 0..tasks {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::path::Path;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -57,6 +58,7 @@ pub fn feed(capacity_bytes: usize, behind: Behind) -> (Feed, Intake) {
         beside: beside_to,
         shared: Arc::clone(&shared),
         reader: None,
+        process: process::id(),
         behind,
         is_behind: false,
         steps: 0,
@@ -93,6 +95,8 @@ pub struct Feed {
     beside: Sender<Vec<u8>>,
     shared: Arc<Shared>,
     reader: Option<Thread>,
+    /// A fork of this process has a copy of the feed, and nobody who reads.
+    process: u32,
     behind: Behind,
     /// Whether events are being missed.
     is_behind: bool,
@@ -248,6 +252,9 @@ impl Feed {
                 reader.unpark();
             }
             if self.is_closed() || self.to.is_abandoned() || self.behind == Behind::Skip {
+                return false;
+            }
+            if process::id() != self.process {
                 return false;
             }
             if self.to.slots() >= needed {
