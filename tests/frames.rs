@@ -524,7 +524,7 @@ async fn fails() -> Result<(), std::num::ParseIntError> {
 async fn conditional(
     #[cfg(any())] absent: NoSuchType,
     #[cfg(any())] (left, right): NoSuchType,
-    #[cfg(all())] here: u32,
+    #[cfg(not(any()))] here: u32,
     #[allow(unused_mut, reason = "said of the name, wherever that stands")] mut last: u32,
 ) -> u32 {
     yield_now().await;
