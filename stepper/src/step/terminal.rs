@@ -100,6 +100,8 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn run(mut self) -> std::io::Result<Flow> {
+        // Asked once before anything is shown: from here on a change of the window's size is heard of.
+        event::poll(Duration::ZERO)?;
         loop {
             self.take_loaded();
             self.guard.draw(self.desk)?;
