@@ -1,50 +1,27 @@
 //! Hostile traces: whatever the bytes, reading them ends, never panics, and takes no more memory than it says.
 
-#![allow(unsafe_code, reason = "an allocator that counts is a `GlobalAlloc`")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use peak_alloc::PeakAlloc;
 use support::{Draw, Run, file};
 use trapline_trace::format::{Chunks, Encoder, FileWriter, Header};
 use trapline_trace::{Move, Record, Recording, SiteRef, Str, TaskState, Value};
 
-/// Counts what is allocated by this program at a time.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: it hands everything on to the system's allocator as it came; beside it only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller keeps to what `alloc` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the block came from `alloc` above, with this layout.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
+/// Counts what this program has allocated at a time.
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What reading anything takes at least: tables have room for some entries from the first one on.
 const BASE: usize = 64 * 1024;
 
 /// Reads a file that may be anything, and looks at what is there. Gives the most memory that this took.
 fn read(bytes: Vec<u8>) -> usize {
-    let before = NOW.load(Ordering::Relaxed) - bytes.len();
-    MOST.store(before, Ordering::Relaxed);
+    let before = ALLOCATOR.current_usage() - bytes.len();
+    ALLOCATOR.reset_peak_usage();
     let Ok(recording) = Recording::from_bytes(bytes) else { return 0 };
     if let Some(damage) = recording.damage() {
         black_box(damage.to_string());
@@ -55,7 +32,7 @@ fn read(bytes: Vec<u8>) -> usize {
         black_box(recording.records_of(step).count());
     }
     black_box(recording.end().text());
-    MOST.load(Ordering::Relaxed) - before
+    ALLOCATOR.peak_usage() - before
 }
 
 /// One change of the kind that bad disks, bad networks and bad people make.
@@ -175,10 +152,10 @@ fn hostile(what: &str, moves: impl Fn(u64) -> Vec<Move>) {
     let mut bytes = writer.into_inner();
     bytes.shrink_to_fit();
     let size = bytes.len();
-    let before = NOW.load(Ordering::Relaxed) - size;
-    MOST.store(before, Ordering::Relaxed);
+    let before = ALLOCATOR.current_usage() - size;
+    ALLOCATOR.reset_peak_usage();
     let recording = Recording::from_bytes(bytes).unwrap();
-    let most = MOST.load(Ordering::Relaxed) - before;
+    let most = ALLOCATOR.peak_usage() - before;
     let limit = (16 * size).max(16 << 20);
     assert!(most <= limit, "{what}: {most} bytes for a file of {size}");
     assert!(recording.end().size() > 4 << 20, "{what}: nothing was read");
