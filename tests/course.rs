@@ -2,14 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/children.rs"]
+mod children;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+
+use std::process::{Child, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use children::example;
 use socket2::SockRef;
 
 // The transcripts: what each program prints, from its first byte to its last.
@@ -313,18 +317,6 @@ fn text(bytes: &[u8]) -> &str {
 
 fn run(program: &str, arguments: &[&str]) -> Output {
     example(program).args(arguments).output().unwrap()
-}
-
-/// The binary of an example, which `cargo test` puts beside the directory of the tests'.
-fn example(program: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path: PathBuf = test.parent().unwrap().with_file_name("examples").join(program);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`, with the profile of this test, or all of `cargo test`",
-        path.display()
-    );
-    Command::new(path)
 }
 
 /// A child that does not outlive its test.

@@ -6,6 +6,9 @@
     reason = "the peers are plain threads and processes: there is no scheduler to stop, nor a clock of its"
 )]
 
+#[path = "support/children.rs"]
+mod children;
+
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,6 +17,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use children::example;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use socket2::SockRef;
 
@@ -444,6 +448,8 @@ fn ten_thousand_idle_connections_then_each_costs_at_most_1_kib() {
     crowd.wait_for("all are connected");
     eventually("all are accepted", || server.descriptors() >= descriptors + count);
     let cost = |when: &str| {
+        // Not in the midst of what it still has to do about the last of them.
+        eventually("it rests", || server.is_at_rest());
         let grown = server.memory_of_its_own().saturating_sub(memory);
         let each = grown as f64 / count as f64;
         println!("{count} idle connections, {when}: {each:.0} bytes each");
@@ -655,13 +661,23 @@ impl Server {
         kilobytes(&self.proc().join("smaps_rollup"), "Private_Dirty")
     }
 
+    /// Whether its loop sleeps, so that there is nothing to do.
+    fn is_at_rest(&self) -> bool {
+        self.stat()[0] == "S"
+    }
+
     fn cpu_time(&self) -> Duration {
+        // `utime` and `stime`, in hundredths of a second.
+        let stat = self.stat();
+        let ticks = stat[11..13].iter().map(|field| field.parse::<u32>().unwrap());
+        ticks.map(|ticks| ticks * Duration::from_millis(10)).sum()
+    }
+
+    /// What the system says of it after its name, which is in parentheses and may hold anything.
+    fn stat(&self) -> Vec<String> {
         let stat = fs::read_to_string(self.proc().join("stat")).unwrap();
-        // After the name, which is in parentheses and may hold anything, `utime` and `stime` are
-        // the 12th and 13th field, in hundredths of a second.
         let (_, fields) = stat.rsplit_once(')').unwrap();
-        let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u32>());
-        ticks.map(|ticks| ticks.unwrap() * Duration::from_millis(10)).sum()
+        fields.split_whitespace().map(str::to_owned).collect()
     }
 }
 
@@ -718,18 +734,6 @@ fn assert_refuses(program: &str, arguments: &[&str], fault: &str) {
     assert_eq!(complaint.lines().count(), 1, "{program} {arguments:?}: {complaint}");
     assert!(complaint.starts_with("error: "), "{complaint}");
     assert!(complaint.contains(fault), "{complaint}");
-}
-
-/// The binary of an example, which `cargo test` puts beside the directory of the tests'.
-fn example(program: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().with_file_name("examples").join(program);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`, with the profile of this test, or all of `cargo test`",
-        path.display()
-    );
-    Command::new(path)
 }
 
 // The peers.

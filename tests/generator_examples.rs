@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/children.rs"]
+mod children;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+
+use children::example;
 
 /// What only a broken program makes us wait for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -312,17 +317,4 @@ fn run(program: &str, arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
-}
-
-/// The binary of an example, which `cargo test` puts beside the directory of the tests'.
-fn example(program: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path: &Path = test.parent().unwrap();
-    let path = path.with_file_name("examples").join(program);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`, or all of `cargo test`",
-        path.display()
-    );
-    Command::new(path)
 }

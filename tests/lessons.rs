@@ -4,15 +4,18 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/children.rs"]
+mod children;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::Command;
 use std::rc::Rc;
 
+use children::example;
 use trapline::{Builder, Event, Scheduler, TaskId};
 
 /// More than any lesson has: whoever takes so many would never end.
@@ -351,16 +354,4 @@ fn assert_is_written(file: &Path, text: &str) {
         "{} is not what came out; with LESSONS=overwrite it will be:\n{text}",
         file.display()
     );
-}
-
-/// The binary of an example, which `cargo test` puts beside the directory of the tests'.
-fn example(program: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().with_file_name("examples").join(program);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`, or all of `cargo test`",
-        path.display()
-    );
-    Command::new(path)
 }

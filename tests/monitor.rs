@@ -3,6 +3,9 @@
 #![cfg(feature = "trace")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/children.rs"]
+mod children;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fs, io};
 
+use children::Scratch;
 use trapline::driver::{Driver, Interest, IoEvent, Unpark, Until, Waited};
 use trapline::sync::Mutex as Lock;
 use trapline::trace::Recording;
@@ -35,30 +39,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PROGRAM: &str = "TRAPLINE_TEST_PROGRAM";
 
 // What the tests share.
-
-/// A directory of its own, which goes with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Scratch {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let number = LAST.fetch_add(1, Ordering::SeqCst);
-        let name = format!("trapline-monitor-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A client that talks lines.
 struct Client {
@@ -1094,7 +1074,7 @@ fn program_that_dies_then_its_clients_see_the_end_and_the_next_takes_its_place()
 #[test]
 fn no_socket_named_then_it_is_in_a_directory_of_this_user_alone() {
     let scratch = Scratch::new();
-    let runtime = scratch.0.clone();
+    let runtime = scratch.path().to_owned();
     let in_runtime = |command: &mut Command| _ = command.env("XDG_RUNTIME_DIR", &runtime);
     let (mut first, socket) = child("ends", "monitor", in_runtime);
     assert_eq!(socket, Ok(runtime.join(format!("trapline/{}.sock", first.id()))));

@@ -7,6 +7,9 @@
     reason = "the peers are plain threads and processes: there is no scheduler to stop, nor a clock of its"
 )]
 
+#[path = "support/children.rs"]
+mod children;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,6 +18,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output,
 use std::thread;
 use std::time::Duration;
 
+use children::example;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What only a broken program makes us wait for.
@@ -486,18 +490,6 @@ fn run(program: &str, arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
-}
-
-/// The binary of an example, which `cargo test` puts beside the directory of the tests'.
-fn example(program: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().with_file_name("examples").join(program);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`, or all of `cargo test`",
-        path.display()
-    );
-    Command::new(path)
 }
 
 /// A child that does not outlive its test.

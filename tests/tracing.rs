@@ -2,17 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/children.rs"]
+mod children;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio, abort, exit};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use children::Scratch;
 use rustix::fs::{FlockOperation, flock};
-use system::{fork, wait_for};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use system::fork;
 use trapline::net::{TcpListener, TcpStream};
 use trapline::trace::agent::{Agent, Recorder, RecorderOptions};
 use trapline::trace::strace::Printer;
@@ -89,20 +93,23 @@ fn program_of_a_child() {
     }
 }
 
+/// There is no other way to have a copy of a program that is being recorded: neither the standard library nor
+/// `rustix` forks without unsafe code.
 #[allow(unsafe_code, reason = "the standard library has no fork without exec")]
 mod system {
+    // SAFETY: the signature is that of POSIX, and the call takes no pointer. The copy has but the thread that
+    // called; the libraries' locks that another thread might hold are the system allocator's, which it puts in order
+    // itself, and the program has no other thread but the recorder's, which neither prints nor forks.
     unsafe extern "C" {
         pub(crate) safe fn fork() -> i32;
-        fn waitpid(process: i32, status: *mut i32, options: i32) -> i32;
     }
+}
 
-    /// Waits for a child, which must end well.
-    pub(crate) fn wait_for(child: i32) {
-        let mut status = -1;
-        // SAFETY: the status is written to a place of ours, which outlives the call.
-        let ended = unsafe { waitpid(child, &raw mut status, 0) };
-        assert_eq!((ended, status), (child, 0));
-    }
+/// Waits for a child, which must end well.
+fn wait_for(child: i32) {
+    let pid = Pid::from_raw(child).unwrap();
+    let (ended, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!((ended, status.exit_status()), (pid, Some(0)));
 }
 
 async fn greet(name: &'static str) {
@@ -186,30 +193,6 @@ fn wait_for_file(holds: impl Fn(&Mirror) -> bool, least_step: u64) {
 }
 
 // Running them.
-
-/// A directory of its own for each test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Scratch {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("trapline-tracing-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Scratch(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn command(program: &str, words: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -418,7 +401,7 @@ fn file_that_a_living_program_writes_then_it_stays_and_the_run_goes_unrecorded()
 #[test]
 fn file_that_cannot_be_then_one_line_and_the_run_goes_unrecorded() {
     let scratch = Scratch::new();
-    for path in [scratch.0.clone(), scratch.file("no/such/directory"), "/dev/null".into()] {
+    for path in [scratch.path().to_owned(), scratch.file("no/such/directory"), "/dev/null".into()] {
         let output = run("greets", &record(&path));
         assert_eq!(printed(&output.stdout).len(), 5, "{output:?}");
         assert_eq!(text(&output.stderr).lines().count(), 1, "{output:?}");
