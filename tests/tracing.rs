@@ -75,6 +75,10 @@ fn program_of_a_child() {
                 child => wait_for(child),
             }
         }
+        "slow" => {
+            let slow = Scheduler::builder().slow_step(Duration::ZERO).warn_of_slow_steps();
+            slow.build().block_on(greet("slow")).unwrap();
+        }
         "stuck" => trapline::block_on(async {
             spawn_detached(async { wait_for_file(|mirror| mirror.running() == Some(2), 0) });
             sleep(Duration::from_millis(1)).await;
@@ -412,10 +416,16 @@ fn file_that_cannot_be_then_one_line_and_the_run_goes_unrecorded() {
 fn standard_error_that_nobody_reads_then_no_panic_of_ours() {
     let scratch = Scratch::new();
     let no_file = record(&scratch.file("no/such/directory"));
-    for (words, status) in [(no_file.as_str(), 0), ("strace", 0), ("nonsense", 2)] {
+    for (program, words, status) in [
+        ("greets", no_file.as_str(), 0),
+        ("greets", "strace", 0),
+        ("greets", "nonsense", 2),
+        // What the kernel says by itself.
+        ("slow", "", 0),
+    ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = command("greets", words).stderr(writer).output().unwrap();
+        let output = command(program, words).stderr(writer).output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{words}: {output:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use trapline_abi::{TaskInfo, TaskState};
 
 use crate::builder::Builder;
-use crate::report::{RunError, RunReport};
+use crate::report::{RunError, RunReport, complain};
 use crate::scheduler::Scheduler;
 
 /// Runs `future` on a scheduler made for it, until it has ended. Gives what it gave.
@@ -99,7 +99,7 @@ impl Program {
             Err(error) => {
                 // The destructors of the tasks, which `exit` would pass over.
                 drop(self);
-                eprintln!("trapline: {error}");
+                complain(format_args!("{error}"));
                 exit(1)
             }
         }
@@ -110,7 +110,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         let report = self.scheduler.kernel.take_report();
         if report != RunReport::default() {
-            eprintln!("trapline: nobody looked at {report}");
+            complain(format_args!("nobody looked at {report}"));
         }
     }
 }

@@ -8,7 +8,7 @@ use trapline_abi::{Note, TaskId};
 
 use crate::kernel::Kernel;
 use crate::probe::Event;
-use crate::report::Failure;
+use crate::report::{Failure, complain};
 
 /// How many failures are kept with their text; all are counted.
 const FAILURES_KEPT: usize = 8;
@@ -47,7 +47,7 @@ impl Kernel {
         if self.probe.is_some() {
             self.tell(&Event::Warning { text, site });
         } else {
-            eprintln!("trapline: {text} ({site})");
+            complain(format_args!("{text} ({site})"));
         }
     }
 

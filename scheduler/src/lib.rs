@@ -66,4 +66,5 @@ pub use step::{Shown, Step, StepEvent};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::free::{Program, Trial, run_main, run_test};
+    pub use crate::report::complain;
 }

@@ -1,7 +1,7 @@
 //! What a run comes to.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::rc::Rc;
 
 use thiserror::Error;
@@ -114,4 +114,12 @@ impl Kernel {
             probe_panic: self.probe_panic.take(),
         }
     }
+}
+
+/// Says a line on standard error. Where nobody reads that, `eprintln!` would panic, and what is said in the middle
+/// of a step would take the kernel down.
+#[doc(hidden)]
+pub fn complain(line: fmt::Arguments<'_>) {
+    // In one piece, so that other threads' lines stand beside it and not within.
+    let _ = io::stderr().lock().write_all(format!("trapline: {line}\n").as_bytes());
 }

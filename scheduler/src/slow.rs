@@ -8,6 +8,7 @@ use trapline_abi::TaskId;
 
 use crate::kernel::{Kernel, Picked, Polled};
 use crate::probe::Event;
+use crate::report::complain;
 use crate::scheduler::Root;
 
 /// What is measured by, and where the tasks stopped last.
@@ -75,7 +76,7 @@ impl Kernel {
 
     fn tell_slow_step(&mut self, event: &Event<'_>, warns: bool) {
         if warns {
-            eprintln!("trapline: task {event}");
+            complain(format_args!("task {event}"));
         }
         if self.probe.is_some() {
             self.tell(event);

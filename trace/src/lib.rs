@@ -24,9 +24,6 @@ mod recording;
 pub mod format;
 pub mod strace;
 
-use std::fmt;
-use std::io::{self, Write};
-
 use trapline_scheduler::{RunError, RunReport, Scheduler};
 
 pub use canonical::canonical;
@@ -76,11 +73,4 @@ pub fn run(scheduler: &mut Scheduler) -> Result<RunReport, RunError> {
 #[track_caller]
 pub fn block_on<F: Future>(scheduler: &mut Scheduler, future: F) -> Result<F::Output, RunError> {
     free::agent_of_environment(|_| true).block_on(scheduler, future)
-}
-
-/// Says a line on standard error. Where nobody reads that, `eprintln!` would panic: but a program goes on whether
-/// or not it is listened to.
-fn complain(line: fmt::Arguments<'_>) {
-    // In one piece, so that other threads' lines stand beside it and not within.
-    let _ = io::stderr().lock().write_all(format!("trapline: {line}\n").as_bytes());
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::exit;
 
-use crate::complain;
+use trapline_scheduler::__private::complain;
 
 /// The variable that says who listens.
 pub const VARIABLE: &str = "TRAPLINE";

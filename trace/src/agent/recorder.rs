@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use thiserror::Error;
+use trapline_scheduler::__private::complain;
 use trapline_scheduler::{Event, Scheduler, Step};
 
 use super::Outlet;
 use super::feed::{Behind, Feed, Intake, feed};
-use crate::complain;
 use crate::format::FileWriter;
 use crate::record::About;
 use crate::words::RecordOptions;
