@@ -45,6 +45,11 @@ fn program_of_a_child() {
             trapline::block_on(greet("first")).unwrap();
             trapline::block_on(greet("second")).unwrap();
         }
+        "wanders" => {
+            trapline::block_on(greet("here")).unwrap();
+            std::env::set_current_dir("/").unwrap();
+            trapline::block_on(greet("there")).unwrap();
+        }
         "parallel" => thread::scope(|scope| {
             for name in ["left", "right"] {
                 scope.spawn(move || trapline::block_on(greet(name)).unwrap());
@@ -427,6 +432,17 @@ fn standard_error_that_nobody_reads_then_no_panic_of_ours() {
         drop(reader);
         let output = command(program, words).stderr(writer).output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{words}: {output:?}");
+    }
+}
+
+#[test]
+fn program_that_goes_elsewhere_between_two_runs_then_both_are_recorded_side_by_side() {
+    let scratch = Scratch::new();
+    let mut command = command("wanders", "record:here.trace");
+    let output = command.current_dir(scratch.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    for name in ["here.trace", "here.trace.2"] {
+        assert!(open(&scratch.file(name)).steps() > 0);
     }
 }
 

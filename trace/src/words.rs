@@ -4,8 +4,9 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 use std::process::exit;
+use std::sync::OnceLock;
 
 use trapline_scheduler::__private::complain;
 
@@ -122,6 +123,20 @@ fn monitor(rest: &OsStr) -> Result<Word, UnknownWord> {
     }
 }
 
+impl Word {
+    /// The same, whatever the current directory will be.
+    fn fixed(self) -> Word {
+        let fixed = |path: PathBuf| absolute(&path).unwrap_or(path);
+        match self {
+            Word::Strace => Word::Strace,
+            Word::Record(file) => Word::Record(fixed(file)),
+            Word::Monitor { socket, read_only } => {
+                Word::Monitor { socket: socket.map(fixed), read_only }
+            }
+        }
+    }
+}
+
 /// What stands between the commas, but for nothing at all.
 fn parts(text: &OsStr) -> impl Iterator<Item = &OsStr> {
     text.as_bytes()
@@ -141,14 +156,24 @@ fn halves(part: &OsStr, mark: u8) -> (&[u8], Option<&OsStr>) {
 
 /// What the environment says. A word that is none ends the process with status 2, after a line that lists
 /// those that are.
+///
+/// It is read once: a program that goes into another directory between two runs has them recorded side by side.
 pub(crate) fn of_environment() -> (Vec<Word>, RecordOptions) {
-    let Some(text) = env::var_os(VARIABLE) else { return (Vec::new(), RecordOptions::default()) };
-    let options = env::var_os(RECORD_VARIABLE).unwrap_or_default();
-    let read = || Ok::<_, UnknownWord>((parse(&text)?, parse_record_options(&options)?));
-    read().unwrap_or_else(|unknown| {
-        complain(format_args!("{unknown}"));
-        exit(2)
+    static READ: OnceLock<(Vec<Word>, RecordOptions)> = OnceLock::new();
+    READ.get_or_init(|| {
+        read_environment().unwrap_or_else(|unknown| {
+            complain(format_args!("{unknown}"));
+            exit(2)
+        })
     })
+    .clone()
+}
+
+fn read_environment() -> Result<(Vec<Word>, RecordOptions), UnknownWord> {
+    let Some(text) = env::var_os(VARIABLE) else { return Ok(Default::default()) };
+    let options = env::var_os(RECORD_VARIABLE).unwrap_or_default();
+    let words = parse(&text)?.into_iter().map(Word::fixed).collect();
+    Ok((words, parse_record_options(&options)?))
 }
 
 #[cfg(test)]
