@@ -61,9 +61,7 @@ impl Kernel {
     #[cold]
     #[inline(never)]
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        if self.ring.has_news() {
-            self.tell_notes();
-        }
+        self.tell_notes();
         self.tell_one(event);
     }
 
@@ -71,6 +69,9 @@ impl Kernel {
     #[cold]
     #[inline(never)]
     pub(crate) fn tell_notes(&mut self) {
+        if !self.ring.has_news() {
+            return;
+        }
         if self.ring.has_frames() {
             for (stack, site, around) in self.ring.take_frames() {
                 self.tell_one(&Event::Frame { stack, site, around });

@@ -458,9 +458,15 @@ impl Kernel {
             self.tasks.live(id).state = State::Blocked;
         }
         if self.probe.is_some() {
-            self.tell(&Event::Rested { task: id, is_ready });
+            self.tell_rested(id, is_ready);
         }
         true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_rested(&mut self, task: TaskId, is_ready: bool) {
+        self.tell(&Event::Rested { task, is_ready });
     }
 
     /// The step is complete: ends who is to be ended by order, and checks the invariants. Says whether
@@ -468,7 +474,7 @@ impl Kernel {
     #[inline(always)]
     pub(crate) fn end_step(&mut self, settling: Settling, root: Option<&mut Root<'_>>) -> bool {
         let landed = self.has_orders && self.obey_orders(settling, root);
-        if self.probe.is_some() && self.ring.has_news() {
+        if self.probe.is_some() {
             self.tell_notes();
         }
         if cfg!(debug_assertions) {

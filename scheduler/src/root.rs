@@ -33,6 +33,17 @@ impl Scheduler {
         future: F,
         between: impl FnMut(&mut Scheduler, &Step),
     ) -> Result<F::Output, RunError> {
+        self.block_on_root(future, Location::caller(), Some(between))
+    }
+
+    /// The same, made at `site`; with nobody between two steps.
+    #[inline(always)]
+    pub(crate) fn block_on_root<F: Future>(
+        &mut self,
+        future: F,
+        site: &'static Location<'static>,
+        between: Option<impl FnMut(&mut Scheduler, &Step)>,
+    ) -> Result<F::Output, RunError> {
         Scheduler::admit()?;
         let mut future = pin!(Some(future));
         let mut output = None;
@@ -44,7 +55,7 @@ impl Scheduler {
                 Poll::Ready(())
             }
         };
-        let end = self.run_root(&mut root, Location::caller(), between);
+        let end = self.run_root(&mut root, site, between);
         match (end?, output) {
             (End::Panicked(payload), _) => resume_unwind(payload),
             (End::Returned, Some(value)) => Ok(value),

@@ -165,29 +165,36 @@ impl Scheduler {
     /// With the panic of `future`.
     #[track_caller]
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, RunError> {
-        self.block_on_with(future, |_, _| {})
+        self.block_on_root(future, Location::caller(), None::<fn(&mut Scheduler, &Step)>)
     }
 
+    // Inlined, so that nobody between two steps costs nothing.
+    #[inline(always)]
     pub(crate) fn run_root(
         &mut self,
         root: &mut Root<'_>,
         site: &'static Location<'static>,
-        mut between: impl FnMut(&mut Scheduler, &Step),
+        mut between: Option<impl FnMut(&mut Scheduler, &Step)>,
     ) -> Result<End, RunError> {
         self.kernel.spawn_root(site)?;
+        let mut entered = self.kernel.ring.enter();
         loop {
-            let entered = self.kernel.ring.enter();
             let step = self.turn(Some(root));
-            drop(entered);
-            between(self, &step);
+            if let Some(between) = &mut between {
+                drop(entered);
+                between(self, &step);
+                entered = self.kernel.ring.enter();
+            }
             // Looked at first: to take it writes, at each step.
             if self.kernel.root_end.is_some()
                 && let Some(end) = self.kernel.root_end.take()
             {
+                drop(entered);
                 self.kernel.drop_root(root);
                 return Ok(end);
             }
             if step.is_last() {
+                drop(entered);
                 let error = self.outcome(step).err().unwrap_or(RunError::Killed);
                 self.kernel.abandon_root(root);
                 return Err(error);

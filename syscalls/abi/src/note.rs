@@ -405,6 +405,14 @@ impl Ring {
         self.notes.payload_len.get()
     }
 
+    /// Whether anybody listens to any ring of this thread: what is asked first, for it is one look.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline(always)]
+    pub fn is_anybody_listening() -> bool {
+        somebody_listens()
+    }
+
     /// The ring at work on this thread, if somebody listens to it.
     #[must_use]
     #[inline(always)]

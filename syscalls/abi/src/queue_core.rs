@@ -110,9 +110,19 @@ impl Core {
     #[inline(always)]
     pub(crate) fn set_free(&self, home: Option<&Home>, free: usize) {
         self.free.set(free);
-        if somebody_listens() && self.sort.tells_free {
-            self.tell(home, Field::Free);
+        if self.tells_free_now() {
+            self.tell_free_of(home);
         }
+    }
+
+    /// Whether it is to be told how many tokens are free.
+    #[inline(always)]
+    pub(crate) fn tells_free_now(&self) -> bool {
+        somebody_listens() && self.sort.tells_free
+    }
+
+    pub(crate) fn tell_free_of(&self, home: Option<&Home>) {
+        self.tell(home, Field::Free);
     }
 
     /// Takes tokens without a word, for whoever runs now and comes in: nobody listens.
@@ -138,7 +148,8 @@ impl Core {
         }
     }
 
-    /// The same without a word: it is the kernel's own, and nothing has happened.
+    /// The same without a word: whoever calls tells of it, or there is nothing to be told.
+    #[inline(always)]
     pub(crate) fn reset_free(&self, free: usize) {
         self.free.set(free);
     }
@@ -169,12 +180,22 @@ impl Core {
         life: u64,
         since: &'static Location<'static>,
     ) {
-        if self.sort.rule != Rule::Held {
-            return;
-        }
-        self.holders.enter_as(task, life, since);
-        if somebody_listens() {
+        self.grant_unheard(task, life, since);
+        if somebody_listens() && self.sort.rule == Rule::Held {
             self.tell(Some(home), Field::Holder);
+        }
+    }
+
+    /// The same without a word: nobody listens.
+    #[inline(always)]
+    pub(crate) fn grant_unheard(
+        &self,
+        task: Option<TaskId>,
+        life: u64,
+        since: &'static Location<'static>,
+    ) {
+        if self.sort.rule == Rule::Held {
+            self.holders.enter_as(task, life, since);
         }
     }
 

@@ -158,12 +158,12 @@ impl Ring {
         self.hand_out(home, &mut self.calls.table(), n);
     }
 
-    /// Gives one token to the first, if one is all that it wants; says whether it did. The shortest way
-    /// through [`give`](Ring::give), and by far the most frequent.
+    /// Gives one token to the first, if one is all that it wants, and nobody listens; says whether it did. The
+    /// shortest way through [`give`](Ring::give), and by far the most frequent.
     #[inline]
     pub(crate) fn give_one(&self, home: &Home) -> bool {
         let Home { core, line, .. } = home;
-        if line.has_wantless.get() {
+        if line.has_wantless.get() || self.is_listened_to() {
             return false;
         }
         let mut calls = self.calls.table();
@@ -172,10 +172,10 @@ impl Ring {
         };
         line.waiting.set(line.waiting.get() - 1);
         line.note_granted();
-        core.grant(home, first.task, self.life(), first.site);
+        core.grant_unheard(first.task, self.life(), first.site);
         if served {
             match first.resumes_plainly() {
-                Some(task) if !self.tells_grants.get() && !self.scoped.has_any() => {
+                Some(task) if !self.scoped.has_any() => {
                     self.posts.push_resume(id.place, task);
                 }
                 _ => self.post_granted(id),

@@ -498,10 +498,21 @@ impl WaitQueue {
     #[must_use]
     #[inline]
     pub fn try_take(&self) -> bool {
-        let (core, home) = self.core_and_home();
+        let core = self.core();
         let Some(left) = core.free().checked_sub(1) else { return false };
-        core.set_free(home, left);
+        core.reset_free(left);
+        if core.tells_free_now() {
+            self.tell_free();
+        }
         true
+    }
+
+    // Where nobody listens, whether it has a home need not be known.
+    #[cold]
+    #[inline(never)]
+    fn tell_free(&self) {
+        let (core, home) = self.core_and_home();
+        core.tell_free_of(home);
     }
 
     /// Takes `n` tokens, if so many are free and nobody waits.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
 
-use trapline_abi::WaitQueue;
+use trapline_abi::{Ring, WaitQueue};
 
 use crate::channel::queues;
 use crate::told::Thing;
@@ -90,11 +90,25 @@ impl<T> Core<T> {
         self.closed.get() && self.values.borrow().is_empty()
     }
 
+    /// Tells how much is in it, where somebody listens.
+    #[inline(always)]
+    fn tell_count(&self) {
+        if Ring::is_anybody_listening() {
+            self.tell_count_to_listener();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_count_to_listener(&self) {
+        self.thing.tell("count", || self.len());
+    }
+
     /// Puts a value in. The caller has a token of `room`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&self, value: T) {
         self.values.borrow_mut().push_back(value);
-        self.thing.tell("count", || self.len());
+        self.tell_count();
         self.items.wake();
     }
 
@@ -103,7 +117,7 @@ impl<T> Core<T> {
     pub(crate) fn take(&self) -> T {
         let value = self.values.borrow_mut().pop_front();
         let value = value.expect("a token of a channel stands for a value (one-token)");
-        self.thing.tell("count", || self.len());
+        self.tell_count();
         if self.taken.is_some() || self.closed.get() {
             self.tell_of_the_place();
         } else {
@@ -131,7 +145,7 @@ impl<T> Core<T> {
             return None;
         }
         let value = self.values.borrow_mut().pop_front();
-        self.thing.tell("count", || self.len());
+        self.tell_count();
         self.tell_of_the_end();
         value
     }
