@@ -1,0 +1,317 @@
+//! What each task did from when to when, made of the records of a trace.
+//!
+//! The clock is read when a task is taken and when the outside has been looked at. So how long a dispatch took
+//! is known when the next one begins, and what happened within it happened, as far as anybody knows, when it
+//! began.
+
+mod reason;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trapline_trace::{
+    Cause, Ended, Mirror, Move, Record, Recording, Remark, StepEnd, TaskState,
+};
+
+use crate::failure::Failure;
+use reason::reason;
+pub(crate) use reason::{shown_cause, shown_site, shown_stack, task_name};
+
+/// What a task does for a while.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Doing {
+    Running,
+    Ready,
+    /// For this it waits.
+    Blocked(String),
+}
+
+/// Told of what happens, in order. `at` never falls.
+pub(crate) trait Watcher {
+    /// A record has been read, and the state is as it says.
+    fn record(&mut self, record: &Record, mirror: &Mirror) -> Result<(), Failure> {
+        let _ = (record, mirror);
+        Ok(())
+    }
+
+    /// A task begins to do something. What it did before is over.
+    fn begins(&mut self, task: u64, doing: &Doing, at: u64, mirror: &Mirror)
+    -> Result<(), Failure>;
+
+    /// A task is gone, or nothing is known of it any more.
+    fn ends(&mut self, task: u64, how: Option<Ended>, at: u64) -> Result<(), Failure>;
+
+    /// A blocked task is made ready; that it begins to be so is told next.
+    fn woken(&mut self, task: u64, by: Cause, at: u64) -> Result<(), Failure> {
+        let _ = (task, by, at);
+        Ok(())
+    }
+
+    /// The kernel begins to look at the outside.
+    fn look_begins(&mut self, at: u64) -> Result<(), Failure>;
+
+    /// The kernel has looked at the outside.
+    fn look_ends(&mut self, answered: u64, at: u64) -> Result<(), Failure>;
+
+    /// A step is over.
+    fn step_ends(&mut self, end: StepEnd, at: u64, mirror: &Mirror) -> Result<(), Failure>;
+}
+
+/// Goes over a recording. All that is open is ended where the recording is.
+pub(crate) fn watch(recording: &Recording, watcher: &mut impl Watcher) -> Result<Mirror, Failure> {
+    let mut timeline = Timeline::new(watcher);
+    let mut step = Vec::new();
+    for entry in recording.records() {
+        let is_end = matches!(entry.record, Record::StepEnd(_));
+        step.push(entry.record);
+        if is_end {
+            timeline.step(&step)?;
+            step.clear();
+        }
+    }
+    timeline.step(&step)?;
+    timeline.end()
+}
+
+struct Timeline<'w, W> {
+    watcher: &'w mut W,
+    mirror: Mirror,
+    now: u64,
+    doing: BTreeMap<u64, Doing>,
+    /// Whose dispatch is over, and what becomes of it as soon as it is known when that was.
+    resting: Option<(u64, Rest)>,
+    /// What was known before a reset, and has not been told of again.
+    unconfirmed: BTreeSet<u64>,
+    /// Tasks that a reset has found blocked: for what is told after them.
+    found_blocked: BTreeSet<u64>,
+    is_looking: bool,
+}
+
+/// What becomes of a task after its dispatch.
+enum Rest {
+    Does(Doing),
+    Gone(Ended),
+}
+
+impl<'w, W: Watcher> Timeline<'w, W> {
+    fn new(watcher: &'w mut W) -> Timeline<'w, W> {
+        Timeline {
+            watcher,
+            mirror: Mirror::new(),
+            now: 0,
+            doing: BTreeMap::new(),
+            resting: None,
+            unconfirmed: BTreeSet::new(),
+            found_blocked: BTreeSet::new(),
+            is_looking: false,
+        }
+    }
+
+    fn step(&mut self, records: &[Record]) -> Result<(), Failure> {
+        if !matches!(records.first(), Some(Record::Reset { .. })) {
+            self.read_clock(records)?;
+        }
+        for record in records {
+            self.mirror.apply(record).map_err(|error| Failure::said(error.to_string()))?;
+            self.record(record, records)?;
+            self.watcher.record(record, &self.mirror)?;
+        }
+        Ok(())
+    }
+
+    /// Where the clock was read in a step, what comes before in it happened at that time, too.
+    fn read_clock(&mut self, records: &[Record]) -> Result<(), Failure> {
+        let mut looks = records.iter().filter_map(|record| match record {
+            Record::Move(Move::Outside { at_nanos, .. }) => Some(*at_nanos),
+            _ => None,
+        });
+        if let Some(begin) = looks.next() {
+            // A look that may take long tells when it begins, too.
+            match looks.next() {
+                Some(end) => self.look(begin, end),
+                // The kernel sleeps only where nobody is ready; then most of the time was sleep.
+                None if self.mirror.ready_len() == 0 => self.look(self.now, begin),
+                None => self.look(begin, begin),
+            }
+        } else {
+            let taken = records.iter().find_map(|record| match record {
+                Record::Move(Move::Taken { at_nanos, .. }) => Some(*at_nanos),
+                _ => None,
+            });
+            taken.map_or(Ok(()), |at| self.pass(at))
+        }
+    }
+
+    fn look(&mut self, begin: u64, end: u64) -> Result<(), Failure> {
+        self.pass(begin)?;
+        self.is_looking = true;
+        self.watcher.look_begins(self.now)?;
+        self.now = self.now.max(end);
+        Ok(())
+    }
+
+    /// The clock has come to `at`.
+    fn pass(&mut self, at: u64) -> Result<(), Failure> {
+        self.now = self.now.max(at);
+        match self.resting.take() {
+            None => Ok(()),
+            Some((task, Rest::Does(doing))) => self.begin(task, doing),
+            Some((task, Rest::Gone(how))) => self.gone(task, Some(how)),
+        }
+    }
+
+    fn record(&mut self, record: &Record, step: &[Record]) -> Result<(), Failure> {
+        match record {
+            Record::Reset { at_nanos, missed_steps, .. } => {
+                self.reset(*at_nanos, *missed_steps)?;
+                self.read_clock_after_reset(step)
+            }
+            Record::Move(change) => self.moved(change),
+            Record::StepEnd(end) => {
+                self.complete()?;
+                self.watcher.step_ends(*end, self.now, &self.mirror)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn moved(&mut self, change: &Move) -> Result<(), Failure> {
+        match *change {
+            Move::TaskBorn { task, state, .. } => self.born(task, state),
+            Move::TaskEnded { task, how } => {
+                self.found_blocked.remove(&task);
+                if self.doing.get(&task) == Some(&Doing::Running) {
+                    self.resting = Some((task, Rest::Gone(how)));
+                    return Ok(());
+                }
+                self.gone(task, Some(how))
+            }
+            Move::Ready { task, by } => self.ready(task, by),
+            Move::Taken { task, .. } => self.begin(task, Doing::Running),
+            Move::Rested { task, is_ready: true } => {
+                self.resting = Some((task, Rest::Does(Doing::Ready)));
+                Ok(())
+            }
+            Move::Rested { task, is_ready: false } => {
+                let reason = reason(&self.mirror, task);
+                self.resting = Some((task, Rest::Does(Doing::Blocked(reason))));
+                Ok(())
+            }
+            Move::Outside { answered, .. } if self.is_looking => self.looked(answered),
+            _ => Ok(()),
+        }
+    }
+
+    fn born(&mut self, task: u64, state: TaskState) -> Result<(), Failure> {
+        self.unconfirmed.remove(&task);
+        match state {
+            TaskState::Ready => self.begin(task, Doing::Ready),
+            TaskState::Running => self.begin(task, Doing::Running),
+            TaskState::Blocked => {
+                self.found_blocked.insert(task);
+                Ok(())
+            }
+        }
+    }
+
+    fn ready(&mut self, task: u64, by: Cause) -> Result<(), Failure> {
+        self.complete_one(task)?;
+        self.watcher.woken(task, by, self.now)?;
+        match &mut self.resting {
+            Some((resting, rest)) if *resting == task => {
+                *rest = Rest::Does(Doing::Ready);
+                Ok(())
+            }
+            _ => self.begin(task, Doing::Ready),
+        }
+    }
+
+    /// The second time that the clock is told in a look is its end.
+    fn looked(&mut self, answered: u64) -> Result<(), Failure> {
+        if self.mirror.clock_nanos() < self.now {
+            return Ok(());
+        }
+        self.is_looking = false;
+        self.watcher.look_ends(answered, self.now)
+    }
+
+    fn begin(&mut self, task: u64, doing: Doing) -> Result<(), Failure> {
+        if self.doing.get(&task) == Some(&doing) && doing != Doing::Running {
+            return Ok(());
+        }
+        self.watcher.begins(task, &doing, self.now, &self.mirror)?;
+        self.doing.insert(task, doing);
+        Ok(())
+    }
+
+    fn gone(&mut self, task: u64, how: Option<Ended>) -> Result<(), Failure> {
+        match self.doing.remove(&task) {
+            Some(_) => self.watcher.ends(task, how, self.now),
+            None => Ok(()),
+        }
+    }
+
+    /// All is told anew. Where nothing is missing, tasks go on doing what they did.
+    fn reset(&mut self, at_nanos: u64, missed_steps: u64) -> Result<(), Failure> {
+        self.end_look()?;
+        if missed_steps > 0 {
+            self.pass(self.now)?;
+            for task in self.doing.keys().copied().collect::<Vec<_>>() {
+                self.gone(task, None)?;
+            }
+        }
+        self.unconfirmed = self.doing.keys().copied().collect();
+        self.pass(at_nanos)
+    }
+
+    /// Of a step that begins with a reset, only the end of a look is known.
+    fn read_clock_after_reset(&mut self, step: &[Record]) -> Result<(), Failure> {
+        match step.iter().any(|record| matches!(record, Record::Move(Move::Outside { .. }))) {
+            true => self.read_clock(step),
+            false => Ok(()),
+        }
+    }
+
+    /// The step has told for what those wait whom a reset has found blocked.
+    fn complete(&mut self) -> Result<(), Failure> {
+        self.end_look()?;
+        while let Some(task) = self.found_blocked.first().copied() {
+            self.complete_one(task)?;
+        }
+        for task in std::mem::take(&mut self.unconfirmed) {
+            self.gone(task, None)?;
+        }
+        Ok(())
+    }
+
+    fn complete_one(&mut self, task: u64) -> Result<(), Failure> {
+        if !self.found_blocked.remove(&task) {
+            return Ok(());
+        }
+        let reason = reason(&self.mirror, task);
+        self.begin(task, Doing::Blocked(reason))
+    }
+
+    fn end_look(&mut self) -> Result<(), Failure> {
+        match std::mem::take(&mut self.is_looking) {
+            true => self.watcher.look_ends(0, self.now),
+            false => Ok(()),
+        }
+    }
+
+    fn end(mut self) -> Result<Mirror, Failure> {
+        self.complete()?;
+        self.pass(self.now)?;
+        for task in self.doing.keys().copied().collect::<Vec<_>>() {
+            self.gone(task, None)?;
+        }
+        Ok(self.mirror)
+    }
+}
+
+/// Whether a remark is that a task was woken for nothing.
+pub(crate) fn redundant(record: &Record) -> Option<u64> {
+    match *record {
+        Record::Remark(Remark::Woken { task, redundant: true, .. }) => Some(task),
+        _ => None,
+    }
+}
