@@ -2,7 +2,7 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 
-use crate::{entry, join, select};
+use crate::{entry, join, select, traced};
 
 const SOURCE: &str = include_str!("lib.rs");
 
@@ -91,4 +91,12 @@ fn select_then_as_documented() {
     let (form, _) = after.split_once(" }` becomes").expect("it is one line");
     let expanded = select::expand(tokens(&format!("Some(x){form}")));
     assert_same(&assigned(&example_after(" }` becomes")), expanded);
+}
+
+#[test]
+fn traced_then_as_documented() {
+    let written = seen(&example_after("Puts the body of an `async fn` into a frame"));
+    let (_, function) = written.split_once("#[trapline::traced]").expect("it is there");
+    let expanded = traced::expand(TokenStream::new(), tokens(function));
+    assert_same(&seen(&example_after("That function becomes")), expanded);
 }

@@ -10,6 +10,7 @@ mod entry;
 mod join;
 mod options;
 mod select;
+mod traced;
 
 use proc_macro::TokenStream;
 
@@ -123,6 +124,71 @@ pub fn main(options: TokenStream, function: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn test(options: TokenStream, function: TokenStream) -> TokenStream {
     entry::expand(entry::Kind::Test, options.into(), function.into()).into()
+}
+
+/// Puts the body of an `async fn` into a frame: whoever looks on sees, around the calls in it, the line
+/// from which the function was called.
+///
+/// ```
+/// use std::time::Duration;
+/// use trapline::sync::Mutex;
+///
+/// #[trapline::traced]
+/// async fn dine(name: &str, fork: &Mutex<()>) -> Result<usize, std::fmt::Error> {
+///     let _fork = fork.lock().await;
+///     trapline::sleep(Duration::from_millis(20)).await;
+///     Ok(name.len())
+/// }
+/// # let mut scheduler = trapline::Scheduler::builder().virtual_clock().build();
+/// # assert_eq!(scheduler.block_on(async { dine("Plato", &Mutex::new(())).await }).unwrap(), Ok(5));
+/// ```
+///
+/// That function becomes
+///
+/// ```
+/// # use std::time::Duration;
+/// # use trapline::sync::Mutex;
+/// #[track_caller]
+/// fn dine(
+///     name: &str,
+///     fork: &Mutex<()>,
+/// ) -> impl ::core::future::Future<Output = Result<usize, std::fmt::Error>> {
+///     ::trapline::frame_at(
+///         async move {
+///             // So that `?` knows where it leads to.
+///             #[allow(clippy::all, clippy::pedantic, clippy::restriction, unreachable_code, unused)]
+///             if false {
+///                 let never: Result<usize, std::fmt::Error> = loop {};
+///                 return never;
+///             }
+///             // As in any `async fn`, the arguments live as long as the body.
+///             #[allow(clippy::redundant_locals)]
+///             let name = name;
+///             #[allow(clippy::redundant_locals)]
+///             let fork = fork;
+///             let _fork = fork.lock().await;
+///             trapline::sleep(Duration::from_millis(20)).await;
+///             Ok(name.len())
+///         },
+///         ::core::panic::Location::caller(),
+///     )
+/// }
+/// # let mut scheduler = trapline::Scheduler::builder().virtual_clock().build();
+/// # assert_eq!(scheduler.block_on(async { dine("Plato", &Mutex::new(())).await }).unwrap(), Ok(5));
+/// ```
+///
+/// It goes on functions and on methods, also on those of a trait's `impl`; what they borrow is captured as
+/// by any `async fn` of edition 2024, which it needs. A function that calls itself does so in a box, as
+/// without it. It does not go beside `#[trapline::main]` or `#[trapline::test]`: nobody calls those.
+///
+/// # Cost
+/// As `trapline::frame`: where nobody looks on, a few instructions a poll.
+///
+/// # Kin
+/// `#[async_backtrace::framed]`.
+#[proc_macro_attribute]
+pub fn traced(options: TokenStream, function: TokenStream) -> TokenStream {
+    traced::expand(options.into(), function.into()).into()
 }
 
 /// Waits for all of several futures, side by side in the calling task, and gives a tuple of what they

@@ -207,7 +207,7 @@ impl Builder {
         kernel.ring.set_thread_limit(self.threads);
         let warns = self.warns_of_slow_steps;
         kernel.stopwatch = self.slow_step.map(|limit| Box::new(Stopwatch::new(limit, warns)));
-        kernel.ring.listen(self.probe.is_some());
+        kernel.listen(self.probe.is_some());
         kernel.probe = self.probe;
         kernel.sequence = Sequence::after(self.last_sequence);
         kernel.stall_limit =

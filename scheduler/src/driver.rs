@@ -12,6 +12,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use trapline_abi::{Instant, Readiness};
 
@@ -89,6 +90,12 @@ pub trait Driver: fmt::Debug {
     /// # Errors
     /// What the operating system says; an interruption by a signal is no error.
     fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<Waited>;
+
+    /// The program was held for so long, and is to take no notice of it: sets the clock back. For a clock that
+    /// stands still by itself there is nothing to do.
+    fn stood_still(&mut self, held: Duration) {
+        let _ = held;
+    }
 
     /// Ends a wait from another thread.
     fn unparker(&self) -> Arc<dyn Unpark>;

@@ -7,7 +7,7 @@ use trapline_abi::{Beside, ExitStatus, Panic, Reply, Syscall, TaskBody, TaskId};
 
 use crate::guard::text_of;
 use crate::kernel::{End, Found, Kernel, Payload};
-use crate::probe::Event;
+use crate::probe::{Cause, Event};
 use crate::scheduler::{Ask, Root};
 use crate::task::{Exit, How, State};
 
@@ -227,6 +227,7 @@ impl Kernel {
     fn tell_waiters(&mut self, id: TaskId, how: How, bad: Option<&ExitStatus>, key: u64) -> Told {
         let waiters = std::mem::take(&mut self.tasks.record_mut(id).waiters);
         let mut told = Told { handle: false, others: false };
+        let before = std::mem::replace(&mut self.cause, Cause::Exit(id));
         let reply_to = |request| match request {
             Syscall::Join(_) => Reply::Outcome(key),
             _ => Reply::Exited(how.into()),
@@ -244,6 +245,7 @@ impl Kernel {
             }
             self.resume_answered(call, reply, booking);
         }
+        self.cause = before;
         told
     }
 

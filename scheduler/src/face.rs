@@ -114,7 +114,7 @@ impl Scheduler {
     /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { tasks: self.kernel.task_infos() }
+        self.kernel.snapshot()
     }
 
     /// Every blocked task and what it waits for, as a deadlock is reported.
@@ -222,7 +222,7 @@ impl Scheduler {
 
     pub(crate) fn further_calls(&self, step: &Step) -> &[(u32, Submitted, Fate)] {
         let first = self.kernel.further.iter().position(|(number, ..)| *number == step.number);
-        if step.number == self.kernel.steps {
+        if step.number == self.kernel.latest_step() {
             first.map_or(&[], |at| &self.kernel.further[at..])
         } else {
             &[]
@@ -230,7 +230,7 @@ impl Scheduler {
     }
 
     pub(crate) fn woken_in(&self, step: &Step) -> &[TaskId] {
-        if step.number == self.kernel.steps { &self.kernel.woken } else { &[] }
+        if step.number == self.kernel.latest_step() { &self.kernel.woken } else { &[] }
     }
 }
 

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
-use trapline_abi::TaskId;
+use trapline_abi::{Note, TaskId};
 
 use crate::kernel::Kernel;
 use crate::probe::Event;
@@ -51,14 +51,46 @@ impl Kernel {
         }
     }
 
-    /// Tells the probe. One that panics is removed.
+    /// Somebody listens, or nobody any more.
+    pub(crate) fn listen(&self, listens: bool) {
+        self.ring.listen(listens);
+        self.inbox.sign(listens);
+    }
+
+    /// Tells the probe, and before that what has been noted since it was last told of anything.
     #[cold]
     #[inline(never)]
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
+        self.tell_notes();
+        self.tell_one(event);
+    }
+
+    /// Tells the probe what the library has noted, in order.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell_notes(&mut self) {
+        for (stack, site, around) in self.ring.take_frames() {
+            self.tell_one(&Event::Frame { stack, site, around });
+        }
+        if !self.ring.has_notes() {
+            return;
+        }
+        for note in self.ring.take_notes() {
+            if let Note::Withdrawn { call, task, request, site } = note {
+                self.tell_one(&Event::Withdrawn { task, call, request, site });
+            } else {
+                self.tell_one(&Event::Noted { note: &note });
+            }
+        }
+    }
+
+    /// Tells the probe. One that panics is removed.
+    fn tell_one(&mut self, event: &Event<'_>) {
         let Some(probe) = &mut self.probe else { return };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| probe.event(event))) {
             self.probe_panic = Some(text_of(&*payload));
             let probe = self.probe.take();
+            self.listen(false);
             self.guard(None, move || drop((probe, payload)));
         }
     }

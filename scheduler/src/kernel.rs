@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use trapline_abi::{
     Booking, CallId, CallInfo, CallState, Cancelled, Direction, Door, Ended, ExitStatus, Foregone,
-    KernelRing, On, Reply, StackId, Submitted, TaskId,
+    KernelRing, On, Reply, Submitted, Syscall, TaskId,
 };
 
 use crate::driver::{Driver, IoEvent};
@@ -94,6 +94,8 @@ pub(crate) struct Kernel {
     /// How those ended tasks with a handle ended that panicked or were cancelled.
     pub(crate) bad_ends: BTreeMap<TaskId, ExitStatus>,
     pub(crate) probe_panic: Option<Rc<str>>,
+    /// The names of the threads that have sent something while the probe listened: their numbers, less 1.
+    pub(crate) threads: Vec<Arc<str>>,
     pub(crate) own_state: Vec<(TypeId, Box<dyn Any>)>,
     pub(crate) sequence: Sequence,
     pub(crate) stalled_seconds: u32,
@@ -104,8 +106,8 @@ pub(crate) struct Kernel {
     /// Room for the driver's events, kept from look to look.
     pub(crate) io_events: Vec<IoEvent>,
     pub(crate) driver_error: Option<io::Error>,
-    /// Steps taken, so that a step knows whether it is the latest. It wraps.
-    pub(crate) steps: u32,
+    /// Steps taken.
+    pub(crate) steps: u64,
     /// What the latest steps served beside their first calls, by number of the step.
     pub(crate) further: Vec<(u32, Submitted, Fate)>,
     /// Who looks at the clock before and after each poll, if anyone does.
@@ -145,6 +147,7 @@ impl Kernel {
             first_failures: Vec::new(),
             bad_ends: BTreeMap::new(),
             probe_panic: None,
+            threads: Vec::new(),
             own_state: Vec::new(),
             sequence: Sequence::after(0),
             stalled_seconds: 0,
@@ -233,7 +236,7 @@ impl Kernel {
     /// Serves what was posted since the last step.
     #[inline(always)]
     pub(crate) fn begin_step(&mut self) -> Step {
-        self.steps = self.steps.wrapping_add(1);
+        self.steps += 1;
         if !self.woken.is_empty() {
             self.woken.clear();
             self.woken.shrink_to(MANY_WOKEN);
@@ -242,7 +245,13 @@ impl Kernel {
             self.cause = Cause::Program;
             self.serve_posts();
         }
-        Step::new(self.steps)
+        Step::new(self.latest_step())
+    }
+
+    /// The number of the latest step, as steps know theirs.
+    #[inline(always)]
+    pub(crate) fn latest_step(&self) -> u32 {
+        self.steps as u32
     }
 
     /// The next task to resume: the current one, or else the head of the ready queue. `None` where
@@ -290,7 +299,9 @@ impl Kernel {
         let polled = catch_unwind(AssertUnwindSafe(|| match (&mut task.body, root) {
             (Some(body), _) => body.as_mut().poll(&mut cx),
             (None, Some(root)) => root(Ask::Poll(&mut cx)),
-            (None, None) => Poll::Pending,
+            (None, None) => {
+                panic!("the scheduler was stepped between two steps of `block_on_with`")
+            }
         }));
         ring.finish();
         match polled {
@@ -361,7 +372,23 @@ impl Kernel {
     #[inline(never)]
     fn tell_trapped(&mut self, task: TaskId, fate: Fate) {
         let Submitted { id: call, request, site } = self.ring.trap_at_hand();
-        let (stack, label, object, deadline) = (StackId::EMPTY, None, None, None);
+        let stack = self.ring.stack_of_call(call);
+        let object = match request {
+            Syscall::Park(want) => self.ring.object_of_queue(want.queue()),
+            Syscall::ReadWait(target) | Syscall::WriteWait(target) => {
+                target.source().ok().and_then(|source| self.ring.object_of_source(source))
+            }
+            _ => None,
+        };
+        let label = match request {
+            Syscall::Own => self.ring.info(call).and_then(|call| call.label),
+            _ => None,
+        };
+        let deadline = match fate {
+            Fate::Block(On::Timer(key)) => self.timers.deadline_of(key),
+            _ => None,
+        };
+        let object = object.as_ref();
         self.tell(&Event::Trapped {
             task,
             call,
@@ -395,10 +422,14 @@ impl Kernel {
             return true;
         }
         self.current = None;
-        if settling >= Settling::GoesOn || self.woken_running {
+        let is_ready = settling >= Settling::GoesOn || self.woken_running;
+        if is_ready {
             self.ready.push_back(id);
         } else {
             self.tasks.live(id).state = State::Blocked;
+        }
+        if self.probe.is_some() {
+            self.tell(&Event::Rested { task: id, is_ready });
         }
         true
     }
@@ -408,6 +439,9 @@ impl Kernel {
     #[inline(always)]
     pub(crate) fn end_step(&mut self, settling: Settling, root: Option<&mut Root<'_>>) -> bool {
         let landed = self.has_orders && self.obey_orders(settling, root);
+        if self.probe.is_some() {
+            self.tell_notes();
+        }
         if cfg!(debug_assertions) {
             self.check_now_and_then();
         }
@@ -419,7 +453,7 @@ impl Kernel {
     #[inline(never)]
     pub(crate) fn note_further(&mut self, fate: Fate) {
         let trap = self.ring.trap_at_hand();
-        let latest = self.steps;
+        let latest = self.latest_step();
         // All that is kept is of one step, so the first tells.
         if self.further.first().is_some_and(|(step, ..)| *step != latest) {
             self.further.clear();
@@ -468,6 +502,9 @@ impl Kernel {
     pub(crate) fn make_ready(&mut self, id: TaskId) {
         let Some(task) = self.tasks.blocked(id) else {
             self.woken_running |= self.current == Some(id);
+            if self.probe.is_some() {
+                self.tell_woken(id);
+            }
             return;
         };
         task.state = State::Runnable;
@@ -475,6 +512,18 @@ impl Kernel {
         self.woken.push(id);
         if self.probe.is_some() {
             self.tell_ready(id);
+        }
+    }
+
+    /// Tells of a wake-up of a task that is not blocked.
+    #[cold]
+    #[inline(never)]
+    fn tell_woken(&mut self, task: TaskId) {
+        let by = self.cause;
+        if self.current == Some(task) {
+            self.tell(&Event::WokenRunning { task, by });
+        } else if self.is_live(task) {
+            self.tell(&Event::WokenReady { task, by });
         }
     }
 
@@ -536,6 +585,13 @@ impl Kernel {
     fn forget_source(&mut self, call: CallId, place: u64, direction: Direction) {
         let Kernel { sources, ring, driver, .. } = self;
         sources.forget(ring, &mut **driver, call, (place, direction));
+    }
+
+    /// Answers calls, as the cause that is given.
+    pub(crate) fn answer_all_by(&mut self, cause: Cause, answers: Answers) {
+        let before = std::mem::replace(&mut self.cause, cause);
+        self.answer_all(answers);
+        self.cause = before;
     }
 
     pub(crate) fn answer_all(&mut self, answers: Answers) {

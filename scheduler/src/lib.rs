@@ -13,7 +13,7 @@
 //! | `probe` | events |
 //!
 //! Beside the tower stand `builder`, `face` (the scheduler's other methods), `step`, `report`,
-//! `snapshot`, `deadlock` and `invariants`; and `free`, a scheduler for one run.
+//! `snapshot`, `deadlock`, `invariants` and `orders`; and `free`, a scheduler for one run.
 
 mod scheduler;
 
@@ -47,6 +47,7 @@ mod deadlock;
 mod face;
 mod free;
 mod invariants;
+mod orders;
 mod report;
 mod snapshot;
 mod step;
@@ -58,11 +59,11 @@ pub use kernel::Fate;
 pub use probe::{Cause, Event, Probe};
 pub use report::{Failure, RunError, RunReport};
 pub use scheduler::Scheduler;
-pub use snapshot::Snapshot;
+pub use snapshot::{ObjectState, Snapshot};
 pub use step::{Shown, Step, StepEvent};
 
 /// What the macros expand to. Not for programs.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::free::{run_main, run_test};
+    pub use crate::free::{Program, Trial, run_main, run_test};
 }

@@ -1,5 +1,7 @@
 //! The look at the outside: inbox, timers, then I/O. A step of its own.
 
+use std::sync::Arc;
+
 use trapline_abi::{Post, Reply};
 
 use crate::driver::{IoEvent, Until, Waited};
@@ -63,7 +65,10 @@ impl Kernel {
     /// Does what other threads have sent, in order of arrival.
     fn empty_inbox(&mut self) -> usize {
         let mut answered = 0;
-        for letter in self.inbox.take() {
+        for (letter, sender) in self.inbox.take() {
+            if let Some(name) = sender {
+                self.cause = self.thread_named(name);
+            }
             match letter {
                 Letter::Wake(id) => {
                     if self.tasks.get(id).is_some() {
@@ -76,8 +81,22 @@ impl Kernel {
                     answered += self.serve_posts_of_errand();
                 }
             }
+            self.cause = Cause::Outside;
         }
         answered
+    }
+
+    /// The thread of this name as a cause. The probe is told of one that it does not know.
+    #[cold]
+    fn thread_named(&mut self, name: Arc<str>) -> Cause {
+        let known = self.threads.iter().position(|known| *known == name);
+        let place = known.unwrap_or_else(|| {
+            self.threads.push(Arc::clone(&name));
+            let thread = self.threads.len() as u32;
+            self.tell(&Event::Thread { thread, name: &name });
+            self.threads.len() - 1
+        });
+        Cause::Thread(place as u32 + 1)
     }
 
     /// An errand answers calls by posting that it has.
@@ -97,10 +116,12 @@ impl Kernel {
             return answered;
         }
         let now = self.driver.now();
+        self.cause = Cause::Timer;
         while let Some(call) = self.timers.pop_due(now) {
             self.answer(call, Reply::Time(now));
             answered += 1;
         }
+        self.cause = Cause::Outside;
         answered
     }
 
@@ -139,13 +160,15 @@ impl Kernel {
     }
 
     fn deliver(&mut self, events: &[IoEvent]) -> usize {
-        let mut answers = Answers::new();
-        let Kernel { sources, ring, driver, .. } = self;
+        let mut answered = 0;
         for event in events {
-            sources.deliver(ring, &mut **driver, *event, &mut answers);
+            let mut answers = Answers::new();
+            let Kernel { sources, ring, driver, .. } = self;
+            if let Some(fd) = sources.deliver(ring, &mut **driver, *event, &mut answers) {
+                answered += answers.len();
+                self.answer_all_by(Cause::Source(fd), answers);
+            }
         }
-        let answered = answers.len();
-        self.answer_all(answers);
         answered
     }
 

@@ -90,6 +90,19 @@ impl ReadyQueue {
         }
     }
 
+    /// Puts one that stands in the queue at its head; false if it does not.
+    pub(crate) fn put_first(&mut self, tasks: &TaskTable, id: TaskId) -> bool {
+        if !self.ids(tasks).any(|other| other == id) {
+            return false;
+        }
+        self.front.drain(..self.taken);
+        self.taken = 0;
+        self.front.retain(|other| *other != id);
+        self.back.retain(|other| *other != id);
+        self.front.insert(0, id);
+        true
+    }
+
     /// Gives the memory back that a crowd needed.
     pub(crate) fn shrink(&mut self) {
         for part in [&mut self.front, &mut self.back] {

@@ -2,15 +2,14 @@
 //!
 //! This file is the whole story; what it calls are the few moves of the kernel.
 
-use std::panic::{Location, resume_unwind};
-use std::pin::pin;
+use std::panic::Location;
 use std::task::{Context, Poll};
 
 use trapline_abi::{Ended, Ring};
 
 use crate::kernel::{End, Kernel, Polled, Settling};
 use crate::report::{RunError, RunReport};
-use crate::step::{Kind, Step};
+use crate::step::Step;
 
 /// A scheduler: tasks, and the loop that serves their system calls.
 ///
@@ -52,7 +51,7 @@ impl Scheduler {
         loop {
             let step = self.step();
             if step.is_last() {
-                return self.outcome_of(step);
+                return self.outcome(step);
             }
         }
     }
@@ -160,34 +159,19 @@ impl Scheduler {
     /// With the panic of `future`.
     #[track_caller]
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, RunError> {
-        Scheduler::admit()?;
-        let mut future = pin!(Some(future));
-        let mut output = None;
-        let mut root = |ask: Ask<'_, '_>| match (ask, future.as_mut().as_pin_mut()) {
-            (Ask::Poll(cx), Some(future)) => future.poll(cx).map(|value| output = Some(value)),
-            (Ask::Poll(_), None) => Poll::Ready(()),
-            (Ask::Drop, _) => {
-                future.set(None);
-                Poll::Ready(())
-            }
-        };
-        let end = self.run_root(&mut root, Location::caller());
-        match (end?, output) {
-            (End::Panicked(payload), _) => resume_unwind(payload),
-            (End::Returned, Some(value)) => Ok(value),
-            (End::Cancelled(why), _) => Err(RunError::Cancelled(why)),
-            _ => Err(RunError::Killed),
-        }
+        self.block_on_with(future, |_, _| {})
     }
 
-    fn run_root(
+    pub(crate) fn run_root(
         &mut self,
         root: &mut Root<'_>,
         site: &'static Location<'static>,
+        mut between: impl FnMut(&mut Scheduler, &Step),
     ) -> Result<End, RunError> {
         self.kernel.spawn_root(site)?;
         loop {
             let step = self.turn(Some(root));
+            between(self, &step);
             // Looked at first: to take it writes, at each step.
             if self.kernel.root_end.is_some()
                 && let Some(end) = self.kernel.root_end.take()
@@ -196,7 +180,7 @@ impl Scheduler {
                 return Ok(end);
             }
             if step.is_last() {
-                let error = self.outcome_of(step).err().unwrap_or(RunError::Killed);
+                let error = self.outcome(step).err().unwrap_or(RunError::Killed);
                 self.kernel.abandon_root(root);
                 return Err(error);
             }
@@ -204,17 +188,7 @@ impl Scheduler {
     }
 
     /// Refuses to run inside a task of any scheduler on this thread.
-    fn admit() -> Result<(), RunError> {
+    pub(crate) fn admit() -> Result<(), RunError> {
         if Ring::at_work().is_some() { Err(RunError::InsideTask) } else { Ok(()) }
-    }
-
-    fn outcome_of(&mut self, last: Step) -> Result<RunReport, RunError> {
-        let kernel = &mut self.kernel;
-        match last.kind() {
-            Kind::Deadlock => Err(RunError::Deadlock(kernel.deadlock_report())),
-            Kind::Stalled => Err(RunError::Stalled(kernel.deadlock_report())),
-            Kind::DriverFailed => Err(RunError::Driver(kernel.take_driver_error())),
-            _ => Ok(kernel.take_report()),
-        }
     }
 }

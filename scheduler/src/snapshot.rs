@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use trapline_abi::{CallInfo, CallState, ExitStatus, TaskId, TaskInfo, TaskState};
+use trapline_abi::{
+    CallId, CallInfo, CallState, ExitStatus, Holder, Object, On, QueueId, TaskId, TaskInfo,
+    TaskState,
+};
 
 use crate::kernel::Kernel;
 use crate::task::{State, Task};
@@ -12,9 +15,31 @@ use crate::task::{State, Task};
 ///
 /// It displays as a table.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The tasks, in the order in which they were spawned.
     pub tasks: Vec<TaskInfo>,
+    /// How many steps have been taken.
+    pub steps: u64,
+    /// The task whose dispatch is not over, if there is one.
+    pub running: Option<TaskId>,
+    /// The ready queue, first to last.
+    pub ready: Vec<TaskId>,
+    /// The blocked calls that no task is known to wait for, in the order in which they were made.
+    pub unclaimed: Vec<CallInfo>,
+    /// The things whose wait queues somebody waits in, by their numbers.
+    pub objects: Vec<ObjectState>,
+}
+
+/// A thing that tasks wait for, in a [`Snapshot`].
+#[derive(Clone, Debug)]
+pub struct ObjectState {
+    /// What it is.
+    pub object: Object,
+    /// Who holds it, if it can be held and somebody does.
+    pub holder: Option<Holder>,
+    /// The calls that wait in its queue, first to last.
+    pub waiting: Vec<CallId>,
 }
 
 impl Snapshot {
@@ -32,12 +57,56 @@ impl Snapshot {
 }
 
 impl Kernel {
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let (mut unclaimed, mut objects) = (Vec::new(), BTreeMap::new());
+        for call in self.ring.calls() {
+            let CallState::Blocked(on) = call.state else { continue };
+            if let On::Queue(queue) = on
+                && let Some(object) = &call.object
+            {
+                objects.entry(object.id).or_insert_with(|| self.object_state(queue, object));
+            }
+            if call.task.is_none() {
+                unclaimed.push(self.completed(call));
+            }
+        }
+        unclaimed.sort_by_key(|call| call.id.serial());
+        Snapshot {
+            tasks: self.task_infos(),
+            steps: self.steps,
+            running: self.current,
+            ready: self.ready.ids(&self.tasks).collect(),
+            unclaimed,
+            objects: objects.into_values().collect(),
+        }
+    }
+
+    fn object_state(&self, queue: QueueId, object: &Object) -> ObjectState {
+        let mut holder = self.ring.queue_info(queue).and_then(|queue| queue.holder);
+        if let Some(holder) = &mut holder {
+            self.note_end_of(holder);
+        }
+        ObjectState { object: object.clone(), holder, waiting: self.ring.waiting_in(queue) }
+    }
+
+    fn note_end_of(&self, holder: &mut Holder) {
+        holder.ended = holder.task.is_some_and(|task| !self.is_live(task));
+    }
+
+    /// A call with what the kernel alone knows of it.
+    fn completed(&self, mut call: CallInfo) -> CallInfo {
+        if let CallState::Blocked(On::Timer(key)) = call.state {
+            call.deadline = self.timers.deadline_of(key);
+        }
+        self.with_end_of_holder(call)
+    }
+
     /// The task table; what a blocked task waits for stands in its state.
     pub(crate) fn task_infos(&self) -> Vec<TaskInfo> {
         let mut waits: BTreeMap<TaskId, Vec<CallInfo>> = BTreeMap::new();
         for call in self.ring.calls() {
             if let (Some(task), CallState::Blocked(_)) = (call.task, call.state) {
-                waits.entry(task).or_default().push(self.with_end_of_holder(call));
+                waits.entry(task).or_default().push(self.completed(call));
             }
         }
         let mut tasks: Vec<TaskInfo> = self
@@ -52,7 +121,7 @@ impl Kernel {
     /// Notes of a call whether whoever holds what it waits for has ended.
     pub(crate) fn with_end_of_holder(&self, mut call: CallInfo) -> CallInfo {
         if let Some(holder) = call.queue.as_mut().and_then(|queue| queue.holder.as_mut()) {
-            holder.ended = holder.task.is_some_and(|task| !self.is_live(task));
+            self.note_end_of(holder);
         }
         call
     }

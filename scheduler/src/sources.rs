@@ -253,20 +253,19 @@ impl Sources {
         }
     }
 
-    /// An event of the driver: wakes all who wait for it. Events of former owners reach no one.
+    /// An event of the driver: wakes all who wait for it, and says of which descriptor it is. Events of former
+    /// owners reach no one.
     pub(crate) fn deliver(
         &mut self,
         ring: &KernelRing,
         driver: &mut dyn Driver,
         event: IoEvent,
         answers: &mut Answers,
-    ) {
+    ) -> Option<RawFd> {
         let place = (event.token & u64::from(u32::MAX)) as usize;
         let generation = (event.token >> 32) as u32;
-        let Some(source) = self.table.get_mut(place) else { return };
-        if source.generation != generation {
-            return;
-        }
+        let source = self.table.get_mut(place).filter(|source| source.generation == generation)?;
+        let fd = source.fd;
         if let Some(id) = source.owned {
             ring.add_readiness(id, event.readiness);
         }
@@ -280,6 +279,7 @@ impl Sources {
             }
         }
         self.drop_unused(driver, place);
+        Some(fd)
     }
 
     /// Checks that every waiter is blocked on the list it stands in (no-orphan).

@@ -91,6 +91,12 @@ impl Timers {
         call
     }
 
+    /// When the timer under `key` comes due.
+    pub(crate) fn deadline_of(&self, key: u64) -> Option<Instant> {
+        let slot = self.slots.get(key as usize).filter(|slot| slot.call.is_some())?;
+        self.heap.get(slot.position as usize).map(|entry| entry.deadline)
+    }
+
     /// The call that the timer under `key` is for.
     pub(crate) fn call_of(&self, key: u64) -> Option<CallId> {
         self.slots.get(key as usize).and_then(|slot| slot.call)

@@ -19,11 +19,16 @@ pub(crate) enum Letter {
     Errand(Errand),
 }
 
+/// A letter, and the name of the thread that sent it, where somebody wants to know.
+pub(crate) type Sent = (Letter, Option<Arc<str>>);
+
 /// Where wake-ups and errands from outside the loop arrive. Every look at the outside empties it.
 pub(crate) struct Inbox {
     /// The life of the ring whose scheduler this is.
     life: u64,
-    letters: Mutex<Vec<Letter>>,
+    letters: Mutex<Vec<Sent>>,
+    /// Whether somebody wants to know which thread sent what.
+    is_signed: AtomicBool,
     filled: AtomicBool,
     /// Whether the loop is, or is about to be, asleep in the driver.
     asleep: AtomicBool,
@@ -42,6 +47,7 @@ impl Inbox {
         Arc::new(Inbox {
             life,
             letters: Mutex::default(),
+            is_signed: AtomicBool::new(false),
             filled: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -55,7 +61,7 @@ impl Inbox {
     }
 
     /// Empties the inbox, in order of arrival.
-    pub(crate) fn take(&self) -> Vec<Letter> {
+    pub(crate) fn take(&self) -> Vec<Sent> {
         if !self.is_filled() {
             return Vec::new();
         }
@@ -75,19 +81,25 @@ impl Inbox {
 
     /// The scheduler is gone: wake-ups do nothing, and errands are refused. Gives those that have
     /// not been run, to be dropped: they are foreign.
-    pub(crate) fn close(&self) -> Vec<Letter> {
+    pub(crate) fn close(&self) -> Vec<Sent> {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         self.closed.store(true, Ordering::SeqCst);
         std::mem::take(&mut letters)
     }
 
+    /// Whether letters are to carry the name of the thread that sent them.
+    pub(crate) fn sign(&self, is_signed: bool) {
+        self.is_signed.store(is_signed, Ordering::Relaxed);
+    }
+
     fn push(&self, letter: Letter) -> Result<(), Letter> {
+        let sender = self.is_signed.load(Ordering::Relaxed).then(name_of_thread);
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: what is accepted is either run, or given out by `close`.
         if self.closed.load(Ordering::SeqCst) {
             return Err(letter);
         }
-        letters.push(letter);
+        letters.push((letter, sender));
         self.filled.store(true, Ordering::SeqCst);
         drop(letters);
         // Filled first, asleep second; the loop sets and looks the other way about, so at least
@@ -96,6 +108,16 @@ impl Inbox {
             self.unpark.unpark();
         }
         Ok(())
+    }
+}
+
+/// What the calling thread is called: by its number, if it has no name.
+#[cold]
+fn name_of_thread() -> Arc<str> {
+    let thread = std::thread::current();
+    match thread.name() {
+        Some(name) => Arc::from(name),
+        None => Arc::from(format!("{:?}", thread.id())),
     }
 }
 

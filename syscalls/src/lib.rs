@@ -15,6 +15,8 @@ mod together;
 
 mod expansion;
 
+mod frame;
+
 mod io;
 
 mod threads;
@@ -46,6 +48,7 @@ pub use cancel::{
     Cancel, CancelOutcome, Cancellable, CancelledWait, Shield, cancel, cancellable, cancelled,
     post_cancel, shield,
 };
+pub use frame::{Frame, frame, frame_at};
 pub use group::{
     ChildError, CloseGroup, FirstEnded, FirstOk, Giving, GroupError, GroupHandle, GroupRun,
     GroupSpawn, JoinGroup, NeverReady, NextEnded, Ready, Start, TaskGroup, group_scope,

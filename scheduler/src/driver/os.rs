@@ -20,6 +20,8 @@ static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
 #[derive(Debug, Default)]
 pub struct OsDriver {
     poller: Poller,
+    /// How long the program was held.
+    held: Duration,
 }
 
 impl OsDriver {
@@ -34,7 +36,8 @@ impl Driver for OsDriver {
     #[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
     fn now(&mut self) -> Instant {
         let now = std::time::Instant::now();
-        let nanos = now.saturating_duration_since(*EPOCH.get_or_init(|| now)).as_nanos();
+        let since = now.saturating_duration_since(*EPOCH.get_or_init(|| now));
+        let nanos = since.saturating_sub(self.held).as_nanos();
         Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
@@ -58,6 +61,10 @@ impl Driver for OsDriver {
             Until::Forever => None,
         };
         self.poller.wait(timeout, events)
+    }
+
+    fn stood_still(&mut self, held: Duration) {
+        self.held = self.held.saturating_add(held);
     }
 
     fn unparker(&self) -> Arc<dyn Unpark> {

@@ -16,7 +16,9 @@ use crate::call::{Reply, Syscall};
 use crate::holder::QueueInfo;
 use crate::id::{CallId, MAX_TASKS, SourceId, TaskId};
 use crate::kernel_ring::Submitted;
+use crate::note::{Object, StackId};
 use crate::task::{Beside, TaskBody};
+use crate::time::Instant;
 use crate::wait_queue::{QueueId, WaitQueue, Want};
 
 const NONE: u32 = u32::MAX;
@@ -102,6 +104,12 @@ pub struct CallInfo {
     pub state: CallState,
     /// What it waits for, if it is parked.
     pub queue: Option<QueueInfo>,
+    /// The frames around it, if it was made while somebody listened.
+    pub stack: StackId,
+    /// The thing that it is about: what it is parked on, or the library's source that it waits for.
+    pub object: Option<Object>,
+    /// When its time comes, if it sleeps: for the kernel to say.
+    pub deadline: Option<Instant>,
 }
 
 impl CallInfo {

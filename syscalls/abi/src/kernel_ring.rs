@@ -12,7 +12,6 @@ use crate::call_table::{Booking, Call, CallInfo, CallState, CallTable, ListHead,
 use crate::cancel::Cancelled;
 use crate::holder::QueueInfo;
 use crate::id::{CallId, SourceId, TaskId};
-use crate::note::Note;
 use crate::outcomes::{Outcome, Panic};
 use crate::queue_entry::Queues;
 use crate::ring::{CURRENT, Ring};
@@ -102,7 +101,6 @@ impl KernelRing {
         ring.life.set(LAST_LIFE.fetch_add(1, Ordering::Relaxed) + 1);
         ring.random.set(seed);
         ring.owed.set(0);
-        ring.tells_grants.set(false);
         ring.threads.set_tokens(0);
         let ring = KernelRing { ring };
         ring.finish();
@@ -178,24 +176,6 @@ impl KernelRing {
     #[inline(always)]
     pub fn next_resume(&self) -> Option<TaskId> {
         self.ring.posts.pop_first_resume()
-    }
-
-    /// Whether somebody listens: then each grant is told of by a [`Post::Granted`], with the call, and the
-    /// library lays notes.
-    pub fn listen(&self, listens: bool) {
-        self.ring.tells_grants.set(listens);
-    }
-
-    /// Whether there are notes.
-    #[must_use]
-    pub fn has_notes(&self) -> bool {
-        self.ring.notes.any()
-    }
-
-    /// What has been noted, in order.
-    #[must_use]
-    pub fn take_notes(&self) -> Vec<Note> {
-        self.ring.notes.take()
     }
 
     /// Whether there are posts to be served.
@@ -508,16 +488,14 @@ impl KernelRing {
     pub fn calls(&self) -> Vec<CallInfo> {
         let queues = self.ring.calls.queues.borrow();
         let calls = self.ring.calls.table();
-        let life = self.ring.life();
-        calls.iter().map(|(id, call)| info_of(&queues, life, id, call)).collect()
+        calls.iter().map(|(id, call)| info_of(self.ring, &queues, id, call)).collect()
     }
 
     /// A call in flight, as a snapshot shows it.
     #[must_use]
     pub fn info(&self, id: CallId) -> Option<CallInfo> {
         let queues = self.ring.calls.queues.borrow();
-        let life = self.ring.life();
-        self.ring.calls.table().get(id).map(|call| info_of(&queues, life, id, call))
+        self.ring.calls.table().get(id).map(|call| info_of(self.ring, &queues, id, call))
     }
 
     /// What a task waits for in its own slot and in the pool: all its blocked calls, but for such as
@@ -529,8 +507,7 @@ impl KernelRing {
         let of_task = calls.slots_of(task).filter(|(_, call)| {
             call.task == Some(task) && matches!(call.state, CallState::Blocked(_))
         });
-        let life = self.ring.life();
-        of_task.map(|(id, call)| info_of(&queues, life, id, call)).collect()
+        of_task.map(|(id, call)| info_of(self.ring, &queues, id, call)).collect()
     }
 
     /// What a queue is, if it is in use.
@@ -545,7 +522,7 @@ impl KernelRing {
     #[inline]
     pub fn sole_holder_of(&self, queue: QueueId) -> Option<TaskId> {
         let queues = self.ring.calls.queues.borrow();
-        queues.get(queue.place())?.core.holders.sole_task(self.ring.life())
+        queues.get(queue.place())?.core.holders().sole_task(self.ring.life())
     }
 
     /// Whether this is the first time that somebody asks, since the last one took it: so that what
@@ -553,7 +530,7 @@ impl KernelRing {
     #[must_use]
     pub fn is_first_word_of(&self, queue: QueueId) -> bool {
         let queues = self.ring.calls.queues.borrow();
-        queues.get(queue.place()).is_some_and(|home| home.core.holders.first_word())
+        queues.get(queue.place()).is_some_and(|home| home.core.holders().first_word())
     }
 
     /// Checks what the ring must keep by itself: that no queue keeps tokens from its first
@@ -599,6 +576,7 @@ impl KernelRing {
 
 impl Drop for KernelRing {
     fn drop(&mut self) {
+        self.listen(false);
         let ring = self.ring;
         ring.life.set(0);
         self.finish();
@@ -635,7 +613,7 @@ impl Drop for KernelRing {
     }
 }
 
-fn info_of(queues: &Queues, life: u64, id: CallId, call: &Call) -> CallInfo {
+fn info_of(ring: &Ring, queues: &Queues, id: CallId, call: &Call) -> CallInfo {
     let home = match call.request {
         Syscall::Park(want) => queues.get(want.queue().place()),
         _ => None,
@@ -645,7 +623,21 @@ fn info_of(queues: &Queues, life: u64, id: CallId, call: &Call) -> CallInfo {
         _ => home.and_then(|home| home.core.label()),
     };
     let &Call { task, request, site, state, .. } = call;
-    CallInfo { id, task, request, label, site, state, queue: home.map(|home| home.info(life)) }
+    CallInfo {
+        id,
+        task,
+        request,
+        label,
+        site,
+        state,
+        queue: home.map(|home| home.info(ring.life())),
+        stack: ring.notes.frames.of_call(id),
+        object: match home {
+            Some(home) => Some(home.object(ring)),
+            None => call.source().and_then(|source| ring.object_of_source(source)),
+        },
+        deadline: None,
+    }
 }
 
 /// By the place of the queue: how many calls have been given tokens and not taken them, and how

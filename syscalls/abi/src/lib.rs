@@ -30,8 +30,11 @@ mod scopes;
 mod source;
 mod wait_queue;
 
+mod frame;
 mod holder;
+mod listen;
 mod note;
+mod queue_core;
 mod queue_entry;
 
 mod estate;
@@ -47,6 +50,7 @@ pub use call::{Ended, Errno, Post, Reply, Syscall, Target};
 pub use call_table::{Booking, CallInfo, CallState, Direction, ListHead, On};
 pub use cancel::{CancelCause, CancelReason, Cancelled};
 pub use estate::Estate;
+pub use frame::{FrameGuard, FrameSite};
 pub use holder::{Holder, QueueInfo};
 pub use id::{CallId, MAX_TASKS, SourceId, TaskId};
 pub use join::{JoinError, JoinHandle};

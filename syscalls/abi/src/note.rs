@@ -10,7 +10,8 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::call::Syscall;
+use crate::call::{Reply, Syscall};
+use crate::frame::Frames;
 use crate::id::{CallId, TaskId};
 use crate::ring::Ring;
 
@@ -41,7 +42,7 @@ impl fmt::Display for ObjectId {
 pub struct ObjectTag {
     /// The life of the ring that gave the number, and the number; zeros before.
     given: Cell<(u64, u32)>,
-    site: Option<&'static Location<'static>>,
+    site: Cell<Option<&'static Location<'static>>>,
 }
 
 impl ObjectTag {
@@ -49,13 +50,19 @@ impl ObjectTag {
     #[track_caller]
     #[must_use]
     pub const fn new() -> ObjectTag {
-        ObjectTag { given: Cell::new((0, 0)), site: Some(Location::caller()) }
+        ObjectTag::at(Location::caller())
+    }
+
+    /// The tag of a thing that was made at `site`.
+    #[must_use]
+    pub const fn at(site: &'static Location<'static>) -> ObjectTag {
+        ObjectTag { given: Cell::new((0, 0)), site: Cell::new(Some(site)) }
     }
 
     /// The tag of a thing of which nobody knows where it was made.
     #[must_use]
     pub const fn nowhere() -> ObjectTag {
-        ObjectTag { given: Cell::new((0, 0)), site: None }
+        ObjectTag { given: Cell::new((0, 0)), site: Cell::new(None) }
     }
 
     /// Its number in `ring`.
@@ -79,8 +86,24 @@ impl ObjectTag {
 
     /// Where the thing was made.
     #[must_use]
-    pub const fn site(&self) -> Option<&'static Location<'static>> {
-        self.site
+    pub fn site(&self) -> Option<&'static Location<'static>> {
+        self.site.get()
+    }
+
+    /// Notes that the thing is gone, if it has been told of in `ring`, where somebody listens.
+    pub fn note_gone(&self, ring: &Ring) {
+        if ring.is_listened_to()
+            && let Some(object) = self.known_in(ring)
+        {
+            self.given.set((0, 0));
+            ring.note(Note::Gone { object });
+        }
+    }
+
+    /// From now on it is the tag of another thing, which was made at `site`.
+    pub(crate) fn begin_anew(&self, site: &'static Location<'static>) {
+        self.given.set((0, 0));
+        self.site.set(Some(site));
     }
 }
 
@@ -149,7 +172,8 @@ pub enum Note {
         /// The frames around it.
         stack: StackId,
     },
-    /// The first bytes of what a read or a write moved, where the builder asks for so many.
+    /// The first bytes of what a read or a write moved, where somebody asks for them: before its
+    /// [`Note::Done`], if it ended without a trap.
     Bytes {
         /// The thing.
         object: ObjectId,
@@ -161,7 +185,9 @@ pub enum Note {
         /// The thing.
         object: ObjectId,
     },
-    /// A call was dropped of which the kernel does not hear: it stood in a wait queue, or had not been served.
+    /// A call was dropped that stood in a wait queue, or had been given what it waited for there without the
+    /// kernel's having been told: so the kernel does not hear of it otherwise. One that has not been served is
+    /// dropped without a word, as nobody has heard of it.
     Withdrawn {
         /// The call.
         call: CallId,
@@ -171,6 +197,16 @@ pub enum Note {
         request: Syscall,
         /// Where.
         site: &'static Location<'static>,
+    },
+    /// A call that waited in a queue was given what it wanted, and took it before the kernel was told: both
+    /// sides stand in one task, and the kernel does not hear of it otherwise.
+    Answered {
+        /// The call.
+        call: CallId,
+        /// The task that waited for it.
+        task: Option<TaskId>,
+        /// The answer.
+        reply: Reply,
     },
     /// A pending call is another task's now, which polls it.
     Booked {
@@ -200,7 +236,10 @@ impl StackId {
 /// The notes of a ring, and the numbers that things and frames have in it.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
+    pub(crate) frames: Frames,
     queue: RefCell<Vec<Note>>,
+    /// So many bytes of what is read and written are noted.
+    pub(crate) payload_len: Cell<usize>,
     last_object: Cell<u32>,
 }
 
@@ -221,9 +260,28 @@ impl Notes {
     }
 
     pub(crate) fn clear(&self) -> Vec<Note> {
+        self.frames.clear();
+        self.payload_len.set(0);
         self.last_object.set(0);
         self.take()
     }
+}
+
+thread_local! {
+    /// How many rings of this thread are listened to.
+    static LISTENED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A ring is listened to from now on, or not any more.
+pub(crate) fn count_listened(listens: bool) {
+    let count = LISTENED.get();
+    LISTENED.set(if listens { count + 1 } else { count - 1 });
+}
+
+/// Whether anybody listens to any ring of this thread: what is asked first, of things that are bound to none.
+#[inline(always)]
+pub(crate) fn somebody_listens() -> bool {
+    LISTENED.get() > 0
 }
 
 /// Notes, as the library lays them.
@@ -233,6 +291,25 @@ impl Ring {
     #[inline(always)]
     pub fn is_listened_to(&self) -> bool {
         self.tells_grants.get()
+    }
+
+    /// Of how many bytes of what is read and written whoever listens wants to be told.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        self.notes.payload_len.get()
+    }
+
+    /// The ring at work on this thread, if somebody listens to it.
+    #[must_use]
+    #[inline(always)]
+    pub fn listening() -> Option<&'static Ring> {
+        if somebody_listens() { Ring::at_work_and_listened_to() } else { None }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn at_work_and_listened_to() -> Option<&'static Ring> {
+        Ring::at_work().filter(|ring| ring.is_listened_to())
     }
 
     /// Notes what the kernel does not hear of otherwise. Only where somebody listens.

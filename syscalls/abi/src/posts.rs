@@ -115,6 +115,13 @@ impl Posts {
         }
     }
 
+    /// Whether the kernel has yet to hear that this call was granted what it wanted.
+    pub(crate) fn has_granted(&self, call: CallId) -> bool {
+        let words = (GRANTED | place_of(call), call.serial.get());
+        (self.first.get(), self.second.get()) == words
+            || self.others.borrow().words.contains(&words)
+    }
+
     #[inline(always)]
     fn push_words(&self, first: u64, second: u64) {
         if self.any.replace(true) {

@@ -15,8 +15,9 @@ use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{CallState, CallTable, ListHead, On};
 use crate::holder::QueueInfo;
 use crate::id::CallId;
+use crate::queue_core::Rule;
 use crate::ring::Ring;
-use crate::wait_queue::{Home, QueueId, Rule, Want};
+use crate::wait_queue::{Home, QueueId, Want};
 
 /// The wait queues of a ring.
 pub(crate) type Queues = Slab<Rc<Home>>;
@@ -69,7 +70,7 @@ impl Home {
     pub(crate) fn info(&self, life: u64) -> QueueInfo {
         let core = &self.core;
         let name = self.name().map(|name| String::from(&*name));
-        QueueInfo { kind: core.kind(), name, holder: core.holders.shown_in(life) }
+        QueueInfo { kind: core.kind(), name, holder: core.holders().shown_in(life) }
     }
 
     /// Takes back what was given to so many calls and not taken, and what has gathered: their ring is
@@ -80,10 +81,8 @@ impl Home {
         line.waiting.set(0);
         line.granted.set(0);
         line.has_wantless.set(false);
-        self.core.keep(untaken + line.gathered.take());
-        if self.core.rule() == Rule::Held {
-            self.core.holders.leave_unseen(granted);
-        }
+        self.keep(untaken + line.gathered.take());
+        self.core.leave_unseen(granted);
     }
 
     /// Checks the queue, `granted` of whose calls have tokens that they have not taken.
@@ -99,7 +98,7 @@ impl Home {
         let wanted = calls.front(&line.list).map_or(0, |call| wanted_by(call.request).tokens());
         let (waiting, gathered) = (line.waiting.get(), line.gathered.get());
         assert_eq!(count, waiting, "no-orphan: a queue counts its waiters");
-        let free = self.core.tokens.get();
+        let free = self.core.free();
         let forgets = self.core.rule() == Rule::Forgets;
         assert!(
             waiting == 0 || free == 0,
@@ -129,14 +128,12 @@ impl Ring {
     pub(crate) fn enqueue(&self, home: &Home, want: Want, call: CallId) {
         let mut calls = self.calls.table();
         let line = &home.line;
-        let free = &home.core.tokens;
-        let left = free.get().checked_sub(want.tokens() as usize);
+        let free = home.core.free();
+        let left = free.checked_sub(want.tokens() as usize);
         let arrived = calls.get_mut(call).expect("a call that is submitted is in flight");
         if let (0, Some(left)) = (line.waiting(), left) {
-            free.set(left);
-            if home.core.rule() == Rule::Held {
-                home.core.holders.enter_as(arrived.task, self.life(), arrived.site);
-            }
+            home.core.set_free(Some(home), left);
+            home.core.grant(home, arrived.task, self.life(), arrived.site);
             arrived.state = CallState::Answered(Reply::Token);
             line.note_granted();
             return;
@@ -144,7 +141,8 @@ impl Ring {
         arrived.state = CallState::Queued(want.queue());
         // What is there gathers for the first (one-token).
         if line.waiting() == 0 {
-            line.gathered.set(free.take());
+            line.gathered.set(free);
+            home.core.set_free(Some(home), 0);
         }
         if want.tokens() == 0 {
             line.has_wantless.set(true);
@@ -172,9 +170,7 @@ impl Ring {
         };
         line.waiting.set(line.waiting.get() - 1);
         line.note_granted();
-        if core.rule() == Rule::Held {
-            core.holders.enter_as(first.task, self.life(), first.site);
-        }
+        core.grant(home, first.task, self.life(), first.site);
         if served {
             match first.resumes_plainly() {
                 Some(task) if !self.tells_grants.get() && !self.scoped.has_any() => {
@@ -203,14 +199,12 @@ impl Ring {
             let Some(left) = gathered.checked_sub(want.tokens() as usize) else { break };
             gathered = left;
             line.note_granted();
-            if core.rule() == Rule::Held {
-                core.holders.enter_as(first.task, self.life(), first.site);
-            }
+            core.grant(home, first.task, self.life(), first.site);
             self.answer_first(line, calls, Reply::Token);
         }
         if line.list.is_empty() {
             line.has_wantless.set(false);
-            core.keep(std::mem::take(&mut gathered));
+            core.keep(Some(home), std::mem::take(&mut gathered));
         }
         line.gathered.set(gathered);
     }
@@ -235,7 +229,7 @@ impl Ring {
         while self.answer_first(&home.line, &mut calls, Reply::Done) {
             answered += 1;
         }
-        home.core.keep(home.line.gathered.take());
+        home.keep(home.line.gathered.take());
         answered
     }
 
@@ -244,7 +238,7 @@ impl Ring {
         let Some(home) = self.calls.home(want.queue()) else { return };
         home.line.note_taken();
         if home.core.rule() == Rule::Held {
-            home.core.holders.leave(site);
+            home.core.leave(Some(&home), site);
         }
         home.take_in(want.tokens() as usize);
     }

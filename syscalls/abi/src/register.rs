@@ -12,6 +12,7 @@
 //! the table before that sees it queued and unserved, for so it is written back.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::pin::Pin;
@@ -222,6 +223,18 @@ impl Calls {
         table.list(id);
         self.phase.set(Phase::Listed);
         id
+    }
+
+    /// The serial of the call that was made last.
+    pub(crate) fn last_serial(&self) -> u64 {
+        self.last_serial.get().get()
+    }
+
+    /// The serials of all that is in flight; and of the call that was made last, which may be gone.
+    pub(crate) fn serials_in_flight(&self) -> BTreeSet<u64> {
+        let table = self.table.borrow();
+        let last = std::iter::once(self.last_serial());
+        table.iter().map(|(id, _)| id.serial.get()).chain(last).collect()
     }
 
     /// Takes the next call that has not been served. Calls dropped meanwhile are passed over.

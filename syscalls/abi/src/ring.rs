@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::call::{Post, Reply, Syscall};
-use crate::call_table::{CallState, On};
+use crate::call_table::{Call, CallState, On};
 use crate::estate::Estates;
 use crate::id::{CallId, TaskId};
-use crate::note::Notes;
+use crate::note::{Note, Notes};
 use crate::outcomes::{Outcome, Outcomes};
 use crate::posts::Posts;
 use crate::register::Calls;
@@ -400,7 +400,12 @@ impl Ring {
         let task = if elsewhere { None } else { self.running() };
         let mut calls = self.calls.table();
         let call = calls.get_mut(id).expect("a call that is polled is in flight");
-        call.task = task;
+        if std::mem::replace(&mut call.task, task) != task
+            && self.is_listened_to()
+            && matches!(call.state, CallState::Blocked(_))
+        {
+            self.note(Note::Booked { call: id, task });
+        }
         if !own && call.waker().is_some_and(|held| held.will_wake(cx.waker())) {
             return;
         }
@@ -432,6 +437,9 @@ impl Ring {
             (CallState::Answered(Reply::Token), Syscall::Park(want)) => Some(want),
             _ => None,
         };
+        if self.is_listened_to() {
+            self.note_withdrawn(id, call);
+        }
         match call.state {
             CallState::Blocked(On::Queue(queue)) | CallState::Queued(queue) => {
                 self.leave_queue(queue, &mut calls, id);
@@ -461,6 +469,30 @@ impl Ring {
             self.queue_maybe_idle(queue);
         }
         drop(leftover);
+    }
+
+    /// Notes that a call is dropped, if the kernel is not to hear of it otherwise.
+    #[cold]
+    #[inline(never)]
+    fn note_withdrawn(&self, id: CallId, call: &Call) {
+        let unheard = match call.state {
+            CallState::Blocked(On::Queue(_)) => true,
+            CallState::Answered(_) => self.posts.has_granted(id),
+            _ => false,
+        };
+        if unheard {
+            let &Call { task, request, site, .. } = call;
+            self.note(Note::Withdrawn { call: id, task, request, site });
+        }
+    }
+
+    /// Notes that a call took its reply, if the kernel has not heard that it was granted.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn note_taken(&self, call: CallId, reply: Reply) {
+        if self.is_listened_to() && self.posts.has_granted(call) {
+            self.note(Note::Answered { call, task: self.running(), reply });
+        }
     }
 
     /// Detaches the task whose id is the reply that nobody took.

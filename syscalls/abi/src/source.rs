@@ -3,8 +3,10 @@
 //! A source is registered once, edge-triggered, and its readiness is kept here, so that the
 //! library makes no read that is known to fail and no trap where data is waiting.
 
+use std::cell::RefCell;
 use std::ops::{BitOr, BitOrAssign};
 use std::os::fd::RawFd;
+use std::rc::Rc;
 
 use slab::Slab;
 
@@ -12,6 +14,7 @@ use crate::call::Post;
 use crate::call_table::Direction;
 use crate::id::SourceId;
 use crate::kernel_ring::KernelRing;
+use crate::note::{Object, ObjectTag};
 use crate::ring::Ring;
 
 /// What a descriptor is known to be ready for.
@@ -67,6 +70,11 @@ struct SourceEntry {
     generation: u32,
     fd: RawFd,
     readiness: Readiness,
+    /// What it is, and where it was made.
+    kind: &'static str,
+    tag: ObjectTag,
+    /// What it is called, once it has been told of.
+    name: RefCell<Option<Rc<str>>>,
 }
 
 #[derive(Debug, Default)]
@@ -99,17 +107,25 @@ impl SourceTable {
 
 /// Sources, as the library sees them.
 impl Ring {
-    /// Enters a descriptor of the library's own. The kernel registers it at its first wait.
+    /// Enters a descriptor of the library's own, for a thing of this kind. The kernel registers it at its
+    /// first wait.
     ///
     /// # Panics
     /// At 2^32 sources, which is more than there can be descriptors.
     #[must_use]
-    pub fn open_source(&self, fd: RawFd) -> SourceId {
+    pub fn open_source(&self, fd: RawFd, kind: &'static str, tag: ObjectTag) -> SourceId {
         let mut table = self.sources.borrow_mut();
         // Zero is no generation: it says that a descriptor is borrowed.
         table.last_generation = table.last_generation.wrapping_add(1).max(1);
         let generation = table.last_generation;
-        let entry = SourceEntry { generation, fd, readiness: Readiness::NONE };
+        let entry = SourceEntry {
+            generation,
+            fd,
+            readiness: Readiness::NONE,
+            kind,
+            tag,
+            name: RefCell::default(),
+        };
         let place = u32::try_from(table.entries.insert(entry)).expect("descriptors fit in 31 bits");
         SourceId { place, generation }
     }
@@ -117,9 +133,21 @@ impl Ring {
     /// The descriptor is closed, or leaves this scheduler: the kernel frees its entry, and never
     /// touches the number.
     pub fn close_source(&self, id: SourceId) {
-        if self.sources.borrow().contains(id) {
+        let table = self.sources.borrow();
+        if let Some(entry) = table.entry(id) {
+            entry.tag.note_gone(self);
+            drop(table);
             self.post(Post::CloseSource(id));
         }
+    }
+
+    /// What a source is, if its entry is there.
+    #[must_use]
+    pub fn object_of_source(&self, id: SourceId) -> Option<Object> {
+        let table = self.sources.borrow();
+        let SourceEntry { fd, kind, tag, name, .. } = table.entry(id)?;
+        let name = name.borrow_mut().get_or_insert_with(|| format!("fd {fd}").into()).clone();
+        Some(Object { id: tag.id(self), kind, name: Some(name), site: tag.site() })
     }
 
     /// What a source is known to be ready for.

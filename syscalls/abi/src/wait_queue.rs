@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::call::{Reply, Syscall};
-use crate::holder::Holders;
-use crate::id::{CallId, TaskId};
+use crate::id::CallId;
+use crate::note::{Object, ObjectTag, somebody_listens};
+use crate::queue_core::{Core, Rule, Sort};
 use crate::queue_entry::Line;
 use crate::ring::Ring;
 use crate::trap::Trap;
@@ -76,65 +77,6 @@ impl fmt::Display for Want {
     }
 }
 
-/// What becomes of tokens, and whether who has them holds something.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Rule {
-    /// Tokens that nobody waits for are kept.
-    Keeps,
-    /// The same, and whoever has some is said to hold the thing.
-    Held,
-    /// Tokens that nobody waits for are forgotten.
-    Forgets,
-}
-
-/// What a queue is called, and by which rule it goes.
-#[derive(Clone, Copy, Debug)]
-struct Sort {
-    label: Option<&'static str>,
-    kind: Option<&'static str>,
-    rule: Rule,
-}
-
-/// What object and ring share of a queue.
-pub(crate) struct Core {
-    /// The tokens that are free to be taken; none while somebody waits.
-    pub(crate) tokens: Cell<usize>,
-    pub(crate) holders: Holders,
-    sort: Sort,
-}
-
-impl Core {
-    #[inline]
-    pub(crate) fn rule(&self) -> Rule {
-        self.sort.rule
-    }
-
-    pub(crate) fn label(&self) -> Option<&'static str> {
-        self.sort.label
-    }
-
-    pub(crate) fn kind(&self) -> Option<&'static str> {
-        self.sort.kind
-    }
-
-    /// Who alone holds the thing, if that is known.
-    #[inline(always)]
-    pub(crate) fn holder(&self, life: u64) -> Option<TaskId> {
-        match self.sort.rule {
-            Rule::Held => self.holders.sole_task(life),
-            Rule::Keeps | Rule::Forgets => None,
-        }
-    }
-
-    /// Keeps tokens that nobody waits for, or forgets them.
-    #[inline]
-    pub(crate) fn keep(&self, tokens: usize) {
-        if self.sort.rule != Rule::Forgets {
-            self.tokens.set(self.tokens.get().saturating_add(tokens));
-        }
-    }
-}
-
 /// What a queue is when it has been named or waited for: shared by the object and the ring it is
 /// bound to, so that the tokens outlive either.
 pub(crate) struct Home {
@@ -148,7 +90,7 @@ pub(crate) struct Home {
 impl Home {
     /// The ring and the place, if that ring still lives.
     #[inline]
-    fn binding(&self) -> Option<(&'static Ring, QueueId)> {
+    pub(crate) fn binding(&self) -> Option<(&'static Ring, QueueId)> {
         self.bound
             .get()
             .filter(|(ring, life, _)| ring.life() == *life)
@@ -174,11 +116,17 @@ impl Home {
         Some(id)
     }
 
+    /// Keeps tokens that nobody waits for, or forgets them.
+    #[inline]
+    pub(crate) fn keep(&self, tokens: usize) {
+        self.core.keep(Some(self), tokens);
+    }
+
     /// Gives `n` tokens to those who wait, or keeps them.
     #[inline]
     pub(crate) fn take_in(&self, n: usize) {
         if self.line.waiting() == 0 {
-            self.core.keep(n);
+            self.keep(n);
         } else if n == 1 {
             self.hand_on_one();
         } else {
@@ -198,8 +146,13 @@ impl Home {
     fn hand_on(&self, n: usize) {
         match self.binding() {
             Some((ring, _)) => ring.give(self, n),
-            None => self.core.keep(n),
+            None => self.keep(n),
         }
+    }
+
+    /// What those who wait here wait for.
+    pub(crate) fn object(&self, ring: &Ring) -> Object {
+        self.core.object(ring, Some(self))
     }
 
     pub(crate) fn unbind(&self) {
@@ -256,8 +209,9 @@ impl WaitQueue {
     /// assert_eq!((queue.tokens(), queue.waiting()), (2, 0));
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new(tokens: usize) -> WaitQueue {
-        WaitQueue::sorted(Sort { label: None, kind: None, rule: Rule::Keeps }, tokens)
+        WaitQueue::sorted(Sort::new(None, None, Rule::Keeps), tokens)
     }
 
     /// The same with a name, for the task table and reports.
@@ -271,15 +225,17 @@ impl WaitQueue {
     /// assert!(deadlock.to_string().contains("a free seat"));
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn labelled(label: &'static str, tokens: usize) -> WaitQueue {
-        WaitQueue::sorted(Sort { label: Some(label), kind: None, rule: Rule::Keeps }, tokens)
+        WaitQueue::sorted(Sort::new(Some(label), None, Rule::Keeps), tokens)
     }
 
     /// The queue of a thing of some `kind`, with so many tokens: the task table says that a task
     /// "waits for" the kind, and the name, if the thing is given one.
     #[must_use]
+    #[track_caller]
     pub const fn of(kind: &'static str, tokens: usize) -> WaitQueue {
-        WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Keeps }, tokens)
+        WaitQueue::sorted(Sort::new(None, Some(kind), Rule::Keeps), tokens)
     }
 
     /// The same where whoever has a token holds the thing: the task table says who does.
@@ -288,8 +244,11 @@ impl WaitQueue {
     /// by [`note_held`](WaitQueue::note_held), and either by
     /// [`note_released`](WaitQueue::note_released) before giving them back.
     #[must_use]
+    #[track_caller]
     pub const fn lock(kind: &'static str, tokens: usize) -> WaitQueue {
-        WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Held }, tokens)
+        // Of what one holds alone, the holder says all; and nobody counts in so many as `ALL`.
+        let is_shared = tokens != 1 && tokens < WaitQueue::ALL as usize;
+        WaitQueue::sorted(Sort::new(None, Some(kind), Rule::Held).telling_free(is_shared), tokens)
     }
 
     /// A queue that keeps no tokens: a `wake` with nobody waiting is nothing, and a waiter that is
@@ -302,13 +261,23 @@ impl WaitQueue {
     /// assert!(!queue.try_take());
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn signal(kind: &'static str) -> WaitQueue {
-        WaitQueue::sorted(Sort { label: None, kind: Some(kind), rule: Rule::Forgets }, 0)
+        WaitQueue::sorted(Sort::new(None, Some(kind), Rule::Forgets), 0)
     }
 
+    /// The queue of a part of some thing, which tells of its tokens itself, in better words: of this it is
+    /// only told who waits. `label` says what for.
+    #[doc(hidden)]
+    #[must_use]
+    #[track_caller]
+    pub const fn part(label: &'static str, tokens: usize) -> WaitQueue {
+        WaitQueue::sorted(Sort::new(Some(label), None, Rule::Keeps).telling_free(false), tokens)
+    }
+
+    #[track_caller]
     const fn sorted(sort: Sort, tokens: usize) -> WaitQueue {
-        let core = Core { tokens: Cell::new(tokens), holders: Holders::none(), sort };
-        WaitQueue { unbound: core, home: OnceCell::new() }
+        WaitQueue { unbound: Core::new(tokens, sort, ObjectTag::new()), home: OnceCell::new() }
     }
 
     #[inline]
@@ -316,12 +285,19 @@ impl WaitQueue {
         self.home.get().map_or(&self.unbound, |home| &home.core)
     }
 
+    /// Where what is shared has been made, that too.
+    #[inline]
+    fn core_and_home(&self) -> (&Core, Option<&Home>) {
+        match self.home.get() {
+            Some(home) => (&home.core, Some(home)),
+            None => (&self.unbound, None),
+        }
+    }
+
     /// What object and ring share: from now on there is no other truth.
     fn home(&self) -> &Rc<Home> {
         self.home.get_or_init(|| {
-            let Core { tokens, holders, sort } = &self.unbound;
-            let (tokens, holders) = (tokens.clone(), holders.clone());
-            let core = Core { tokens, holders, sort: *sort };
+            let core = self.unbound.handed_on();
             let (line, name, bound) = (Line::default(), RefCell::new(None), Cell::new(None));
             Rc::new(Home { core, line, name, bound })
         })
@@ -341,6 +317,16 @@ impl WaitQueue {
         self.home().name.replace(Some(name.into()));
     }
 
+    /// From now on it is another thing, made at `site`: for queues that are used again.
+    #[doc(hidden)]
+    pub fn begin_anew(&self, site: &'static Location<'static>) {
+        let (core, home) = self.core_and_home();
+        if somebody_listens() {
+            core.tell_gone(home);
+        }
+        core.begin_anew(site);
+    }
+
     /// The name it was given.
     #[must_use]
     pub fn name(&self) -> Option<Rc<str>> {
@@ -349,7 +335,8 @@ impl WaitQueue {
 
     /// Sets how many tokens are kept. Only while nobody waits.
     pub(crate) fn set_tokens(&self, tokens: usize) {
-        self.core().tokens.set(tokens);
+        let (core, home) = self.core_and_home();
+        core.set_free(home, tokens);
     }
 
     /// How many tokens are free. Not zero means that nobody waits.
@@ -362,7 +349,7 @@ impl WaitQueue {
     #[must_use]
     #[inline]
     pub fn tokens(&self) -> usize {
-        self.core().tokens.get()
+        self.core().free()
     }
 
     /// How many calls wait.
@@ -394,9 +381,9 @@ impl WaitQueue {
     #[must_use]
     #[inline]
     pub fn try_take(&self) -> bool {
-        let tokens = &self.core().tokens;
-        let Some(left) = tokens.get().checked_sub(1) else { return false };
-        tokens.set(left);
+        let (core, home) = self.core_and_home();
+        let Some(left) = core.free().checked_sub(1) else { return false };
+        core.set_free(home, left);
         true
     }
 
@@ -413,13 +400,13 @@ impl WaitQueue {
     #[must_use]
     #[inline]
     pub fn try_take_many(&self, n: u32) -> bool {
-        let tokens = &self.core().tokens;
+        let (core, home) = self.core_and_home();
         // While somebody waits none is free; of nothing that says nothing.
-        let Some(left) = tokens.get().checked_sub(n as usize) else { return false };
+        let Some(left) = core.free().checked_sub(n as usize) else { return false };
         if n == 0 && self.waiting() > 0 {
             return false;
         }
-        tokens.set(left);
+        core.set_free(home, left);
         true
     }
 
@@ -526,7 +513,7 @@ impl WaitQueue {
     pub fn wake_many(&self, n: usize) {
         match self.home.get() {
             Some(home) => home.take_in(n),
-            None => self.unbound.keep(n),
+            None => self.unbound.keep(None, n),
         }
     }
 
@@ -554,7 +541,8 @@ impl WaitQueue {
     /// A few stores.
     #[inline]
     pub fn note_held(&self, since: &'static Location<'static>) {
-        self.core().holders.enter(since);
+        let (core, home) = self.core_and_home();
+        core.enter(home, since);
     }
 
     /// Notes that one who held the thing since `since` does not any more. The tokens are given
@@ -564,7 +552,8 @@ impl WaitQueue {
     /// A few instructions.
     #[inline]
     pub fn note_released(&self, since: &'static Location<'static>) {
-        self.core().holders.leave(since);
+        let (core, home) = self.core_and_home();
+        core.leave(home, since);
     }
 
     /// Binds the queue to `ring`, if it is not.
@@ -583,11 +572,13 @@ impl WaitQueue {
         let place = ring.calls.queues.borrow_mut().insert(Rc::clone(home));
         let id = QueueId::new(place);
         home.bound.set(Some((ring, ring.life(), id)));
+        home.core.tell_anew(home);
         (home, id)
     }
 }
 
 impl Default for WaitQueue {
+    #[track_caller]
     fn default() -> WaitQueue {
         WaitQueue::new(0)
     }
@@ -595,11 +586,11 @@ impl Default for WaitQueue {
 
 impl fmt::Debug for WaitQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Core { tokens, sort, .. } = self.core();
+        let core = self.core();
         f.debug_struct("WaitQueue")
-            .field("label", &sort.label.or(sort.kind))
+            .field("label", &core.label().or(core.kind()))
             .field("name", &self.name())
-            .field("tokens", &tokens.get())
+            .field("tokens", &core.free())
             .field("waiting", &self.waiting())
             .finish()
     }
@@ -607,6 +598,10 @@ impl fmt::Debug for WaitQueue {
 
 impl Drop for WaitQueue {
     fn drop(&mut self) {
+        if somebody_listens() {
+            let (core, home) = self.core_and_home();
+            core.tell_gone(home);
+        }
         let Some(home) = self.home.take() else { return };
         let Some((ring, id)) = home.binding() else { return };
         drop(home);
@@ -707,6 +702,7 @@ impl Parking {
                 let Poll::Ready(reply) = polled else { return Poll::Pending };
                 self.phase = Phase::Taken;
                 if ring.posts.any() {
+                    ring.note_taken(CallId { serial, place }, reply);
                     ring.posts.forget_resume(place);
                 }
                 Poll::Ready(Parking::woken(reply, queue))
@@ -741,7 +737,7 @@ impl Parking {
     ) {
         // With free tokens it may not have to wait.
         if let (Some(ring), Some(home)) = (current, queue.home.get())
-            && home.core.tokens.get() == 0
+            && home.core.free() == 0
             && n > 0
             && let Some(CallId { serial, place }) = home.park_through(ring, n, site, cx)
         {

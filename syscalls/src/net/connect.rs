@@ -100,7 +100,7 @@ impl Connect {
     /// Begins with the next address. `None` where there is no other.
     fn begin_next(&mut self) -> Option<io::Result<Source<std::net::TcpStream>>> {
         match &mut self.addrs {
-            Ok(addrs) => addrs.next().map(begin),
+            Ok(addrs) => addrs.next().map(|addr| begin(addr, self.op.site())),
             Err(_) => None,
         }
     }
@@ -128,11 +128,12 @@ impl Future for Connect {
             }
             let Some(source) = &this.under_way else { continue };
             let attempt = || outcome(source.get());
-            let connected = ready!(this.op.poll(cx, source, Direction::Write, attempt));
+            let connected =
+                ready!(this.op.poll(cx, source, ("connect", Direction::Write), attempt));
             let source = this.under_way.take();
             match (connected, source) {
                 (Ok(()), Some(source)) => {
-                    return Poll::Ready(Ok(TcpStream::from_source(source, this.op.site())));
+                    return Poll::Ready(Ok(TcpStream::from_source(source)));
                 }
                 (Ok(()), None) => {}
                 (Err(error), _) => this.last = Some(error),
@@ -141,11 +142,14 @@ impl Future for Connect {
     }
 }
 
-fn begin(addr: SocketAddr) -> io::Result<Source<std::net::TcpStream>> {
+fn begin(
+    addr: SocketAddr,
+    site: &'static Location<'static>,
+) -> io::Result<Source<std::net::TcpStream>> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(addr), kind, Some(Protocol::TCP))?;
     let begun = socket.connect(&addr.into());
-    let source = Source::new(std::net::TcpStream::from(socket));
+    let source = Source::new(std::net::TcpStream::from(socket), site);
     match begun.map_err(|error| error.raw_os_error().map(Errno::from_raw_os_error)) {
         Ok(()) => {}
         // An interrupted connect goes on as well.

@@ -82,11 +82,12 @@ impl TcpListener {
     ///
     /// # Kin
     /// `socket(2)`, `bind(2)`, `listen(2)`.
+    #[track_caller]
     pub fn bind(addrs: impl ToAddrs) -> io::Result<TcpListener> {
-        let mut last = None;
+        let (mut last, site) = (None, Location::caller());
         for addr in resolve(&addrs)? {
             match listen(addr) {
-                Ok(listener) => return Ok(TcpListener::of(listener)),
+                Ok(listener) => return Ok(TcpListener::of(listener, site)),
                 Err(error) => last = Some(error),
             }
         }
@@ -108,14 +109,15 @@ impl TcpListener {
     ///
     /// # Errors
     /// What `fcntl(2)` says.
+    #[track_caller]
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
-        Ok(TcpListener::of(listener))
+        Ok(TcpListener::of(listener, Location::caller()))
     }
 
-    fn of(listener: std::net::TcpListener) -> TcpListener {
+    fn of(listener: std::net::TcpListener, site: &'static Location<'static>) -> TcpListener {
         TcpListener {
-            source: Source::new(listener),
+            source: Source::new(listener, site),
             pause_nanos: Cell::new(0),
             warned: Cell::new(false),
         }
@@ -201,7 +203,7 @@ impl TcpListener {
     /// Waits until somebody has connected, for whoever stands at `site`.
     pub(crate) async fn acceptable_at(&self, site: &'static Location<'static>) -> io::Result<()> {
         let mut op = Op::new(site);
-        poll_fn(|cx| op.poll_ready(cx, &self.source, Direction::Read)).await
+        poll_fn(|cx| op.poll_ready(cx, &self.source, ("readable", Direction::Read))).await
     }
 
     /// The connections, one after the other: [`accept`](TcpListener::accept) as a stream, which
@@ -344,7 +346,8 @@ impl Accept<'_> {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         let Accept { listener, op } = self;
         loop {
-            let accepted = op.poll(cx, &listener.source, Direction::Read, || listener.accept_now());
+            let accepted = op
+                .poll(cx, &listener.source, ("accept", Direction::Read), || listener.accept_now());
             let error = match ready!(accepted) {
                 Ok((stream, peer)) => {
                     return Poll::Ready(Ok((TcpStream::of(stream, op.site()), peer)));

@@ -1,13 +1,12 @@
 //! The engine of every operation: try, and trap where it would block.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::panic::Location;
 use std::task::{Context, Poll, ready};
 
 use trapline_abi::{Direction, Reply, Ring, Syscall, Trap};
 
-use crate::net::source::Source;
+use crate::net::source::{Amount, Kind, Source};
 
 /// An operation under way: the trap it waits in, if it does.
 ///
@@ -36,13 +35,18 @@ impl Op {
         self.site
     }
 
-    /// Does the operation, as often as it takes. `attempt` may be made at once, and again.
+    /// What is done from here on is done at `site`.
+    pub(crate) fn set_site(&mut self, site: &'static Location<'static>) {
+        self.site = site;
+    }
+
+    /// Does the operation, which is told of by its name, as often as it takes. `attempt` may be made at once, and again.
     #[inline]
-    pub(crate) fn poll<S: AsFd, T>(
+    pub(crate) fn poll<S: Kind, T: Amount>(
         &mut self,
         cx: &mut Context<'_>,
         source: &Source<S>,
-        direction: Direction,
+        (operation, direction): (&'static str, Direction),
         mut attempt: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         let waited = ready!(self.poll_trap(cx))?;
@@ -59,7 +63,7 @@ impl Op {
                     return self.wait(cx, source.wait(ring, direction));
                 }
                 result => {
-                    self.count(ring);
+                    self.count(ring, source, operation, &result);
                     return Poll::Ready(result);
                 }
             }
@@ -67,11 +71,11 @@ impl Op {
     }
 
     /// Waits until an operation in `direction` may succeed.
-    pub(crate) fn poll_ready<S: AsFd>(
+    pub(crate) fn poll_ready<S: Kind>(
         &mut self,
         cx: &mut Context<'_>,
         source: &Source<S>,
-        direction: Direction,
+        (operation, direction): (&'static str, Direction),
     ) -> Poll<io::Result<()>> {
         let waited = ready!(self.poll_trap(cx))?;
         let ring = ready!(self.poll_rest(cx))?;
@@ -79,7 +83,7 @@ impl Op {
         if !waited && !known {
             return self.wait(cx, source.wait(ring, direction));
         }
-        self.count(ring);
+        self.count(ring, source, operation, &Ok(()));
         Poll::Ready(Ok(()))
     }
 
@@ -120,11 +124,21 @@ impl Op {
         })
     }
 
-    /// What succeeds without a trap counts to the quantum; a trap has been counted already.
+    /// What ends without a trap counts to the quantum, and is told; a trap has been counted, and told,
+    /// already.
     #[inline]
-    fn count(&mut self, ring: &Ring) {
+    fn count<S: Kind, T: Amount>(
+        &mut self,
+        ring: &Ring,
+        source: &Source<S>,
+        operation: &'static str,
+        result: &io::Result<T>,
+    ) {
         if !std::mem::take(&mut self.rested) {
             ring.spend();
+            if ring.is_listened_to() {
+                source.note_done(ring, operation, result, self.site);
+            }
         }
     }
 }

@@ -9,9 +9,10 @@ use std::task::{Context, Poll};
 use futures::io::{AsyncRead, AsyncWrite};
 use trapline_abi::{Direction, Ring};
 
+use crate::frame::site_or;
 use crate::net::op::Op;
 use crate::net::read::read_now;
-use crate::net::source::Source;
+use crate::net::source::{Amount, Source};
 use crate::net::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::stream::TcpStream;
 use crate::net::write::write_now;
@@ -39,7 +40,7 @@ impl Polled {
 impl TcpStream {
     /// Polls an operation of the traits. It is taken out meanwhile: a waker's code may run, and may
     /// come back here.
-    fn poll_op<T>(
+    fn poll_op<T: Amount>(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
@@ -50,12 +51,13 @@ impl TcpStream {
         // A wait under another scheduler, which may be gone, is not ours to take.
         let mut polled = taken
             .filter(|polled| polled.life == life)
-            .unwrap_or_else(|| Box::new(Polled::new(life, self.site)));
-        let op = match direction {
-            Direction::Read => &mut polled.read,
-            Direction::Write => &mut polled.write,
+            .unwrap_or_else(|| Box::new(Polled::new(life, self.source.site())));
+        let (op, name) = match direction {
+            Direction::Read => (&mut polled.read, "read"),
+            Direction::Write => (&mut polled.write, "write"),
         };
-        let result = op.poll(cx, &self.source, direction, attempt);
+        op.set_site(site_or(self.source.site()));
+        let result = op.poll(cx, &self.source, (name, direction), attempt);
         let displaced = self.polled.borrow_mut().replace(polled);
         drop(displaced);
         result
@@ -126,6 +128,10 @@ fn write_vectored_now(
     asked: usize,
 ) -> io::Result<usize> {
     let written = io::Write::write_vectored(&mut source.get(), bufs);
+    if let Ok(written) = written {
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+        source.note_bytes(&first[..written.min(first.len())]);
+    }
     source.note(Direction::Write, asked, written)
 }
 

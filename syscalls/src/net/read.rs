@@ -15,6 +15,9 @@ use crate::net::stream::TcpStream;
 #[inline]
 pub(crate) fn read_now(source: &Source<std::net::TcpStream>, buf: &mut [u8]) -> io::Result<usize> {
     let read = io::Read::read(&mut source.get(), buf);
+    if let Ok(read) = read {
+        source.note_bytes(&buf[..read]);
+    }
     source.note(Direction::Read, buf.len(), read)
 }
 
@@ -186,7 +189,7 @@ impl Future for Read<'_> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        op.poll(cx, source, Direction::Read, || read_now(source, buf))
+        op.poll(cx, source, ("read", Direction::Read), || read_now(source, buf))
     }
 }
 
@@ -207,7 +210,8 @@ impl Future for ReadExact<'_> {
         let ReadExact { source, buf, filled, op } = &mut *self;
         while *filled < buf.len() {
             let rest = &mut buf[*filled..];
-            let read = ready!(op.poll(cx, source, Direction::Read, || read_now(source, rest)))?;
+            let read =
+                ready!(op.poll(cx, source, ("read", Direction::Read), || read_now(source, rest)))?;
             if read == 0 {
                 let text = "the stream ended before the buffer was full";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
@@ -235,7 +239,7 @@ impl Future for Peek<'_> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        op.poll(cx, source, Direction::Read, || source.get().peek(buf))
+        op.poll(cx, source, ("peek", Direction::Read), || source.get().peek(buf))
     }
 }
 
@@ -252,6 +256,6 @@ impl Future for Readable<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Readable { source, op } = &mut *self;
-        op.poll_ready(cx, source, Direction::Read)
+        op.poll_ready(cx, source, ("readable", Direction::Read))
     }
 }

@@ -4,8 +4,9 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::panic::Location;
 
-use trapline_abi::{Direction, Ring, SourceId, Syscall, Target};
+use trapline_abi::{Direction, Note, Object, ObjectTag, Ring, SourceId, Syscall, Target};
 
 /// A nonblocking descriptor, bound to the scheduler under which it first had to wait.
 ///
@@ -18,10 +19,28 @@ pub(crate) struct Source<S> {
     inner: S,
 }
 
+/// What an owned descriptor is, for whoever looks on.
+pub(crate) trait Kind: AsFd {
+    /// In words.
+    const KIND: &'static str;
+}
+
+impl Kind for std::net::TcpStream {
+    const KIND: &'static str = "tcp stream";
+}
+
+impl Kind for std::net::TcpListener {
+    const KIND: &'static str = "tcp listener";
+}
+
 /// The entry in a ring. A source used under another scheduler, or under the next one on the same
 /// ring, is bound afresh.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Binding {
+    /// Where it was made.
+    site: &'static Location<'static>,
+    /// What it is known by before it is bound.
+    tag: ObjectTag,
     entry: Cell<Option<Entry>>,
     /// Which directions (read, write) are known to block though there is no entry that says so.
     exhausted: Cell<[bool; 2]>,
@@ -70,14 +89,74 @@ impl Binding {
 
 impl Drop for Binding {
     fn drop(&mut self) {
+        // Where it is bound, its entry tells that it is gone.
+        if self.live().is_none()
+            && let Some(ring) = Ring::listening()
+        {
+            self.tag.note_gone(ring);
+        }
         self.unbind();
     }
 }
 
-impl<S: AsFd> Source<S> {
-    /// Owns `inner`, which must be nonblocking.
-    pub(crate) fn new(inner: S) -> Source<S> {
-        Source { binding: Binding::default(), inner }
+impl<S: Kind> Source<S> {
+    /// Owns `inner`, which must be nonblocking, and was made at `site`.
+    pub(crate) fn new(inner: S, site: &'static Location<'static>) -> Source<S> {
+        let (entry, exhausted) = (Cell::default(), Cell::default());
+        let tag = ObjectTag::at(site);
+        Source { binding: Binding { site, tag, entry, exhausted }, inner }
+    }
+
+    /// Where it was connected or accepted: the line shown for the traits, which have no caller.
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        self.binding.site
+    }
+
+    /// What it is known as in `ring`.
+    fn object(&self, ring: &Ring) -> Object {
+        if let Some(entry) = self.binding.entry.get()
+            && entry.is_of(ring)
+            && let Some(object) = ring.object_of_source(entry.id)
+        {
+            return object;
+        }
+        let name = format!("fd {}", self.inner.as_fd().as_raw_fd()).into();
+        let Binding { tag, .. } = &self.binding;
+        Object { id: tag.id(ring), kind: S::KIND, name: Some(name), site: tag.site() }
+    }
+
+    /// Notes that an operation has ended without a trap, where somebody listens.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn note_done<T: Amount>(
+        &self,
+        ring: &Ring,
+        operation: &'static str,
+        result: &io::Result<T>,
+        site: &'static Location<'static>,
+    ) {
+        let result = match result {
+            Ok(moved) => Ok(moved.amount()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(rustix::io::Errno::AGAIN.raw_os_error())
+            }
+            // What the operating system had no part in has no number.
+            Err(error) => Err(error.raw_os_error().unwrap_or(0)),
+        };
+        let (object, stack) = (self.object(ring), ring.stack());
+        ring.note(Note::Done { object, operation, result, site, stack });
+    }
+
+    /// Notes the first bytes that an operation moved, where somebody asks for them.
+    #[inline]
+    pub(crate) fn note_bytes(&self, moved: &[u8]) {
+        if let Some(ring) = Ring::listening()
+            && ring.payload_len() > 0
+        {
+            let bytes = &moved[..moved.len().min(ring.payload_len())];
+            let object = self.object(ring).id;
+            ring.note(Note::Bytes { object, bytes: bytes.into() });
+        }
     }
 
     #[inline]
@@ -130,7 +209,8 @@ impl<S: AsFd> Source<S> {
             return entry.id;
         }
         self.binding.unbind();
-        let id = ring.open_source(self.inner.as_fd().as_raw_fd());
+        let (fd, tag) = (self.inner.as_fd().as_raw_fd(), self.binding.tag.clone());
+        let id = ring.open_source(fd, S::KIND, tag);
         self.binding.entry.set(Some(Entry { ring, life: ring.life(), id }));
         // From here on the readiness table knows better.
         self.binding.exhausted.set([false; 2]);
@@ -174,7 +254,21 @@ impl<S: AsFd> Source<S> {
 
     /// Tries an operation once, now, without waiting: where it is known to block no system call is
     /// made.
-    pub(crate) fn try_now<T>(
+    pub(crate) fn try_now<T: Amount>(
+        &self,
+        direction: Direction,
+        operation: &'static str,
+        site: &'static Location<'static>,
+        attempt: impl Fn() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let result = self.attempt_now(direction, attempt);
+        if let Some(ring) = Ring::listening() {
+            self.note_done(ring, operation, &result, site);
+        }
+        result
+    }
+
+    fn attempt_now<T>(
         &self,
         direction: Direction,
         attempt: impl Fn() -> io::Result<T>,
@@ -197,6 +291,30 @@ impl<S: AsFd> Source<S> {
                 }
             }
         }
+    }
+}
+
+/// How much an operation has moved, as it is told.
+pub(crate) trait Amount {
+    /// Bytes, or 1.
+    fn amount(&self) -> u64;
+}
+
+impl Amount for usize {
+    fn amount(&self) -> u64 {
+        *self as u64
+    }
+}
+
+impl Amount for () {
+    fn amount(&self) -> u64 {
+        1
+    }
+}
+
+impl<A> Amount for (std::net::TcpStream, A) {
+    fn amount(&self) -> u64 {
+        1
     }
 }
 

@@ -103,6 +103,7 @@ macro_rules! reading_half {
             ///
             /// # Errors
             /// `WouldBlock` if there is nothing to read; those of [`TcpStream::read`].
+            #[track_caller]
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
                 self.stream().try_read(buf)
             }
@@ -144,6 +145,7 @@ macro_rules! writing_half {
             ///
             /// # Errors
             /// `WouldBlock` if there is no room; those of [`TcpStream::write`].
+            #[track_caller]
             pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
                 self.stream().try_write(buf)
             }

@@ -50,20 +50,15 @@ pub struct TcpStream {
     /// The traps of `AsyncRead` and `AsyncWrite` between two polls. They go before the source.
     pub(crate) polled: RefCell<Option<Box<Polled>>>,
     pub(crate) source: Source<std::net::TcpStream>,
-    /// Where it was connected or accepted: the line shown for the traits, which have no caller.
-    pub(crate) site: &'static Location<'static>,
 }
 
 impl TcpStream {
     pub(crate) fn of(stream: std::net::TcpStream, site: &'static Location<'static>) -> TcpStream {
-        TcpStream::from_source(Source::new(stream), site)
+        TcpStream::from_source(Source::new(stream, site))
     }
 
-    pub(crate) fn from_source(
-        source: Source<std::net::TcpStream>,
-        site: &'static Location<'static>,
-    ) -> TcpStream {
-        TcpStream { polled: RefCell::default(), source, site }
+    pub(crate) fn from_source(source: Source<std::net::TcpStream>) -> TcpStream {
+        TcpStream { polled: RefCell::default(), source }
     }
 
     /// Takes over a stream of the standard library, and makes it nonblocking.
@@ -141,11 +136,13 @@ impl TcpStream {
     ///
     /// # Cost
     /// One system call or none, no trap. What it reads counts to the quantum, but it never yields.
+    #[track_caller]
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         use crate::net::read::read_now;
         // The loop in `try_now` ends with a buffer used once.
         let buf = RefCell::new(buf);
-        self.source.try_now(trapline_abi::Direction::Read, || {
+        let site = Location::caller();
+        self.source.try_now(trapline_abi::Direction::Read, "read", site, || {
             read_now(&self.source, &mut buf.borrow_mut())
         })
     }
@@ -168,9 +165,12 @@ impl TcpStream {
     ///
     /// # Cost
     /// As for [`try_read`](TcpStream::try_read).
+    #[track_caller]
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         use crate::net::write::write_now;
-        self.source.try_now(trapline_abi::Direction::Write, || write_now(&self.source, buf))
+        let site = Location::caller();
+        let attempt = || write_now(&self.source, buf);
+        self.source.try_now(trapline_abi::Direction::Write, "write", site, attempt)
     }
 
     /// Shuts down the reading side, the writing side, or both. The descriptor stays open.

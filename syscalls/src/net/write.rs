@@ -15,6 +15,9 @@ use crate::net::stream::TcpStream;
 #[inline]
 pub(crate) fn write_now(source: &Source<std::net::TcpStream>, buf: &[u8]) -> io::Result<usize> {
     let written = io::Write::write(&mut source.get(), buf);
+    if let Ok(written) = written {
+        source.note_bytes(&buf[..written]);
+    }
     source.note(Direction::Write, buf.len(), written)
 }
 
@@ -132,7 +135,7 @@ impl Future for Write<'_> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        op.poll(cx, source, Direction::Write, || write_now(source, buf))
+        op.poll(cx, source, ("write", Direction::Write), || write_now(source, buf))
     }
 }
 
@@ -152,8 +155,9 @@ impl Future for WriteAll<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let WriteAll { source, rest, op } = &mut *self;
         while !rest.is_empty() {
-            let written =
-                ready!(op.poll(cx, source, Direction::Write, || write_now(source, rest)))?;
+            let written = ready!(
+                op.poll(cx, source, ("write", Direction::Write), || write_now(source, rest))
+            )?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -176,6 +180,6 @@ impl Future for Writable<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Writable { source, op } = &mut *self;
-        op.poll_ready(cx, source, Direction::Write)
+        op.poll_ready(cx, source, ("writable", Direction::Write))
     }
 }
