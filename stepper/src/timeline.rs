@@ -77,6 +77,7 @@ struct Timeline<'w, W> {
     mirror: Mirror,
     now: u64,
     doing: BTreeMap<u64, Doing>,
+    calls: CallsOf,
     /// Whose dispatch is over, and what becomes of it as soon as it is known when that was.
     resting: Option<(u64, Rest)>,
     /// What was known before a reset, and has not been told of again.
@@ -99,6 +100,7 @@ impl<'w, W: Watcher> Timeline<'w, W> {
             mirror: Mirror::new(),
             now: 0,
             doing: BTreeMap::new(),
+            calls: CallsOf::default(),
             resting: None,
             unconfirmed: BTreeSet::new(),
             found_blocked: BTreeSet::new(),
@@ -111,6 +113,7 @@ impl<'w, W: Watcher> Timeline<'w, W> {
             self.read_clock(records)?;
         }
         for record in records {
+            self.calls.note(record, &self.mirror);
             self.mirror.apply(record).map_err(|error| Failure::said(error.to_string()))?;
             self.record(record, records)?;
             self.watcher.record(record, &self.mirror)?;
@@ -192,7 +195,7 @@ impl<'w, W: Watcher> Timeline<'w, W> {
                 Ok(())
             }
             Move::Rested { task, is_ready: false } => {
-                let reason = reason(&self.mirror, task);
+                let reason = reason(&self.mirror, self.calls.of(task));
                 self.resting = Some((task, Rest::Does(Doing::Blocked(reason))));
                 Ok(())
             }
@@ -287,7 +290,7 @@ impl<'w, W: Watcher> Timeline<'w, W> {
         if !self.found_blocked.remove(&task) {
             return Ok(());
         }
-        let reason = reason(&self.mirror, task);
+        let reason = reason(&self.mirror, self.calls.of(task));
         self.begin(task, Doing::Blocked(reason))
     }
 
@@ -305,6 +308,47 @@ impl<'w, W: Watcher> Timeline<'w, W> {
             self.gone(task, None)?;
         }
         Ok(self.mirror)
+    }
+}
+
+/// The calls in flight of each task: the mirror would have to look at all calls for them.
+#[derive(Default)]
+struct CallsOf(BTreeMap<u64, BTreeSet<u64>>);
+
+impl CallsOf {
+    fn of(&self, task: u64) -> impl Iterator<Item = u64> {
+        self.0.get(&task).into_iter().flatten().copied()
+    }
+
+    /// A record is about to change `mirror`.
+    fn note(&mut self, record: &Record, mirror: &Mirror) {
+        match *record {
+            Record::Reset { .. } => self.0.clear(),
+            Record::Move(Move::CallBegun { call, task, .. }) => self.add(task, call),
+            Record::Move(Move::CallBooked { call, task }) => {
+                self.remove(call, mirror);
+                if let Some(task) = task {
+                    self.add(task, call);
+                }
+            }
+            Record::Move(Move::CallAnswered { call, .. } | Move::CallWithdrawn { call }) => {
+                self.remove(call, mirror);
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, task: u64, call: u64) {
+        self.0.entry(task).or_default().insert(call);
+    }
+
+    fn remove(&mut self, call: u64, mirror: &Mirror) {
+        let Some(task) = mirror.call(call).and_then(|call| call.task) else { return };
+        let Some(calls) = self.0.get_mut(&task) else { return };
+        calls.remove(&call);
+        if calls.is_empty() {
+            self.0.remove(&task);
+        }
     }
 }
 

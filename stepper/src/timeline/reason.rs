@@ -8,11 +8,12 @@ use crate::plain::Plain;
 /// So many of its calls are named where a task waits for any of several.
 const CALLS_NAMED: usize = 3;
 
-/// For what a blocked task waits.
-pub(super) fn reason(mirror: &Mirror, task: u64) -> String {
+/// For what a blocked task with these calls waits.
+pub(super) fn reason(mirror: &Mirror, calls: impl Iterator<Item = u64>) -> String {
     let mut words = Vec::new();
     let mut more = 0;
-    for call in mirror.calls_of(task).filter(|call| call.on.is_some()) {
+    let calls = calls.filter_map(|call| mirror.call(call));
+    for call in calls.filter(|call| call.on.is_some()) {
         let word = call_reason(mirror, call);
         if words.contains(&word) {
             continue;
