@@ -8,6 +8,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/mirrored.rs"]
+mod mirrored;
 mod support;
 
 use std::cell::{Cell, RefCell};
@@ -25,13 +27,15 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
+use mirrored::Mirrored;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use support::{OnDrop, Trace, poll_once};
 use trapline::{
-    Event, ExitStatus, JoinHandle, Scheduler, StepEvent, Syscall, TaskId, TaskInfo, TaskOptions,
-    TaskState, WaitQueue, cancel, cancellable, get_tid, kill, now, post_cancel, post_kill,
-    read_wait, shield, sleep, sleep_until, spawn, spawn_detached, timeout, wait, yield_now,
+    Event, ExitStatus, JoinHandle, Scheduler, Step, StepEvent, Syscall, TaskId, TaskInfo,
+    TaskOptions, TaskState, WaitQueue, cancel, cancellable, get_tid, kill, now, post_cancel,
+    post_kill, read_wait, shield, sleep, sleep_until, spawn, spawn_detached, timeout, wait,
+    yield_now,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -605,8 +609,9 @@ fn check_at_rest(scheduler: &Scheduler, world: &World) {
     assert_eq!(world.for_all.tokens(), 0, "to wake all keeps no token");
 }
 
-/// Runs the program; gives its trace.
-fn run(program: &Program) -> Vec<String> {
+/// Runs the program; gives its trace. After each step a mirror must show what the kernel has, where it is asked
+/// for.
+fn run(program: &Program, is_mirrored: bool) -> Vec<String> {
     let world = World::new(program);
     let trace = Trace::default();
     let lines = trace.clone();
@@ -629,9 +634,15 @@ fn run(program: &Program) -> Vec<String> {
         End::KillAll => MOST_STEPS,
         End::DropScheduler { after } => usize::from(after),
     };
-    run_until_at_rest(&mut scheduler, &world, limit);
+    let mut mirrored = is_mirrored.then(|| Mirrored::attach(&mut scheduler));
+    let mut after = |scheduler: &mut Scheduler, step: &Step| {
+        if let Some(mirrored) = &mut mirrored {
+            mirrored.check(scheduler, step);
+        }
+    };
+    run_until_at_rest(&mut scheduler, &world, limit, &mut after);
     if let End::KillAll = program.end {
-        kill_all(&mut scheduler, &world);
+        kill_all(&mut scheduler, &world, &mut after);
         let sizes = scheduler.table_sizes();
         assert_eq!(sizes, [0; 6], "tasks, calls, timers, sources, ours, outcomes");
     }
@@ -652,7 +663,12 @@ fn run(program: &Program) -> Vec<String> {
 }
 
 /// Steps until nothing can run but by the program outside.
-fn run_until_at_rest(scheduler: &mut Scheduler, world: &World, limit: usize) {
+fn run_until_at_rest(
+    scheduler: &mut Scheduler,
+    world: &World,
+    limit: usize,
+    after: &mut dyn FnMut(&mut Scheduler, &Step),
+) {
     for steps in 0..limit {
         let blocked = scheduler.blocked().blocked.len();
         let [_, _, timers, sources, ..] = scheduler.table_sizes();
@@ -663,12 +679,15 @@ fn run_until_at_rest(scheduler: &mut Scheduler, world: &World, limit: usize) {
             if !outside && !uses_wakers(world) {
                 // Nobody else has a waker: the kernel must see it at once.
                 let step = scheduler.step();
+                after(scheduler, &step);
                 let ends = [StepEvent::Deadlock, StepEvent::Finished];
                 assert!(ends.contains(&step.event()), "{step}");
             }
             return;
         }
-        if scheduler.step().event() == StepEvent::Finished {
+        let step = scheduler.step();
+        after(scheduler, &step);
+        if step.event() == StepEvent::Finished {
             return;
         }
         scheduler.check_invariants();
@@ -683,7 +702,11 @@ fn uses_wakers(world: &World) -> bool {
 }
 
 /// Ends all there is, over and over, for destructors may start more.
-fn kill_all(scheduler: &mut Scheduler, world: &Rc<World>) {
+fn kill_all(
+    scheduler: &mut Scheduler,
+    world: &Rc<World>,
+    after: &mut dyn FnMut(&mut Scheduler, &Step),
+) {
     loop {
         let tasks: Vec<TaskId> = scheduler.snapshot().tasks.iter().map(|task| task.id).collect();
         let empty = tasks.is_empty();
@@ -696,13 +719,13 @@ fn kill_all(scheduler: &mut Scheduler, world: &Rc<World>) {
             let handle = world.handles.borrow_mut().pop();
             drop(handle);
         };
-        scheduler.block_on(killer).unwrap();
+        scheduler.block_on_with(killer, &mut *after).unwrap();
         let handles = world.handles.take();
         drop(handles);
         while let Some(call) = world.take_left(1) {
             drop(call);
         }
-        scheduler.block_on(yield_now()).unwrap();
+        scheduler.block_on_with(yield_now(), &mut *after).unwrap();
         scheduler.check_invariants();
         if empty {
             return;
@@ -732,13 +755,18 @@ fn check_programs(check: impl Fn(Program)) {
 
 #[test]
 fn random_program_then_every_invariant_holds_and_nothing_stays() {
-    check_programs(|program| drop(run(&program)));
+    check_programs(|program| drop(run(&program, false)));
+}
+
+#[test]
+fn random_program_then_a_mirror_shows_what_the_kernel_has_after_each_step() {
+    check_programs(|program| drop(run(&program, true)));
 }
 
 #[test]
 fn random_program_run_twice_then_the_same_trace() {
     check_programs(|program| {
-        let (first, second) = (run(&program), run(&program));
+        let (first, second) = (run(&program, false), run(&program, false));
         let differs = first.iter().zip(&second).position(|(left, right)| left != right);
         assert_eq!(differs.map(|at| (&first[at], &second[at])), None);
         assert_eq!(first.len(), second.len());

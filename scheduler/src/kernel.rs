@@ -68,6 +68,8 @@ pub(crate) struct Kernel {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) driver: Box<dyn Driver>,
     pub(crate) probe: Option<Box<dyn Probe>>,
+    /// Where the ring's random numbers began.
+    pub(crate) seed: u64,
     pub(crate) quantum: u32,
     pub(crate) batch: u32,
     /// Dispatches since the outside was looked at.
@@ -131,6 +133,7 @@ impl Kernel {
             inbox,
             driver,
             probe: None,
+            seed,
             quantum: 1,
             batch: 1,
             dispatched: 0,

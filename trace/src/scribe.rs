@@ -313,11 +313,9 @@ impl Scribe {
                 let place = (self.names.site(site, out), self.names.stack(stack, out));
                 self.done(object.number(), operation, Value::Payload(bytes.to_vec()), place, out);
             }
-            Note::Gone { object } => {
-                if self.objects.remove(object.number()) {
-                    let object = u64::from(object.number());
-                    out.push(moved(Move::ObjectEnded { object }));
-                }
+            Note::Gone { object } if self.objects.remove(object.number()) => {
+                let object = u64::from(object.number());
+                out.push(moved(Move::ObjectEnded { object }));
             }
             Note::Withdrawn { call, task, request, site } => {
                 self.withdrawn(call, task, (request, site), out);

@@ -113,8 +113,14 @@ fn has_hope(mirror: &Mirror, call: &CallMirror, doomed: &BTreeSet<u64>) -> bool 
         Some(On::Exit { task }) => !doomed.contains(&task),
         // Only of a lock with one holder is it known who gives the token.
         Some(On::Object { object, role }) if mirror.tables().str(role) == "token" => {
+            let holders = match mirror.field(object, "holders") {
+                Some(Value::Count(holders)) => *holders,
+                _ => 1,
+            };
             match mirror.field(object, "holder") {
-                Some(Value::Held { task: Some(holder), .. }) => !doomed.contains(holder),
+                Some(Value::Held { task: Some(holder), .. }) if holders == 1 => {
+                    !doomed.contains(holder)
+                }
                 _ => true,
             }
         }

@@ -254,6 +254,7 @@ fn scatter(head: &[u8], body: &[u8], first: &mut [u8], second: &mut [u8]) {
 
 impl Outlet for Feed {
     fn begin(&mut self, scheduler: &mut Scheduler) {
+        scheduler.set_payload(self.payload_bytes);
         self.key_frame(scheduler, 0);
         for (key, value) in mem::take(&mut self.properties) {
             self.scribe.property(key, &value, &mut self.records);

@@ -152,15 +152,15 @@ fn properties(scheduler: &Scheduler) -> Vec<(&'static str, String)> {
     let text = |text: OsString| text.to_string_lossy().into_owned();
     let mut arguments = env::args_os().map(text);
     let program = arguments.next().unwrap_or_default();
-    let settings = scheduler.settings();
+    let (seed, quantum, batch) = scheduler.settings();
     vec![
         ("program", program),
         ("arguments", arguments.collect::<Vec<_>>().join(" ")),
         ("pid", process::id().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("seed", settings.seed.to_string()),
-        ("quantum", settings.quantum.to_string()),
-        ("batch", settings.batch.to_string()),
+        ("seed", seed.to_string()),
+        ("quantum", quantum.to_string()),
+        ("batch", batch.to_string()),
     ]
 }
 

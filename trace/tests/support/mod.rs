@@ -196,8 +196,7 @@ impl Run {
             2 => self.answer(Cause::Task(task)),
             3 => {
                 if self.objects.len() > 30 {
-                    let object = self.objects.remove(0);
-                    self.moved(Move::ObjectEnded { object });
+                    self.end_object();
                 }
                 self.last_object += 1;
                 self.objects.push(self.last_object);
@@ -247,6 +246,18 @@ impl Run {
                 let word = format!("word {}", self.draw.next() % 1000);
                 self.records.push(Record::DefineString(word));
             }
+        }
+    }
+
+    /// Ends the oldest thing that nobody waits for.
+    fn end_object(&mut self) {
+        let is_free = |object: &u64| {
+            let waits = |on| matches!(on, Some(On::Object { object: o, .. }) if o == *object);
+            !self.calls.values().any(|(_, on)| waits(*on))
+        };
+        if let Some(place) = self.objects.iter().position(is_free) {
+            let object = self.objects.remove(place);
+            self.moved(Move::ObjectEnded { object });
         }
     }
 
