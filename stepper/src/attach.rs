@@ -20,8 +20,10 @@ const GONE: u8 = 3;
 const LONGEST_LINE: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 if all was answered, 1 if an answer was an error or a refusal, or the \
-                        socket cannot be reached, 3 if the program went away.")]
+#[command(
+    after_help = "Exit status: 0 if all was answered, 1 if an answer was an error or a refusal, or the \
+                        socket cannot be reached, 3 if the program went away."
+)]
 pub(crate) struct Args {
     /// The socket that the program names
     socket: PathBuf,

@@ -20,8 +20,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use failure::Failure;
-
 /// Shows what a Trapline scheduler did, and what it is doing.
 ///
 /// Where a recording is damaged, what can be read of it is shown, and the exit status is 1.

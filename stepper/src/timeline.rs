@@ -8,9 +8,7 @@ mod reason;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trapline_trace::{
-    Cause, Ended, Mirror, Move, Record, Recording, Remark, StepEnd, TaskState,
-};
+use trapline_trace::{Cause, Ended, Mirror, Move, Record, Recording, StepEnd, TaskState};
 
 use crate::failure::Failure;
 use reason::reason;
@@ -84,7 +82,8 @@ struct Timeline<'w, W> {
     unconfirmed: BTreeSet<u64>,
     /// Tasks that a reset has found blocked: for what is told after them.
     found_blocked: BTreeSet<u64>,
-    is_looking: bool,
+    /// So often is the clock told of until the look at the outside is over; 0 outside of one.
+    readings_left: usize,
 }
 
 /// What becomes of a task after its dispatch.
@@ -104,7 +103,7 @@ impl<'w, W: Watcher> Timeline<'w, W> {
             resting: None,
             unconfirmed: BTreeSet::new(),
             found_blocked: BTreeSet::new(),
-            is_looking: false,
+            readings_left: 0,
         }
     }
 
@@ -130,10 +129,10 @@ impl<'w, W: Watcher> Timeline<'w, W> {
         if let Some(begin) = looks.next() {
             // A look that may take long tells when it begins, too.
             match looks.next() {
-                Some(end) => self.look(begin, end),
+                Some(end) => self.look(begin, end, 2),
                 // The kernel sleeps only where nobody is ready; then most of the time was sleep.
-                None if self.mirror.ready_len() == 0 => self.look(self.now, begin),
-                None => self.look(begin, begin),
+                None if self.mirror.ready_len() == 0 => self.look(self.now, begin, 1),
+                None => self.look(begin, begin, 1),
             }
         } else {
             let taken = records.iter().find_map(|record| match record {
@@ -144,9 +143,9 @@ impl<'w, W: Watcher> Timeline<'w, W> {
         }
     }
 
-    fn look(&mut self, begin: u64, end: u64) -> Result<(), Failure> {
+    fn look(&mut self, begin: u64, end: u64, readings: usize) -> Result<(), Failure> {
         self.pass(begin)?;
-        self.is_looking = true;
+        self.readings_left = readings;
         self.watcher.look_begins(self.now)?;
         self.now = self.now.max(end);
         Ok(())
@@ -199,7 +198,7 @@ impl<'w, W: Watcher> Timeline<'w, W> {
                 self.resting = Some((task, Rest::Does(Doing::Blocked(reason))));
                 Ok(())
             }
-            Move::Outside { answered, .. } if self.is_looking => self.looked(answered),
+            Move::Outside { answered, .. } => self.looked(answered),
             _ => Ok(()),
         }
     }
@@ -228,13 +227,10 @@ impl<'w, W: Watcher> Timeline<'w, W> {
         }
     }
 
-    /// The second time that the clock is told in a look is its end.
     fn looked(&mut self, answered: u64) -> Result<(), Failure> {
-        if self.mirror.clock_nanos() < self.now {
-            return Ok(());
-        }
-        self.is_looking = false;
-        self.watcher.look_ends(answered, self.now)
+        let is_over = self.readings_left == 1;
+        self.readings_left = self.readings_left.saturating_sub(1);
+        if is_over { self.watcher.look_ends(answered, self.now) } else { Ok(()) }
     }
 
     fn begin(&mut self, task: u64, doing: Doing) -> Result<(), Failure> {
@@ -295,9 +291,9 @@ impl<'w, W: Watcher> Timeline<'w, W> {
     }
 
     fn end_look(&mut self) -> Result<(), Failure> {
-        match std::mem::take(&mut self.is_looking) {
-            true => self.watcher.look_ends(0, self.now),
-            false => Ok(()),
+        match std::mem::take(&mut self.readings_left) {
+            0 => Ok(()),
+            _ => self.watcher.look_ends(0, self.now),
         }
     }
 
@@ -349,13 +345,5 @@ impl CallsOf {
         if calls.is_empty() {
             self.0.remove(&task);
         }
-    }
-}
-
-/// Whether a remark is that a task was woken for nothing.
-pub(crate) fn redundant(record: &Record) -> Option<u64> {
-    match *record {
-        Record::Remark(Remark::Woken { task, redundant: true, .. }) => Some(task),
-        _ => None,
     }
 }

@@ -22,16 +22,23 @@ const CONDITIONS: [&str; 6] = ["call", "line", "object", "outcome", "task", "wok
 
 /// How a step can end.
 const OUTCOMES: [&str; 11] = [
-    "answered", "blocked", "cancelled", "deadlock", "finished", "killed", "outside", "panicked",
-    "returned", "stalled", "yielded",
+    "answered",
+    "blocked",
+    "cancelled",
+    "deadlock",
+    "finished",
+    "killed",
+    "outside",
+    "panicked",
+    "returned",
+    "stalled",
+    "yielded",
 ];
 
 pub(super) fn talk(session: &mut Session) -> Result<(), Failure> {
     let failed = |error: ReadlineError| Failure::said(format!("the terminal: {error}"));
-    let config = Config::builder()
-        .completion_type(CompletionType::List)
-        .auto_add_history(true)
-        .build();
+    let config =
+        Config::builder().completion_type(CompletionType::List).auto_add_history(true).build();
     let mut editor = Editor::<Words, DefaultHistory>::with_config(config).map_err(failed)?;
     editor.set_helper(Some(Words));
     loop {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use trapline_trace::{
-    Cause, Ended, Mirror, Move, Record, Recording, Remark, SiteRef, StepEnd, Str, TaskState,
+    Cause, Ended, Mirror, Move, Record, Recording, Remark, SiteRef, StepEnd, Str,
 };
 
 use super::histogram::Lengths;

@@ -49,10 +49,8 @@ pub(super) fn warnings(
             && task.dispatches == 1
         {
             let took = shown_duration(task.running_ns);
-            let text = format!(
-                "T{id}, spawned at {}, never yields: it made no call in {took}",
-                task.site
-            );
+            let text =
+                format!("T{id}, spawned at {}, never yields: it made no call in {took}", task.site);
             warnings.push(Warning { kind: "never yields", task: id, text });
         }
         let (redundant, all) =
@@ -84,11 +82,11 @@ fn never_woken(mirror: &Mirror, last: Option<StepEnd>, warnings: &mut Vec<Warnin
                 let calls = calls.get(task).map_or(&[][..], Vec::as_slice);
                 calls.is_empty() || calls.iter().any(|call| has_hope(mirror, call, &doomed))
             };
-            let leaving: Vec<u64> = doomed.iter().copied().filter(hopeful).collect();
+            let leaving: BTreeSet<u64> = doomed.iter().copied().filter(hopeful).collect();
             if leaving.is_empty() {
                 break;
             }
-            leaving.iter().for_each(|task| drop(doomed.remove(task)));
+            doomed.retain(|task| !leaving.contains(task));
         }
     }
     for task in doomed {
