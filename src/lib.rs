@@ -64,9 +64,10 @@
 
 pub use trapline_abi::{
     CallId, CallInfo, CallState, CancelCause, CancelReason, Cancelled, Ended, Errno, ExitStatus,
-    Handle, Holder, Instant, JoinError, JoinHandle, KernelFace, On, OwnCall, OwnTrap, Park,
-    QueueId, QueueInfo, RemoteJoinError, RemoteJoinHandle, Reply, SchedulerGone, Served, Syscall,
-    Target, TaskId, TaskInfo, TaskOptions, TaskState, WaitQueue, Want, own_call, random,
+    Handle, Holder, Instant, JoinError, JoinHandle, KernelFace, Note, NoteValue, Object, ObjectId,
+    On, OwnCall, OwnTrap, Park, QueueId, QueueInfo, RemoteJoinError, RemoteJoinHandle, Reply,
+    SchedulerGone, Served, StackId, Syscall, Target, TaskId, TaskInfo, TaskOptions, TaskState,
+    WaitQueue, Want, own_call, random,
 };
 pub use trapline_macros::{join, main, select, test, traced, try_join};
 pub use trapline_scheduler::{

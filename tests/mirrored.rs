@@ -311,10 +311,12 @@ fn groups_scopes_and_cancels_then_the_mirror_shows_what_the_kernel_has() {
     each_quantum(async || {
         group_scope(async |group| {
             for millis in 0..3 {
-                group.spawn(async move {
-                    sleep(MILLI * millis).await;
-                    Ok::<_, String>(())
-                });
+                group
+                    .spawn(async move {
+                        sleep(MILLI * millis).await;
+                        Ok::<_, String>(())
+                    })
+                    .await;
             }
             yield_now().await;
             Ok(())
@@ -441,7 +443,7 @@ fn sockets_then_the_mirror_shows_what_the_kernel_has() {
             late.await.unwrap();
             timeout(MILLI, read_wait(&pending_socket())).await.unwrap_err();
         });
-        run_mirrored(&mut scheduler).unwrap();
+        drop(run_mirrored(&mut scheduler).unwrap());
     }
 }
 

@@ -1,13 +1,16 @@
 //! Random programs: tasks that spawn, yield, sleep, park, wake, wait, join, read, kill, panic, give
 //! calls up and hand them to one another, under random quanta and batches.
 //!
-//! After every step the invariants are checked; where nothing can run any more, that nobody waits
+//! After every step the invariants are checked, and that a mirror which hears of nothing but the events is
+//! in the kernel's state; where nothing can run any more, that nobody waits
 //! for what has come; at the end, that no token is lost or doubled and that nothing stays in a
 //! table. What fails is shrunk, and printed with the seed that replays it:
 //! `TRAPLINE_SEED=… cargo test --test random_programs`.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/mirror.rs"]
+mod mirror;
 #[path = "support/mirrored.rs"]
 mod mirrored;
 mod support;
@@ -27,6 +30,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
+use mirror::Mirror;
 use mirrored::Mirrored;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -613,8 +617,8 @@ fn check_at_rest(scheduler: &Scheduler, world: &World) {
 /// for.
 fn run(program: &Program, is_mirrored: bool) -> Vec<String> {
     let world = World::new(program);
-    let trace = Trace::default();
-    let lines = trace.clone();
+    let (trace, mirror) = (Trace::default(), Mirror::default());
+    let (lines, told) = (trace.clone(), mirror.clone());
     // What number it got depends on the other threads of this process.
     let number = format!("fd {}", world.sockets.0.as_raw_fd());
     let mut scheduler = Scheduler::builder()
@@ -622,7 +626,10 @@ fn run(program: &Program, is_mirrored: bool) -> Vec<String> {
         .batch(program.batch)
         .seed(program.seed)
         .virtual_clock()
-        .probe(move |event: &Event<'_>| lines.say(event.to_string().replace(&number, "fd")))
+        .probe(move |event: &Event<'_>| {
+            told.hear(event);
+            lines.say(event.to_string().replace(&number, "fd"));
+        })
         .build();
     for number in 0..program.tasks {
         let body = world.body(number as u8).unwrap();
@@ -636,6 +643,7 @@ fn run(program: &Program, is_mirrored: bool) -> Vec<String> {
     };
     let mut mirrored = is_mirrored.then(|| Mirrored::attach(&mut scheduler));
     let mut after = |scheduler: &mut Scheduler, step: &Step| {
+        mirror.compare(scheduler);
         if let Some(mirrored) = &mut mirrored {
             mirrored.check(scheduler, step);
         }

@@ -76,10 +76,14 @@ impl Kernel {
             return;
         }
         for note in self.ring.take_notes() {
-            if let Note::Withdrawn { call, task, request, site } = note {
-                self.tell_one(&Event::Withdrawn { task, call, request, site });
-            } else {
-                self.tell_one(&Event::Noted { note: &note });
+            match note {
+                Note::Withdrawn { call, task, request, site } => {
+                    self.tell_one(&Event::Withdrawn { task, call, request, site });
+                }
+                Note::Answered { call, task, reply } => {
+                    self.tell_one(&Event::Answered { task, call, reply, by: self.cause });
+                }
+                note => self.tell_one(&Event::Noted { note: &note }),
             }
         }
     }

@@ -245,7 +245,7 @@ impl fmt::Display for Event<'_> {
                 write!(f, "frame {} at {site} in {}", stack.number(), around.number())
             }
             Event::Thread { thread, name } => write!(f, "thread {thread} is {name}"),
-            Event::Noted { note } => write!(f, "{note:?}"),
+            Event::Noted { note } => note.fmt(f),
             Event::Trapped { task, request, fate, .. } => write!(f, "{task} {request} {fate}"),
             Event::Answered { task: Some(task), reply, .. } => write!(f, "{task} gets {reply}"),
             Event::Answered { task: None, reply, .. } => write!(f, "someone gets {reply}"),

@@ -28,6 +28,8 @@ pub struct Snapshot {
     /// The blocked calls, in the order in which they were made: also those of tasks that are ready, for
     /// another reason, and those that no task is known to wait for.
     pub calls: Vec<CallInfo>,
+    /// Those of them that no task is known to wait for.
+    pub unclaimed: Vec<CallInfo>,
     /// The things whose wait queues somebody waits in, by their numbers.
     pub objects: Vec<ObjectState>,
 }
@@ -75,6 +77,7 @@ impl Kernel {
             steps: self.steps,
             running: self.current,
             ready: self.ready.ids(&self.tasks).collect(),
+            unclaimed: calls.iter().filter(|call| call.task.is_none()).cloned().collect(),
             calls,
             objects: objects.into_values().collect(),
         }

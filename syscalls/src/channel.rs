@@ -52,6 +52,7 @@ mod error;
 mod core;
 pub(crate) mod queues;
 
+use std::panic::Location;
 use std::rc::Rc;
 
 use crate::channel::core::Core;
@@ -97,8 +98,17 @@ pub use until_closed::UntilClosed;
 /// `pipe(2)`; tokio's `mpsc`, trio's `open_memory_channel`.
 #[doc(alias("bounded", "mpsc", "open_memory_channel"))]
 #[must_use]
+#[track_caller]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let core = Rc::new(Core::new(capacity));
+    channel_at(capacity, Location::caller())
+}
+
+/// The same for whoever stands at `site`.
+pub(crate) fn channel_at<T>(
+    capacity: usize,
+    site: &'static Location<'static>,
+) -> (Sender<T>, Receiver<T>) {
+    let core = Rc::new(Core::new(capacity, site));
     (Sender::new(Rc::clone(&core)), Receiver::new(core))
 }
 
@@ -117,6 +127,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// # Kin
 /// tokio's `mpsc::unbounded_channel`.
 #[must_use]
+#[track_caller]
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     channel(usize::MAX)
 }
@@ -137,6 +148,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// # Kin
 /// Go's unbuffered channels; Ada's rendezvous; trio's `open_memory_channel(0)`.
 #[must_use]
+#[track_caller]
 pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
     channel(0)
 }

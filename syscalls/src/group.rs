@@ -31,6 +31,7 @@ pub use spawn::GroupSpawn;
 pub use start::{NeverReady, Ready, Start};
 
 use self::core::Core;
+use crate::frame::site_or;
 
 /// Tasks that belong together: none of them outlives the group.
 ///
@@ -393,7 +394,7 @@ impl<T, E> Stream for TaskGroup<T, E> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let TaskGroup { core, streamed, .. } = &mut *self;
-        let next = streamed.get_or_insert_with(|| NextEnded::new(core, core.site()));
+        let next = streamed.get_or_insert_with(|| NextEnded::new(core, site_or(core.site())));
         let told = ready!(Pin::new(next).poll(cx));
         *streamed = None;
         Poll::Ready(told)

@@ -25,6 +25,7 @@ pub mod net;
 
 mod line;
 mod pace;
+mod told;
 
 pub mod sync;
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::Location;
 use std::thread::LocalKey;
 
 use trapline_abi::WaitQueue;
@@ -22,9 +23,14 @@ pub(crate) struct Line {
 
 impl Line {
     /// A queue whose waiters the task table shows as waiting for `what`, which goes with the pool.
-    pub(crate) fn draw(pool: &'static LocalKey<Pool>, what: &'static str) -> Line {
+    pub(crate) fn draw(
+        pool: &'static LocalKey<Pool>,
+        what: &'static str,
+        site: &'static Location<'static>,
+    ) -> Line {
         let idle = pool.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
-        let queue = idle.unwrap_or_else(|| Box::leak(Box::new(queues::queue(what, 0))));
+        let queue = idle.unwrap_or_else(|| Box::leak(Box::new(queues::queue(what, 0, site))));
+        queue.begin_anew(site);
         Line { queue, pool }
     }
 }
@@ -32,6 +38,8 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         while self.queue.try_take() {}
+        // What it was is gone.
+        self.queue.begin_anew(Location::caller());
         // Where a future was leaked that waits here still, it would rob the next owner.
         if self.queue.is_waited_for() {
             return;

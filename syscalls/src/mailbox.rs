@@ -48,8 +48,9 @@ use crate::pace::{Claim, Pace, spend};
 /// Erlang's `!`; `mq_send(3)`; in Beazley's course, `send` to a coroutine.
 #[track_caller]
 pub fn send<M: 'static>(to: TaskId, message: M) -> SendTo<M> {
-    let trap = Trap::new(Syscall::Own, Location::caller());
-    SendTo { to, message: Some(message), pace: Pace::new(), trap }
+    let site = Location::caller();
+    let trap = Trap::new(Syscall::Own, site);
+    SendTo { to, site, message: Some(message), pace: Pace::new(), trap }
 }
 
 /// Waits for a message of type `M` to the calling task, and takes it. They come in the order in which
@@ -104,6 +105,7 @@ pub fn receive<M: 'static>() -> Receive<M> {
 /// # Cost
 /// No trap, O(1).
 #[must_use]
+#[track_caller]
 pub fn try_receive<M: 'static>() -> Option<M> {
     let tray = own_tray::<M>();
     if !tray.line.queue.try_take() {
@@ -122,11 +124,11 @@ struct Tray<M> {
 
 impl<M: 'static> Tray<M> {
     /// The tray of a task that lives; made, if it has none.
-    fn of(ring: &Ring, task: TaskId) -> Rc<Tray<M>> {
+    fn of(ring: &Ring, task: TaskId, site: &'static Location<'static>) -> Rc<Tray<M>> {
         ring.kept_for(task).unwrap_or_else(|| {
             let tray = Rc::new(Tray {
                 messages: RefCell::default(),
-                line: Line::draw(&IDLE, "a message to this task"),
+                line: Line::draw(&IDLE, "a message to this task", site),
             });
             ring.keep_for(task, Rc::clone(&tray));
             tray
@@ -135,19 +137,27 @@ impl<M: 'static> Tray<M> {
 
     fn put(&self, message: M) {
         self.messages.borrow_mut().push_back(message);
+        self.tell_count();
         self.line.queue.wake();
     }
 
     fn take(&self) -> Option<M> {
-        self.messages.borrow_mut().pop_front()
+        let message = self.messages.borrow_mut().pop_front();
+        self.tell_count();
+        message
+    }
+
+    fn tell_count(&self) {
+        self.line.queue.tell("count", || self.messages.borrow().len() as u64);
     }
 }
 
 /// The calling task's own tray.
+#[track_caller]
 fn own_tray<M: 'static>() -> Rc<Tray<M>> {
     let ring = Ring::of_running_task();
     let task = ring.running().expect("the ring of a running task has one");
-    Tray::of(ring, task)
+    Tray::of(ring, task, Location::caller())
 }
 
 thread_local! {
@@ -157,6 +167,7 @@ thread_local! {
 /// A message on its way to a task that has no tray for it yet.
 struct Letter<M> {
     to: TaskId,
+    site: &'static Location<'static>,
     /// `None` when it has been delivered.
     message: Option<M>,
 }
@@ -171,7 +182,7 @@ impl<M: 'static> ErasedOwnCall for Letter<M> {
             && let Some(ring) = Ring::current()
             && let Some(message) = self.message.take()
         {
-            Tray::of(ring, self.to).put(message);
+            Tray::of(ring, self.to, self.site).put(message);
         }
         Verdict::Answer
     }
@@ -185,6 +196,7 @@ impl<M: 'static> ErasedOwnCall for Letter<M> {
 #[must_use = "nothing is sent until this is awaited"]
 pub struct SendTo<M> {
     to: TaskId,
+    site: &'static Location<'static>,
     message: Option<M>,
     pace: Pace,
     trap: Trap,
@@ -206,7 +218,7 @@ impl<M: 'static> Future for SendTo<M> {
                 tray.put(message);
                 return Poll::Ready(Ok(()));
             }
-            let letter = Letter { to: self.to, message: Some(message) };
+            let letter = Letter { to: self.to, site: self.site, message: Some(message) };
             self.trap.submit(Beside::Own(Box::new(letter)), cx);
             return Poll::Pending;
         }

@@ -115,7 +115,7 @@ impl<'env> Scope<'env> {
     {
         let inner = &*self.inner;
         assert!(!inner.closed.get(), "a child was spawned into a scope that has ended");
-        let queue = WaitQueue::labelled("a child in a scope", 0);
+        let queue = WaitQueue::part("a child in a scope", 0);
         let left = Rc::new(Left { value: Cell::new(None), ended: Cell::new(false), queue });
         let leave = Leave(Rc::clone(&left));
         let future: Pin<Box<dyn Future<Output = ()> + 'env>> = Box::pin(async move {

@@ -88,8 +88,9 @@ impl Shutdown {
     /// assert!(!trapline::Shutdown::new().is_triggered());
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn new() -> Shutdown {
-        let triggered = WaitQueue::labelled("shutdown", 0);
+        let triggered = WaitQueue::part("shutdown", 0);
         let (reason, parts) = (RefCell::new(None), RefCell::new(Vec::new()));
         Shutdown { shared: Rc::new(Shared { reason, parts, triggered }) }
     }
@@ -211,6 +212,7 @@ impl Shutdown {
 }
 
 impl Default for Shutdown {
+    #[track_caller]
     fn default() -> Shutdown {
         Shutdown::new()
     }

@@ -72,6 +72,9 @@ impl Scribe {
             Event::Thread { thread, name } => self.learn_thread(*thread, name),
             Event::Taken { task, .. } => self.running = Some(task.sequence()),
             Event::Rested { .. } => self.running = None,
+            Event::Ended { task, .. } if self.running == Some(task.sequence()) => {
+                self.running = None;
+            }
             _ => {}
         }
     }
@@ -173,6 +176,14 @@ impl Scribe {
             // It has ended its own caller, and both are gone already.
             let (word, _) = word_of(request, label);
             self.say(About::Task(task.sequence()), "last call", word, out);
+            return;
+        }
+        if self.running != Some(task.sequence()) {
+            // It ended in the same turn, and the call is served nevertheless: somebody else may have it.
+            if let Fate::Block(on) = fate {
+                self.begun(call, 0, &asked, (site, stack), out);
+                self.blocked(call, on, &asked, out);
+            }
             return;
         }
         self.begun(call, task.sequence(), &asked, (site, stack), out);

@@ -217,6 +217,47 @@ pub enum Note {
     },
 }
 
+impl fmt::Display for NoteValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoteValue::Nothing => f.write_str("nothing"),
+            NoteValue::Count(count) => count.fmt(f),
+            NoteValue::Held { task: Some(task), .. } => task.fmt(f),
+            NoteValue::Held { task: None, .. } => f.write_str("somebody"),
+            NoteValue::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Without the numbers of calls, which go on from one scheduler of a thread to the next.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Set { object, field, value } => {
+                write!(f, "{} {}: {field} is {value}", object.kind, object.id)
+            }
+            Note::Done { object, operation, result: Ok(count), .. } => {
+                write!(f, "{} {}: {operation} of {count}", object.kind, object.id)
+            }
+            Note::Done { object, operation, result: Err(errno), .. } => {
+                write!(f, "{} {}: {operation} fails, errno {errno}", object.kind, object.id)
+            }
+            Note::Bytes { object, bytes } => write!(f, "object {object}: {} bytes", bytes.len()),
+            Note::Gone { object } => write!(f, "object {object} is gone"),
+            Note::Withdrawn { task: Some(task), request, .. } => {
+                write!(f, "{task} withdraws {request}")
+            }
+            Note::Withdrawn { task: None, request, .. } => {
+                write!(f, "someone withdraws {request}")
+            }
+            Note::Answered { task: Some(task), .. } => write!(f, "a call of {task} is answered"),
+            Note::Answered { task: None, .. } => f.write_str("a call of nobody's is answered"),
+            Note::Booked { task: Some(task), .. } => write!(f, "a call is {task}'s now"),
+            Note::Booked { task: None, .. } => f.write_str("a call is nobody's now"),
+        }
+    }
+}
+
 /// Names the frames around a call, innermost first: a frame, and the [`StackId`] of those around it. The
 /// probe is told of each as it first appears.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -110,7 +110,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn set_free(&self, home: Option<&Home>, free: usize) {
         self.free.set(free);
-        if somebody_listens() {
+        if somebody_listens() && self.sort.tells_free {
             self.tell(home, Field::Free);
         }
     }
@@ -190,8 +190,7 @@ impl Core {
     fn tell(&self, home: Option<&Home>, changed: Field) {
         let Some(ring) = Core::listener(home) else { return };
         if self.tag.known_in(ring).is_none() {
-            self.tell_all(ring, home);
-            return;
+            self.tell_rest(ring, home, changed);
         }
         match changed {
             Field::Free => self.tell_free(ring, home),
@@ -206,19 +205,33 @@ impl Core {
             && let Some(ring) = Core::listener(Some(home))
             && self.tag.known_in(ring).is_none()
         {
-            self.tell_all(ring, Some(home));
+            self.tell_rest(ring, Some(home), Field::Free);
+            self.tell_rest(ring, Some(home), Field::Holder);
         }
     }
 
-    fn tell_all(&self, ring: &Ring, home: Option<&Home>) {
-        if self.sort.rule == Rule::Held {
+    /// Tells of a field of the thing that is not the queue's own.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell_field(&self, home: Option<&Home>, field: &'static str, value: u64) {
+        if let Some(ring) = Core::listener(home) {
+            let (object, value) = (self.object(ring, home), NoteValue::Count(value));
+            ring.note(Note::Set { object, field, value });
+        }
+    }
+
+    /// Tells what there is to tell beside `changed`, of a thing that was not known before.
+    fn tell_rest(&self, ring: &Ring, home: Option<&Home>, changed: Field) {
+        if changed == Field::Free && self.holders.shown_in(ring.life()).is_some() {
             self.tell_holder(ring, home);
         }
-        self.tell_free(ring, home);
+        if changed == Field::Holder && self.free.get() > 0 {
+            self.tell_free(ring, home);
+        }
     }
 
     fn tell_free(&self, ring: &Ring, home: Option<&Home>) {
-        if self.sort.tells_free && self.sort.rule != Rule::Forgets {
+        if self.sort.tells_free {
             let value = NoteValue::Count(self.free.get() as u64);
             ring.note(Note::Set { object: self.object(ring, home), field: "free", value });
         }

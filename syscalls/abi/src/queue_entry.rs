@@ -142,7 +142,9 @@ impl Ring {
         // What is there gathers for the first (one-token).
         if line.waiting() == 0 {
             line.gathered.set(free);
-            home.core.set_free(Some(home), 0);
+            if free > 0 {
+                home.core.set_free(Some(home), 0);
+            }
         }
         if want.tokens() == 0 {
             line.has_wantless.set(true);

@@ -263,7 +263,7 @@ impl WaitQueue {
     #[must_use]
     #[track_caller]
     pub const fn signal(kind: &'static str) -> WaitQueue {
-        WaitQueue::sorted(Sort::new(None, Some(kind), Rule::Forgets), 0)
+        WaitQueue::sorted(Sort::new(None, Some(kind), Rule::Forgets).telling_free(false), 0)
     }
 
     /// The queue of a part of some thing, which tells of its tokens itself, in better words: of this it is
@@ -315,6 +315,24 @@ impl WaitQueue {
     /// One allocation, beside the name's.
     pub fn set_name(&self, name: impl Into<Rc<str>>) {
         self.home().name.replace(Some(name.into()));
+    }
+
+    /// The same, but that it was made at `site`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn made_at(self, site: &'static Location<'static>) -> WaitQueue {
+        self.core().begin_anew(site);
+        self
+    }
+
+    /// Tells what a field of the thing holds now, where somebody listens.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn tell(&self, field: &'static str, value: impl FnOnce() -> u64) {
+        if somebody_listens() {
+            let (core, home) = self.core_and_home();
+            core.tell_field(home, field, value());
+        }
     }
 
     /// From now on it is another thing, made at `site`: for queues that are used again.

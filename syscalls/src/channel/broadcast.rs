@@ -5,6 +5,7 @@ mod sender;
 
 mod hub;
 
+use std::panic::Location;
 use std::rc::Rc;
 
 use crate::channel::broadcast::hub::Hub;
@@ -50,6 +51,7 @@ pub enum Lag {
 /// # Kin
 /// tokio's `broadcast`.
 #[must_use]
+#[track_caller]
 pub fn broadcast<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     broadcast_with(capacity, Lag::Report)
 }
@@ -71,8 +73,9 @@ pub fn broadcast<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// # Panics
 /// If `capacity` is 0.
 #[must_use]
+#[track_caller]
 pub fn broadcast_with<T>(capacity: usize, lag: Lag) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a broadcast channel has room for a value");
-    let hub = Rc::new(Hub::new(capacity, lag));
+    let hub = Rc::new(Hub::new(capacity, lag, Location::caller()));
     (Sender::new(Rc::clone(&hub)), Receiver::new(hub, 0))
 }

@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::Location;
 
 use trapline_abi::WaitQueue;
 
 use crate::channel::queues;
+use crate::told::Thing;
 
 /// Room is laid out for so many values from the start.
 const LAID_OUT: usize = 64;
@@ -34,28 +36,35 @@ pub(crate) struct Core<T> {
     closed: Cell<bool>,
     senders: Cell<usize>,
     receivers: Cell<usize>,
+    thing: Thing,
 }
 
 impl<T> Core<T> {
     /// A channel with one sender and one receiver.
-    pub(crate) fn new(capacity: usize) -> Core<T> {
+    pub(crate) fn new(capacity: usize, site: &'static Location<'static>) -> Core<T> {
         let rendezvous = capacity == 0;
         let laid_out = if capacity == usize::MAX { 0 } else { capacity.clamp(1, LAID_OUT) };
         Core {
             values: RefCell::new(VecDeque::with_capacity(laid_out)),
-            items: queues::queue("a value of a channel", 0),
-            room: queues::queue("room in a channel", capacity.max(1)),
-            taken: rendezvous.then(|| queues::queue("the receiver at a rendezvous", 0)),
-            end: queues::queue("a channel to be closed", 0),
+            items: queues::queue("a value of a channel", 0, site),
+            room: queues::queue("room in a channel", capacity.max(1), site),
+            taken: rendezvous.then(|| queues::queue("the receiver at a rendezvous", 0, site)),
+            end: queues::queue("a channel to be closed", 0, site),
             capacity,
             closed: Cell::new(false),
             senders: Cell::new(1),
             receivers: Cell::new(1),
+            thing: Thing::new("channel", site).of_capacity(capacity),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.values.borrow().len()
+    }
+
+    /// Where it was made.
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        self.thing.site()
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -85,6 +94,7 @@ impl<T> Core<T> {
     #[inline]
     pub(crate) fn put(&self, value: T) {
         self.values.borrow_mut().push_back(value);
+        self.thing.tell("count", || self.len());
         self.items.wake();
     }
 
@@ -93,6 +103,7 @@ impl<T> Core<T> {
     pub(crate) fn take(&self) -> T {
         let value = self.values.borrow_mut().pop_front();
         let value = value.expect("a token of a channel stands for a value (one-token)");
+        self.thing.tell("count", || self.len());
         if self.taken.is_some() || self.closed.get() {
             self.tell_of_the_place();
         } else {
@@ -120,6 +131,7 @@ impl<T> Core<T> {
             return None;
         }
         let value = self.values.borrow_mut().pop_front();
+        self.thing.tell("count", || self.len());
         self.tell_of_the_end();
         value
     }
@@ -150,6 +162,7 @@ impl<T> Core<T> {
         if self.closed.replace(true) {
             return false;
         }
+        self.thing.tell("closed", || 1);
         self.room.wake_all();
         self.end.wake_all();
         // What is promised to a receiver at a rendezvous, it shall have.
@@ -206,6 +219,9 @@ impl<T> Core<T> {
         self.wake_offerer();
         if !self.has_offerer() {
             let untaken = self.values.take();
+            if !untaken.is_empty() {
+                self.thing.tell("count", || 0);
+            }
             drop(untaken);
         }
     }

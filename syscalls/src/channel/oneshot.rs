@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -29,11 +30,13 @@ use crate::pace::{Claim, spend};
 ///
 /// # Kin
 /// tokio's `oneshot`; a future in the sense of curio's `UniversalEvent` with a value.
+#[track_caller]
 pub fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
+    let site = Location::caller();
     let shot = Rc::new(Shot {
         value: RefCell::new(None),
-        come: Line::draw(&IDLE, "the value of a oneshot"),
-        gone: queues::queue("the receiver of a oneshot to be gone", 0),
+        come: Line::draw(&IDLE, "the value of a oneshot", site),
+        gone: queues::queue("the receiver of a oneshot to be gone", 0, site),
         sender_is_gone: Cell::new(false),
         closed: Cell::new(false),
     });
@@ -65,11 +68,16 @@ impl<T> Shot<T> {
     }
 
     fn take(&self) -> Option<T> {
-        self.value.borrow_mut().take()
+        let value = self.value.borrow_mut().take();
+        if value.is_some() {
+            self.come.queue.tell("count", || 0);
+        }
+        value
     }
 
     fn close(&self) {
         if !self.closed.replace(true) {
+            self.come.queue.tell("closed", || 1);
             self.gone.wake_all();
         }
     }
@@ -110,6 +118,7 @@ impl<T> Sender<T> {
             return Err(SendError(value));
         }
         *self.shot.value.borrow_mut() = Some(value);
+        self.shot.come.queue.tell("count", || 1);
         self.shot.come.queue.wake();
         spend();
         Ok(())

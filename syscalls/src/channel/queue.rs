@@ -8,6 +8,7 @@ mod store;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::Location;
 
 use thiserror::Error;
 use trapline_abi::WaitQueue;
@@ -16,6 +17,7 @@ use crate::channel::queue::heap::Heap;
 use crate::channel::queue::store::Store;
 use crate::channel::queues;
 use crate::pace::{Claim, spend};
+use crate::told::Thing;
 
 pub use job::{GetJob, Job};
 pub use waits::{Get, Join, Put};
@@ -64,6 +66,7 @@ pub struct Queue<T> {
     len: Cell<usize>,
     /// Values put in that nobody has called done.
     unfinished: Cell<usize>,
+    thing: Thing,
 }
 
 /// Wakes the first who waits, also if what comes between panics.
@@ -95,6 +98,7 @@ impl<T> Queue<T> {
     /// # Panics
     /// If `capacity` is 0.
     #[must_use]
+    #[track_caller]
     pub fn fifo(capacity: usize) -> Queue<T> {
         Queue::new(Store::Fifo(RefCell::default()), capacity)
     }
@@ -112,6 +116,7 @@ impl<T> Queue<T> {
     /// # Panics
     /// If `capacity` is 0.
     #[must_use]
+    #[track_caller]
     pub fn lifo(capacity: usize) -> Queue<T> {
         Queue::new(Store::Lifo(RefCell::default()), capacity)
     }
@@ -132,6 +137,7 @@ impl<T> Queue<T> {
     /// If `capacity` is 0. Using the queue panics inside a comparison of its values; if a comparison
     /// panics, the order of the values is anybody's guess, but those in the queue stay there.
     #[must_use]
+    #[track_caller]
     pub fn priority(capacity: usize) -> Queue<T>
     where
         T: Ord,
@@ -139,16 +145,19 @@ impl<T> Queue<T> {
         Queue::new(Store::Priority(Heap::new(|one, other| one < other)), capacity)
     }
 
+    #[track_caller]
     fn new(store: Store<T>, capacity: usize) -> Queue<T> {
+        let site = Location::caller();
         assert!(capacity > 0, "a queue has room for a value");
         Queue {
             store,
-            items: queues::queue("a value of a queue", 0),
-            room: queues::queue("room in a queue", capacity),
-            done: queues::queue("a queue to be done with", 0),
+            items: queues::queue("a value of a queue", 0, site),
+            room: queues::queue("room in a queue", capacity, site),
+            done: queues::queue("a queue to be done with", 0, site),
             capacity,
             len: Cell::new(0),
             unfinished: Cell::new(0),
+            thing: Thing::new("queue", site).of_capacity(capacity),
         }
     }
 
@@ -361,6 +370,7 @@ impl<T> Queue<T> {
     fn keep(&self, value: T) {
         self.unfinished.set(self.unfinished.get() + 1);
         self.len.set(self.len.get() + 1);
+        self.thing.tell("count", || self.len());
         let _wake = WakeAtLast(&self.items);
         self.store.push(value);
     }
@@ -372,6 +382,7 @@ impl<T> Queue<T> {
         let value = self.store.pop();
         wake.0 = &self.room;
         self.len.set(self.len.get() - 1);
+        self.thing.tell("count", || self.len());
         value.expect("a token of a queue stands for a value (one-token)")
     }
 }

@@ -1,6 +1,7 @@
 //! Room for a value that is yet to come.
 
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -18,7 +19,12 @@ pub struct Reserve<'a, T> {
 impl<'a, T> Reserve<'a, T> {
     #[track_caller]
     pub(crate) fn new(core: &'a Core<T>) -> Reserve<'a, T> {
-        Reserve { core, room: Claim::new(&core.room) }
+        Reserve::at(core, Location::caller())
+    }
+
+    /// The same for whoever stands at `site`.
+    pub(crate) fn at(core: &'a Core<T>, site: &'static Location<'static>) -> Reserve<'a, T> {
+        Reserve { core, room: Claim::at(&core.room, site) }
     }
 }
 

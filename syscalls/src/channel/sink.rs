@@ -1,5 +1,6 @@
 //! The sender as a sink.
 
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,7 @@ use crate::channel::core::Core;
 use crate::channel::error::Closed;
 use crate::channel::reserve::Reserve;
 use crate::channel::sender::Sender;
+use crate::frame::site_or;
 use crate::pace::{may_try, spend};
 
 /// A place in a channel that is kept for a value; whoever drops it frees the place.
@@ -60,7 +62,7 @@ impl<T: 'static> Sender<T> {
                 self.keep(Hold::Place(Place(Some(Rc::clone(&self.core)))));
                 return Poll::Ready(Ok(()));
             }
-            None => wait_for_place(Rc::clone(&self.core)),
+            None => wait_for_place(Rc::clone(&self.core), site_or(self.core.site())),
         };
         match waiting.as_mut().poll(cx) {
             Poll::Ready(Ok(place)) => self.keep(Hold::Place(place)),
@@ -78,9 +80,9 @@ impl<T: 'static> Sender<T> {
     }
 }
 
-fn wait_for_place<T: 'static>(core: Rc<Core<T>>) -> Waiting<T> {
+fn wait_for_place<T: 'static>(core: Rc<Core<T>>, site: &'static Location<'static>) -> Waiting<T> {
     Box::pin(async move {
-        Reserve::new(&core).await?.keep();
+        Reserve::at(&core, site).await?.keep();
         Ok(Place(Some(core)))
     })
 }

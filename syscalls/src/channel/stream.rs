@@ -8,6 +8,7 @@ use futures::Stream;
 use futures::stream::FusedStream;
 
 use crate::channel::receiver::{Receiver, Recv};
+use crate::frame::site_or;
 use crate::pace::{may_try, spend};
 
 /// # Cancel safety
@@ -28,8 +29,8 @@ impl<T: 'static> Stream for Receiver<T> {
             return Poll::Ready(Some(value));
         }
         let mut line = waits.unwrap_or_else(|| {
-            let core = Rc::clone(&self.core);
-            Box::pin(async move { Recv::new(&core).await })
+            let (core, site) = (Rc::clone(&self.core), site_or(self.core.site()));
+            Box::pin(async move { Recv::at(&core, site).await })
         });
         let polled = line.as_mut().poll(cx);
         if polled.is_pending() {

@@ -6,6 +6,7 @@ mod wait_for;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +17,7 @@ use crate::channel::error::{Closed, SendError};
 use crate::channel::queues;
 use crate::channel::watch::stream::Wait;
 use crate::pace::{Claim, spend};
+use crate::told::Thing;
 
 pub use wait_for::WaitFor;
 
@@ -38,14 +40,17 @@ pub use wait_for::WaitFor;
 /// # Kin
 /// tokio's `watch`.
 #[must_use]
+#[track_caller]
 pub fn watch<T>(value: T) -> (Sender<T>, Receiver<T>) {
+    let site = Location::caller();
     let screen = Rc::new(Screen {
         value: RefCell::new(Rc::new(value)),
         version: Cell::new(0),
-        changes: queues::queue("a change of a watched value", 0),
-        gone: queues::queue("the receivers of a watch to be gone", 0),
+        changes: queues::queue("a change of a watched value", 0, site),
+        gone: queues::queue("the receivers of a watch to be gone", 0, site),
         senders: Cell::new(1),
         receivers: Cell::new(1),
+        thing: Thing::new("watch", site),
     });
     (Sender { screen: Rc::clone(&screen) }, Receiver { screen, seen: 0, wait: None })
 }
@@ -60,6 +65,7 @@ struct Screen<T> {
     gone: WaitQueue,
     senders: Cell<usize>,
     receivers: Cell<usize>,
+    thing: Thing,
 }
 
 impl<T> Screen<T> {
@@ -76,6 +82,7 @@ impl<T> Screen<T> {
         };
         drop(shown);
         self.version.set(self.version.get() + 1);
+        self.thing.tell("version", || self.version.get() as usize);
         self.changes.wake_all();
         drop(old);
     }
@@ -248,6 +255,7 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.screen.senders.set(self.screen.senders.get() - 1);
         if self.screen.senders.get() == 0 {
+            self.screen.thing.tell("closed", || 1);
             self.screen.changes.wake_all();
         }
     }

@@ -5,6 +5,8 @@ use std::task::{Context, Poll, ready};
 
 use trapline_abi::{Ring, Syscall, Trap};
 
+use crate::frame::site_or;
+
 /// Yields before something is done with a quantum that is spent, and counts what was done without
 /// a trap.
 #[derive(Debug)]
@@ -32,7 +34,8 @@ impl Rest {
         if !spent || self.rested {
             return Poll::Ready(());
         }
-        let _pending = self.trap.insert(Trap::new(Syscall::Yield, self.site)).poll_reply(cx);
+        let trap = Trap::new(Syscall::Yield, site_or(self.site));
+        let _pending = self.trap.insert(trap).poll_reply(cx);
         Poll::Pending
     }
 

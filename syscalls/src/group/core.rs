@@ -12,6 +12,9 @@ use std::rc::Rc;
 
 use trapline_abi::{CancelReason, Cancelled, JoinHandle, Post, Ring, TaskId, WaitQueue};
 
+use crate::channel::queues;
+use crate::told::Thing;
+
 use super::children::{Child, Children, Key, Line};
 
 /// What a child that has ended and left the table left there.
@@ -72,6 +75,7 @@ pub(crate) struct Core<T, E> {
     /// Woken when the last child, or the last daemon, has ended, and when the group is cancelled.
     pub(super) changes: WaitQueue,
     site: &'static Location<'static>,
+    thing: Thing,
 }
 
 /// What is to be done once the state is no longer borrowed.
@@ -101,9 +105,10 @@ impl<T, E> Core<T, E> {
                 retiring: false,
                 closed: false,
             }),
-            results: WaitQueue::labelled("a child's result", 0),
-            changes: WaitQueue::labelled("the end of a group's children", 0),
+            results: queues::queue("a child's result", 0, site),
+            changes: queues::queue("the end of a group's children", 0, site),
             site,
+            thing: Thing::new("group", site),
         })
     }
 
@@ -144,7 +149,7 @@ impl<T, E> Core<T, E> {
     /// If the group has ended, or has children in another scheduler.
     #[inline]
     pub(super) fn admit(&self, daemon: bool, ring: &'static Ring) -> Key {
-        let state = &mut *self.state.borrow_mut();
+        let mut state = self.state.borrow_mut();
         assert!(!state.closed, "a task was spawned into a group that has ended");
         state.settle_in(ring);
         state.last_serial += 1;
@@ -155,6 +160,8 @@ impl<T, E> Core<T, E> {
         } else {
             state.live += 1;
         }
+        drop(state);
+        self.tell_count();
         Key { place, serial }
     }
 
@@ -194,6 +201,7 @@ impl<T, E> Core<T, E> {
         state.children.remove(key.place);
         let drained = state.count_out(daemon);
         drop(state);
+        self.tell_count();
         if drained {
             self.tell_drained();
         }
@@ -343,6 +351,7 @@ impl<T, E> Core<T, E> {
     #[inline]
     fn tell(&self, settled: Settled<T, E>) {
         let Settled { unwanted, open, drained } = settled;
+        self.tell_count();
         if open {
             self.results.wake();
         }
@@ -351,6 +360,12 @@ impl<T, E> Core<T, E> {
         }
         // Foreign code, which may panic: whoever waits has been told.
         drop(unwanted);
+    }
+
+    /// Tells how many children live, daemons among them.
+    #[inline(always)]
+    fn tell_count(&self) {
+        self.thing.tell("count", || self.live() + self.daemons());
     }
 
     fn tell_drained(&self) {

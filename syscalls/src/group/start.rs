@@ -11,6 +11,8 @@ use pin_project::pin_project;
 use thiserror::Error;
 use trapline_abi::{ParkOn, Post, Ring, TaskId, WaitQueue};
 
+use crate::channel::queues;
+
 use super::GroupHandle;
 use super::spawn::GroupSpawn;
 
@@ -90,7 +92,7 @@ where
         child: impl FnOnce(Ready<V>) -> F,
         site: &'static Location<'static>,
     ) -> Start<F, V, T, E> {
-        let queue = WaitQueue::labelled("a child to be ready", 0);
+        let queue = queues::queue("a child to be ready", 0, site);
         let value = RefCell::new(None);
         let shared = Rc::new(Shared { value, over: Cell::new(false), queue });
         let future = child(Ready { shared: Rc::clone(&shared) });

@@ -43,9 +43,9 @@ enum Place {
 
 impl Crew {
     /// Nobody; who waits for one to leave waits for `left`, the task table says.
-    pub(crate) fn new(left: &'static str) -> Crew {
+    pub(crate) fn new(left: &'static str, site: &'static Location<'static>) -> Crew {
         let (places, next) = (RefCell::default(), Cell::new(0));
-        Crew { core: Rc::new(Core { places, next, left: WaitQueue::signal(left) }) }
+        Crew { core: Rc::new(Core { places, next, left: WaitQueue::signal(left).made_at(site) }) }
     }
 
     /// Starts a task, by a post. A daemon is one that `run` does not wait for.

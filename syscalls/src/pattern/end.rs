@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 use futures::stream::FusedStream;
 
+use crate::frame::site_or;
 use crate::pattern::pipeline::{Pipeline, State};
 use crate::pattern::stage::PipelineError;
 
@@ -100,7 +101,7 @@ impl<T: 'static> Stream for Pipeline<T> {
         let this = &mut *self;
         if let State::Idle = this.state {
             this.start();
-            let (inlet, site) = (this.inlet.clone(), this.site);
+            let (inlet, site) = (this.inlet.clone(), site_or(this.site));
             this.state = State::Waits(Box::pin(async move { inlet.next(site).await }));
         }
         let State::Waits(next) = &mut this.state else { return Poll::Ready(None) };

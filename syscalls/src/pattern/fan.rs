@@ -45,13 +45,13 @@ impl<T: 'static> Pipeline<T> {
         assert!(lanes > 0, "items go somewhere");
         let site = Location::caller();
         let (outlets, inlets): (Vec<_>, Vec<_>) = match deal {
-            Deal::RoundRobin => (0..lanes).map(|_| link(buffer)).unzip(),
+            Deal::RoundRobin => (0..lanes).map(|_| link(buffer, site)).unzip(),
             Deal::WhoeverIsFree => {
-                let (outlet, inlet) = link(buffer);
+                let (outlet, inlet) = link(buffer, site);
                 (vec![outlet], vec![inlet; lanes])
             }
         };
-        let part = Part::new();
+        let part = Part::new(site);
         let body = deal_out(self.inlet, outlets.clone(), site);
         part.add("fan out".into(), site, outlets, body);
         let mut parts = self.parts;
@@ -93,8 +93,8 @@ pub fn merge<T: 'static>(
     buffer: usize,
 ) -> Pipeline<T> {
     let site = Location::caller();
-    let (outlet, inlet) = link(buffer);
-    let part = Part::new();
+    let (outlet, inlet) = link(buffer, site);
+    let part = Part::new(site);
     let (mut parts, mut stages) = (Vec::new(), 0);
     for pipeline in pipelines {
         let body = pass_on(pipeline.inlet, outlet.clone(), site);

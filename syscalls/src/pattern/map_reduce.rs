@@ -76,10 +76,10 @@ where
         reduce,
         total: None,
         pending: 0,
-        crew: Crew::new("the tasks of a map_reduce"),
+        crew: Crew::new("the tasks of a map_reduce", site),
         results: Rc::new(Results {
             done: RefCell::default(),
-            arrived: WaitQueue::of("a result of its tasks", 0),
+            arrived: WaitQueue::of("a result of its tasks", 0).made_at(site),
         }),
         waits: None,
         rest: Rest::new(site),

@@ -21,8 +21,8 @@ struct Unstarted {
 }
 
 impl Part {
-    pub(crate) fn new() -> Rc<Part> {
-        let crew = Crew::new("the stages of a pipeline to end");
+    pub(crate) fn new(site: &'static Location<'static>) -> Rc<Part> {
+        let crew = Crew::new("the stages of a pipeline to end", site);
         Rc::new(Part { crew, unstarted: RefCell::default() })
     }
 

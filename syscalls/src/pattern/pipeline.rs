@@ -53,9 +53,9 @@ where
     S: Stream<Item: 'static> + 'static,
 {
     let site = Location::caller();
-    let (outlet, inlet) = link(SOURCE_BUFFER);
+    let (outlet, inlet) = link(SOURCE_BUFFER, site);
     let body = pump_source(Box::pin(source), outlet.clone(), site);
-    let part = Part::new();
+    let part = Part::new(site);
     part.add("source".into(), site, vec![outlet], body);
     Pipeline { parts: vec![part], inlet, stages: 0, site, state: State::Idle }
 }
@@ -289,9 +289,9 @@ impl<T: 'static> Pipeline<T> {
     {
         assert!(tasks > 0, "a stage has a task");
         let stages = self.stages + 1;
-        let (outlet, inlet) = link(buffer);
+        let (outlet, inlet) = link(buffer, site);
         let step = SharedStep::new(step);
-        let part = Part::new();
+        let part = Part::new(site);
         for _task in 0..tasks {
             let (from, to) = (self.inlet.clone(), outlet.clone());
             let body = pump(from, to.clone(), turns.clone(), step.clone(), site);

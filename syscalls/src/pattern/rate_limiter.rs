@@ -69,6 +69,7 @@ impl RateLimiter {
     /// # Panics
     /// If `count` or `per` is zero.
     #[must_use]
+    #[track_caller]
     pub fn new(count: u32, per: Duration) -> RateLimiter {
         assert!(count > 0 && !per.is_zero(), "a rate limiter lets something through in some time");
         let mut limiter = RateLimiter {
@@ -101,6 +102,7 @@ impl RateLimiter {
     /// # Panics
     /// If it is zero.
     #[must_use]
+    #[track_caller]
     pub fn burst(mut self, burst: u32) -> RateLimiter {
         assert!(burst > 0, "a rate limiter lets through one at least");
         self.burst = burst;

@@ -75,7 +75,7 @@ where
 {
     assert!(limit > 0, "a server serves one connection at least");
     let site = Location::caller();
-    let crew = Rc::new(Crew::new("a connection to end"));
+    let crew = Rc::new(Crew::new("a connection to end", site));
     let accepted = Rc::new(Cell::new(0));
     let door =
         Door { listener, limit, crew: Rc::clone(&crew), accepted: Rc::clone(&accepted), site };

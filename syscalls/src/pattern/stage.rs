@@ -11,7 +11,7 @@ use std::rc::Rc;
 use futures::{FutureExt, Stream, StreamExt};
 use trapline_abi::WaitQueue;
 
-use crate::channel::{Receiver, Sender, channel};
+use crate::channel::{Receiver, Sender, channel_at};
 use crate::pattern::worker_pool::text_of;
 
 /// Why a pipeline ended before its source did.
@@ -158,8 +158,8 @@ impl Error for PipelineError {
 type Fault = Rc<Cell<Option<PipelineError>>>;
 
 /// A bounded buffer between two stages.
-pub(crate) fn link<T>(buffer: usize) -> (Outlet<T>, Inlet<T>) {
-    let (sender, receiver) = channel(buffer);
+pub(crate) fn link<T>(buffer: usize, site: &'static Location<'static>) -> (Outlet<T>, Inlet<T>) {
+    let (sender, receiver) = channel_at(buffer, site);
     let fault = Fault::default();
     (Outlet { sender, fault: Rc::clone(&fault) }, Inlet { receiver, fault })
 }
@@ -356,6 +356,7 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
+    #[track_caller]
     pub(crate) fn new() -> Turns {
         let passed = WaitQueue::signal("those before it in the order");
         Turns { drawn: Cell::new(0), due: Cell::new(0), passed }

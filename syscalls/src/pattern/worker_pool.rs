@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use trapline_abi::Ring;
 
-use crate::channel::{Receiver, Sender, channel};
+use crate::channel::{Receiver, Sender, channel_at};
 use crate::pattern::crew::{Crew, Start};
 use crate::pattern::worker_pool::job::{Job, Running, Withdrawal, Work};
 
@@ -79,15 +79,16 @@ impl WorkerPool {
     #[track_caller]
     pub fn new(workers: usize, backlog: usize) -> WorkerPool {
         assert!(workers > 0 && backlog > 0, "a pool has a worker, and room for a job");
-        let (jobs, taken) = channel(backlog);
+        let site = Location::caller();
+        let (jobs, taken) = channel_at(backlog, site);
         let core = Core {
             workers,
             backlog,
             jobs,
             taken,
-            crew: Crew::new("the workers of a pool to end"),
+            crew: Crew::new("the workers of a pool to end", site),
             aborted: Cell::new(false),
-            site: Location::caller(),
+            site,
         };
         WorkerPool { core: Rc::new(core) }
     }
@@ -122,7 +123,7 @@ impl WorkerPool {
     pub fn submit<T: 'static>(&self, job: impl Future<Output = T> + 'static) -> Submit<T> {
         let site = Location::caller();
         let core = Rc::clone(&self.core);
-        let job = Rc::new(Job::new(Box::pin(job)));
+        let job = Rc::new(Job::new(Box::pin(job), site));
         let inner = Box::pin(async move {
             let withdrawal = Withdrawal::of(&job);
             core.start_workers();

@@ -80,6 +80,7 @@ impl Barrier {
     /// # }).unwrap();
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new(n: usize) -> Barrier {
         Barrier { queue: WaitQueue::signal("barrier"), n: if n == 0 { 1 } else { n } }
     }

@@ -56,6 +56,7 @@ impl Condvar {
     /// condition.notify_one();
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new() -> Condvar {
         Condvar { queue: WaitQueue::signal("condition") }
     }
@@ -230,6 +231,7 @@ impl Condvar {
 }
 
 impl Default for Condvar {
+    #[track_caller]
     fn default() -> Condvar {
         Condvar::new()
     }

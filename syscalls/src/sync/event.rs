@@ -44,6 +44,7 @@ impl Event {
     /// assert!(!trapline::sync::Event::new().is_set());
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new() -> Event {
         Event { queue: WaitQueue::signal("event"), set: Cell::new(false) }
     }
@@ -79,6 +80,7 @@ impl Event {
     /// No trap; O(waiters).
     pub fn set(&self) {
         self.set.set(true);
+        self.queue.tell("set", || 1);
         self.queue.wake_all();
     }
 
@@ -93,6 +95,7 @@ impl Event {
     /// ```
     pub fn clear(&self) {
         self.set.set(false);
+        self.queue.tell("set", || 0);
     }
 
     /// Whether it has happened.
@@ -143,6 +146,7 @@ impl Event {
 }
 
 impl Default for Event {
+    #[track_caller]
     fn default() -> Event {
         Event::new()
     }

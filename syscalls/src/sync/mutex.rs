@@ -63,6 +63,7 @@ impl<T> Mutex<T> {
     /// assert_eq!(*mutex.try_lock().unwrap(), 7);
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new(value: T) -> Mutex<T> {
         Mutex { queue: WaitQueue::lock("mutex", 1), value: RefCell::new(Some(value)) }
     }
@@ -251,12 +252,14 @@ impl<T> Mutex<T> {
 }
 
 impl<T: Default> Default for Mutex<T> {
+    #[track_caller]
     fn default() -> Mutex<T> {
         Mutex::new(T::default())
     }
 }
 
 impl<T> From<T> for Mutex<T> {
+    #[track_caller]
     fn from(value: T) -> Mutex<T> {
         Mutex::new(value)
     }

@@ -61,6 +61,7 @@ impl<T> OnceCell<T> {
     /// assert_eq!(cell.get(), None);
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new() -> OnceCell<T> {
         OnceCell {
             queue: WaitQueue::lock("once cell", 1),
@@ -258,6 +259,7 @@ impl<T> OnceCell<T> {
 }
 
 impl<T> Default for OnceCell<T> {
+    #[track_caller]
     fn default() -> OnceCell<T> {
         OnceCell::new()
     }

@@ -69,6 +69,7 @@ impl<T> RLock<T> {
     /// # }).unwrap();
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new(value: T) -> RLock<T> {
         RLock {
             queue: WaitQueue::lock("reentrant lock", 1),

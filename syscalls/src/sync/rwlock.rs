@@ -53,6 +53,7 @@ impl<T> RwLock<T> {
     /// assert_eq!(*lock.try_read().unwrap(), 7);
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new(value: T) -> RwLock<T> {
         RwLock { queue: WaitQueue::lock("rwlock", ALL as usize), value: RefCell::new(value) }
     }
@@ -210,6 +211,7 @@ impl<T: ?Sized> RwLock<T> {
 }
 
 impl<T: Default> Default for RwLock<T> {
+    #[track_caller]
     fn default() -> RwLock<T> {
         RwLock::new(T::default())
     }

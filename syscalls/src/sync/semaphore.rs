@@ -63,6 +63,7 @@ impl Semaphore {
     /// assert_eq!(trapline::sync::Semaphore::new(3).available(), 3);
     /// ```
     #[must_use]
+    #[track_caller]
     pub const fn new(permits: usize) -> Semaphore {
         Semaphore { queue: WaitQueue::lock("semaphore", permits), closed: Cell::new(false) }
     }
@@ -330,6 +331,7 @@ impl Semaphore {
     /// ```
     pub fn close(&self) {
         self.closed.set(true);
+        self.queue.tell("closed", || 1);
         self.queue.wake_all();
     }
 

@@ -3,12 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 
 use trapline_abi::WaitQueue;
 
 use crate::channel::broadcast::Lag;
 use crate::channel::queues;
+use crate::told::Thing;
 
 pub(crate) struct Entry<T> {
     value: Rc<T>,
@@ -30,23 +32,30 @@ pub(crate) struct Hub<T> {
     pub(crate) closed: Cell<bool>,
     pub(crate) senders: Cell<usize>,
     pub(crate) receivers: Cell<usize>,
+    thing: Thing,
 }
 
 impl<T> Hub<T> {
     /// A hub with one sender and one receiver.
-    pub(crate) fn new(capacity: usize, lag: Lag) -> Hub<T> {
+    pub(crate) fn new(capacity: usize, lag: Lag, site: &'static Location<'static>) -> Hub<T> {
         let room = if lag == Lag::Wait { capacity } else { usize::MAX };
         Hub {
             entries: RefCell::new(VecDeque::new()),
             first: Cell::new(0),
-            news: queues::queue("a value of a broadcast", 0),
-            room: queues::queue("room in a broadcast", room),
+            news: queues::queue("a value of a broadcast", 0, site),
+            room: queues::queue("room in a broadcast", room, site),
             capacity,
             lag,
             closed: Cell::new(false),
             senders: Cell::new(1),
             receivers: Cell::new(1),
+            thing: Thing::new("broadcast", site).of_capacity(capacity),
         }
+    }
+
+    /// Where it was made.
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        self.thing.site()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -70,6 +79,7 @@ impl<T> Hub<T> {
         let oldest = if entries.len() == self.capacity { entries.pop_front() } else { None };
         entries.push_back(Entry { value, unread });
         drop(entries);
+        self.thing.tell("count", || self.len());
         self.news.wake_all();
         if oldest.is_some() {
             self.freed(1);
@@ -81,6 +91,9 @@ impl<T> Hub<T> {
     /// The first entries are gone: there is room for as many.
     fn freed(&self, entries: usize) {
         self.first.set(self.first.get() + entries as u64);
+        if entries > 0 {
+            self.thing.tell("count", || self.len());
+        }
         for _ in 0..entries {
             self.room.wake();
         }
@@ -146,6 +159,7 @@ impl<T> Hub<T> {
         if self.closed.replace(true) {
             return false;
         }
+        self.thing.tell("closed", || 1);
         self.news.wake_all();
         self.room.wake_all();
         true

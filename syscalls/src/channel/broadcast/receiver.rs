@@ -9,6 +9,7 @@ use futures::Stream;
 use thiserror::Error;
 
 use crate::channel::broadcast::hub::Hub;
+use crate::frame::site_or;
 use crate::pace::{Claim, may_try, spend};
 
 /// Why nothing was received.
@@ -166,8 +167,10 @@ impl<T: Clone + 'static> Stream for Receiver<T> {
             return Poll::Ready(this.take_next());
         }
         let wait = this.wait.get_or_insert_with(|| {
-            let hub = Rc::clone(&this.hub);
-            Box::pin(async move { News { news: Claim::new(&hub.news), hub: &hub, next }.await })
+            let (hub, site) = (Rc::clone(&this.hub), site_or(this.hub.site()));
+            Box::pin(
+                async move { News { news: Claim::at(&hub.news, site), hub: &hub, next }.await },
+            )
         });
         ready!(wait.as_mut().poll(cx));
         this.wait = None;

@@ -1,5 +1,6 @@
 //! The receiver as a stream.
 
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -7,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 
 use crate::channel::watch::{Receiver, Screen};
+use crate::frame::site_or;
 use crate::pace::{Claim, may_try, spend};
 
 /// The stream's wait for a change.
@@ -31,8 +33,8 @@ impl<T: Clone + 'static> Stream for Receiver<T> {
             return Poll::Ready(Some(T::clone(&this.see())));
         }
         let wait = this.wait.get_or_insert_with(|| {
-            let screen = Rc::clone(&this.screen);
-            Box::pin(async move { Change::new(&screen, seen).await })
+            let (screen, site) = (Rc::clone(&this.screen), site_or(this.screen.thing.site()));
+            Box::pin(async move { Change::at(&screen, seen, site).await })
         });
         ready!(wait.as_mut().poll(cx));
         this.wait = None;
@@ -48,8 +50,8 @@ struct Change<'a, T> {
 }
 
 impl<'a, T> Change<'a, T> {
-    fn new(screen: &'a Screen<T>, seen: u64) -> Change<'a, T> {
-        Change { screen, seen, change: Claim::new(&screen.changes) }
+    fn at(screen: &'a Screen<T>, seen: u64, site: &'static Location<'static>) -> Change<'a, T> {
+        Change { screen, seen, change: Claim::at(&screen.changes, site) }
     }
 }
 

@@ -35,13 +35,13 @@ pub(crate) struct Job<T> {
 }
 
 impl<T> Job<T> {
-    pub(crate) fn new(body: Body<T>) -> Job<T> {
+    pub(crate) fn new(body: Body<T>, site: &'static Location<'static>) -> Job<T> {
         Job {
             body: RefCell::new(Some(body)),
             result: RefCell::new(None),
             is_over: Cell::new(false),
-            done: WaitQueue::of("a job", 0),
-            withdrawn: WaitQueue::of("its job, or that to be withdrawn", 0),
+            done: WaitQueue::of("a job", 0).made_at(site),
+            withdrawn: WaitQueue::of("its job, or that to be withdrawn", 0).made_at(site),
         }
     }
 
