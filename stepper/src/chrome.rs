@@ -193,7 +193,7 @@ impl<W: Write, F: Fn(std::io::Error) -> Failure> Chrome<W, F> {
 }
 
 impl<W: Write, F: Fn(std::io::Error) -> Failure> Watcher for Chrome<W, F> {
-    fn record(&mut self, record: &Record, mirror: &Mirror) -> Result<(), Failure> {
+    fn record(&mut self, record: &Record, _: u64, mirror: &Mirror) -> Result<(), Failure> {
         match *record {
             Record::Move(Move::TaskBorn { task, .. }) => self.name_track(task, mirror),
             Record::Move(Move::CallBegun { task, site, stack, .. }) => {

@@ -14,6 +14,9 @@ use crate::failure::Failure;
 use reason::reason;
 pub(crate) use reason::{shown_cause, shown_site, shown_stack, task_name};
 
+/// The property that says what the clock showed when the run was over: no record tells how long the last dispatch took.
+const ENDED: &str = "ended_at_nanos";
+
 /// What a task does for a while.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Doing {
@@ -26,8 +29,8 @@ pub(crate) enum Doing {
 /// Told of what happens, in order. `at` never falls.
 pub(crate) trait Watcher {
     /// A record has been read, and the state is as it says.
-    fn record(&mut self, record: &Record, mirror: &Mirror) -> Result<(), Failure> {
-        let _ = (record, mirror);
+    fn record(&mut self, record: &Record, at: u64, mirror: &Mirror) -> Result<(), Failure> {
+        let _ = (record, at, mirror);
         Ok(())
     }
 
@@ -67,7 +70,8 @@ pub(crate) fn watch(recording: &Recording, watcher: &mut impl Watcher) -> Result
         }
     }
     timeline.step(&step)?;
-    timeline.end()
+    let ended = recording.property(ENDED).and_then(|nanos| nanos.parse().ok());
+    timeline.end(ended.unwrap_or(0))
 }
 
 struct Timeline<'w, W> {
@@ -115,7 +119,7 @@ impl<'w, W: Watcher> Timeline<'w, W> {
             self.calls.note(record, &self.mirror);
             self.mirror.apply(record).map_err(|error| Failure::said(error.to_string()))?;
             self.record(record, records)?;
-            self.watcher.record(record, &self.mirror)?;
+            self.watcher.record(record, self.now, &self.mirror)?;
         }
         Ok(())
     }
@@ -297,9 +301,9 @@ impl<'w, W: Watcher> Timeline<'w, W> {
         }
     }
 
-    fn end(mut self) -> Result<Mirror, Failure> {
+    fn end(mut self, at_nanos: u64) -> Result<Mirror, Failure> {
         self.complete()?;
-        self.pass(self.now)?;
+        self.pass(at_nanos)?;
         for task in self.doing.keys().copied().collect::<Vec<_>>() {
             self.gone(task, None)?;
         }

@@ -219,10 +219,13 @@ impl Counter {
 }
 
 impl Watcher for Counter {
-    fn record(&mut self, record: &Record, mirror: &Mirror) -> Result<(), Failure> {
+    fn record(&mut self, record: &Record, at: u64, mirror: &Mirror) -> Result<(), Failure> {
         match record {
-            Record::Reset { at_nanos, .. } => self.passed(self.now.max(*at_nanos)),
-            Record::Move(change) => self.moved(change, mirror),
+            Record::Reset { .. } => self.passed(at),
+            Record::Move(change) => {
+                self.passed(at);
+                self.moved(change, mirror);
+            }
             Record::Remark(Remark::Done { operation, .. }) => {
                 let operation = plain(mirror.tables().str(*operation));
                 *self.operations.entry(operation).or_default() += 1;

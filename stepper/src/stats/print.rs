@@ -44,12 +44,14 @@ impl Printer {
             let whole = format!("{program} {arguments}");
             writeln!(self.out, "{}", Plain(whole.trim_end()))?;
         }
-        let Stats { steps, dispatches, looks, longest_ready_queue, .. } = stats;
+        let steps = counted(stats.steps, "step");
+        let dispatches = counted_es(stats.dispatches, "dispatch");
+        let looks = counted(stats.looks, "look");
+        let longest_ready_queue = stats.longest_ready_queue;
         let (took, outside) = (shown_duration(stats.duration_ns), shown_duration(stats.outside_ns));
         writeln!(
             self.out,
-            "{steps} steps in {took}: {dispatches} dispatches; {looks} looks at the outside, {outside} \
-             there; at most {longest_ready_queue} ready at once"
+            "{steps} in {took}: {dispatches}; {looks} at the outside, {outside} there; at most {longest_ready_queue} ready at once"
         )?;
         if stats.missed_steps > 0 {
             writeln!(self.out, "{} steps are missing: the writer was behind", stats.missed_steps)?;
@@ -96,21 +98,16 @@ impl Printer {
         let head = self.coloured("1", &head);
         writeln!(self.out, "  {head} {}, {}", task.site, task.state)?;
         let (running, ready) = (shown_duration(task.running_ns), shown_duration(task.ready_ns));
-        let (blocked, dispatches) = (shown_duration(task.blocked_ns), task.dispatches);
-        writeln!(
-            self.out,
-            "    ran {running} in {dispatches} dispatches, ready {ready}, blocked {blocked}"
-        )?;
+        let blocked = shown_duration(task.blocked_ns);
+        let dispatches = counted_es(task.dispatches, "dispatch");
+        writeln!(self.out, "    ran {running} in {dispatches}, ready {ready}, blocked {blocked}")?;
         let mut reasons: Vec<_> = task.blocked.iter().collect();
         reasons.sort_by_key(|(_, blocked)| std::cmp::Reverse(blocked.total_ns));
         for (reason, blocked) in reasons {
             let (total, longest) =
                 (shown_duration(blocked.total_ns), shown_duration(blocked.longest_ns));
-            let times = blocked.times;
-            writeln!(
-                self.out,
-                "    waited for {reason}: {total}, {times} times, {longest} at most"
-            )?;
+            let times = counted(blocked.times, "time");
+            writeln!(self.out, "    waited for {reason}: {total}, {times}, {longest} at most")?;
         }
         for (what, calls) in &task.calls {
             self.call("    ", what, calls)?;
@@ -201,6 +198,16 @@ impl Printer {
             false => text.to_owned(),
         }
     }
+}
+
+/// `1 step`, `2 steps`.
+fn counted(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `1 dispatch`, `2 dispatches`.
+fn counted_es(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "es" })
 }
 
 fn millis(nanos: u64) -> String {
