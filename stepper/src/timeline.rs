@@ -192,7 +192,11 @@ impl<'w, W: Watcher> Timeline<'w, W> {
                 self.gone(task, Some(how))
             }
             Move::Ready { task, by } => self.ready(task, by),
-            Move::Taken { task, .. } => self.begin(task, Doing::Running),
+            Move::Taken { task, at_nanos } => {
+                // In a step that begins with a reset, what comes before is older.
+                self.pass(at_nanos)?;
+                self.begin(task, Doing::Running)
+            }
             Move::Rested { task, is_ready: true } => {
                 self.resting = Some((task, Rest::Does(Doing::Ready)));
                 Ok(())
