@@ -63,7 +63,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         },
     };
     let before = written(&args.output);
-    let status = wait(start(args, &target)?)?;
+    // Before the program starts: it may be interrupted at once. It inherits none of this.
+    let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP])
+        .map_err(|error| Failure::said(format!("signals: {error}")))?;
+    let status = wait(start(args, &target)?, signals)?;
     let is_recorded = conclude(&args.output, before);
     match (code_of(status), is_recorded) {
         (0, false) => Ok(ExitCode::FAILURE),
@@ -106,9 +109,7 @@ fn start(args: &Args, target: &build::Target) -> Result<Child, Failure> {
 }
 
 /// Waits for the program. What would end us is for it to decide on.
-fn wait(mut child: Child) -> Result<ExitStatus, Failure> {
-    let failed = |error: std::io::Error| Failure::said(format!("the program: {error}"));
-    let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]).map_err(failed)?;
+fn wait(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Failure> {
     let handle = signals.handle();
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let forward = thread::spawn(move || {
@@ -125,11 +126,11 @@ fn wait(mut child: Child) -> Result<ExitStatus, Failure> {
             }
         }
     });
-    let status = child.wait().map_err(failed);
+    let status = child.wait();
     handle.close();
     // It does nothing that can panic.
     let _ = forward.join();
-    status
+    status.map_err(|error| Failure::said(format!("the program: {error}")))
 }
 
 fn code_of(status: ExitStatus) -> u8 {
