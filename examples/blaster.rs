@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 // The foreman.
 
 fn be_foreman(args: &Args) -> ExitCode {
-    match Scheduler::new().block_on(lead(args)) {
+    match trapline::block_on(lead(args)) {
         Ok(Ok(score)) => {
             score.print(args);
             ExitCode::SUCCESS
@@ -104,6 +104,7 @@ fn be_foreman(args: &Args) -> ExitCode {
 }
 
 /// Starts the workers, one task for each, and adds up what they tell.
+#[trapline::traced]
 async fn lead(args: &Args) -> Outcome<Score> {
     let processes = args.processes.get();
     let hall = Rc::new(Hall {
@@ -136,6 +137,7 @@ struct Hall {
 
 impl Hall {
     /// Waits until all workers are connected.
+    #[trapline::traced]
     async fn wait_for_all(&self) {
         self.absent.set(self.absent.get() - 1);
         if self.absent.get() == 0 {
@@ -147,6 +149,7 @@ impl Hall {
 }
 
 /// Follows a worker from its start to its end.
+#[trapline::traced]
 async fn listen(hall: Rc<Hall>, mut worker: Worker) -> Outcome<Score> {
     let mut score = Score::new()?;
     loop {
@@ -195,6 +198,7 @@ impl Worker {
     }
 
     /// The next line it prints, or `None` at the end.
+    #[trapline::traced]
     async fn next_line(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(end) = self.unread.iter().position(|&byte| byte == b'\n') {
@@ -276,6 +280,7 @@ fn be_worker(args: &Args, number: u64) -> ExitCode {
 }
 
 /// Connects, waits for the word, sends all messages, and tells how it went.
+#[trapline::traced]
 async fn work(args: &Args) -> Outcome<()> {
     let shares = connect(args).await?;
     tell("connected")?;
@@ -298,6 +303,7 @@ async fn work(args: &Args) -> Outcome<()> {
 }
 
 /// Makes the connections, shared out among the messages in flight.
+#[trapline::traced]
 async fn connect(args: &Args) -> Outcome<Vec<Vec<TcpStream>>> {
     let mut shares: Vec<_> = (0..args.in_flight.get()).map(|_| Vec::new()).collect();
     for number in 0..args.connections.get() {
@@ -311,6 +317,7 @@ async fn connect(args: &Args) -> Outcome<Vec<Vec<TcpStream>>> {
 }
 
 /// Waits for the foreman's word. If he is gone, there is nobody to work for.
+#[trapline::traced]
 async fn wait_for_word() -> Outcome<()> {
     let mut stdin = io::stdin();
     trapline::read_wait(&stdin).await?;
@@ -364,6 +371,7 @@ impl Load {
 }
 
 /// Sends so many messages, one after the other, each on a connection drawn at random.
+#[trapline::traced]
 async fn blast(load: Rc<Load>, connections: Vec<TcpStream>, messages: u64) -> Outcome<()> {
     let mut echo = vec![0; load.size];
     for _ in 0..messages {

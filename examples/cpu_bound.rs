@@ -39,6 +39,7 @@ struct Seen {
 }
 
 /// Ticks until the others have done, and notes how late it was.
+#[trapline::traced]
 async fn clock(seen: Rc<Seen>) {
     let mut due = trapline::now().await + TICK;
     loop {
@@ -54,6 +55,7 @@ async fn clock(seen: Rc<Seen>) {
     }
 }
 
+#[trapline::traced]
 async fn compute(seen: Rc<Seen>, on_a_thread: bool) {
     let result = if on_a_thread { trapline::unblock(work).await } else { work() };
     assert_eq!(result, 9_227_465);

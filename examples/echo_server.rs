@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     };
     raise_descriptor_limit();
     let mut scheduler = Scheduler::new();
-    let server = match scheduler.block_on(serve(&args)) {
+    let server = match trapline::trace::block_on(&mut scheduler, serve(&args)) {
         Ok(Ok(server)) => server,
         Ok(Err(error)) => return complain(2, &format!("error: {error}")),
         Err(error) => return complain(1, &format!("error: {error}")),
@@ -91,6 +91,7 @@ fn main() -> ExitCode {
 }
 
 /// Listens, and serves until it is told to stop and nobody is left, or the time is up.
+#[trapline::traced]
 async fn serve(args: &Args) -> io::Result<Rc<Server>> {
     let listener = TcpListener::bind(args.addr).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {}: {error}", args.addr))
@@ -119,12 +120,14 @@ async fn start(shutdown: &Shutdown, name: &'static str, part: impl Future<Output
 }
 
 /// Once it is asked to end, waits until the last connection has.
+#[trapline::traced]
 async fn see_out(server: Rc<Server>) {
     trapline::cancelled().await;
     server.emptied().await;
 }
 
 /// Starts a task for every connection that comes.
+#[trapline::traced]
 async fn accept(server: Rc<Server>, listener: TcpListener) {
     loop {
         let seat = server.seat().await;
@@ -155,6 +158,7 @@ fn converse(seat: Seat, stream: TcpStream) -> impl Future<Output = ()> {
 }
 
 /// Sends back what comes, until the peer has closed its half.
+#[trapline::traced]
 async fn echo(server: &Server, stream: &TcpStream) -> io::Result<()> {
     loop {
         server.unless_idle(stream.readable()).await?;
@@ -225,6 +229,7 @@ impl Server {
     }
 
     /// Waits until one more connection may come.
+    #[trapline::traced]
     async fn seat(self: &Rc<Server>) -> Seat {
         self.free_seats.park().await;
         self.taken.set(self.taken.get() + 1);
@@ -232,6 +237,7 @@ impl Server {
     }
 
     /// Waits until nobody is left.
+    #[trapline::traced]
     async fn emptied(&self) {
         while self.taken.get() > 0 {
             self.empty.park().await;
@@ -276,6 +282,7 @@ impl Signals {
         Ok(Signals(ours))
     }
 
+    #[trapline::traced]
     async fn next(&self) -> io::Result<()> {
         trapline::read_wait(&self.0).await?;
         (&self.0).read_exact(&mut [0])

@@ -98,6 +98,7 @@ fn main() -> ExitCode {
 }
 
 /// Takes from the end of the pipeline, until there is enough or a signal comes. The stages go with it.
+#[trapline::traced]
 async fn follow_and_grep(
     args: &Args,
     file: File,

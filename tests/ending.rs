@@ -89,8 +89,9 @@ fn every_waiter_of_an_exit_then_told_in_order() {
         ["first: returned", "second: returned", "third: returned", "the handle"].map(String::from);
     assert_eq!(said.take(), expected);
     let woken: Vec<String> =
-        trace.take().into_iter().filter(|line| line.starts_with("1 wakes")).collect();
-    assert_eq!(woken, ["1 wakes 2", "1 wakes 3", "1 wakes 4", "1 wakes 5"]);
+        trace.take().into_iter().filter(|line| line.starts_with("exit of 1 wakes")).collect();
+    let expected = [2, 3, 4, 5].map(|waiter| format!("exit of 1 wakes {waiter}"));
+    assert_eq!(woken, expected);
 }
 
 #[test]

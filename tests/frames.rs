@@ -21,6 +21,7 @@ use trapline::{
     Event, Scheduler, TaskState, WaitQueue, frame, frame_at, get_tid, now, sleep, timeout, traced,
     yield_now,
 };
+use trapline_abi::{KernelRing, Ring};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -381,6 +382,28 @@ fn frame_outside_a_task_then_it_is_no_more_than_its_future() {
     assert_eq!(poll_idly(&mut framed), std::task::Poll::Ready(7));
     let shown = format!("{:?}", frame(async {}));
     assert!(shown.starts_with("Frame { site: tests/frames.rs:"), "{shown}");
+}
+
+#[test]
+fn somebody_listens_anew_then_every_frame_is_told_again() {
+    let kernel = KernelRing::claim(0);
+    let entered = kernel.enter();
+    kernel.listen(true);
+    let site = Location::caller();
+    let outer = Ring::enter_frame(site);
+    drop(Ring::enter_frame(site));
+    drop(outer);
+    let frames = kernel.take_frames();
+    let numbers: Vec<_> =
+        frames.iter().map(|(stack, _, around)| (stack.number(), around.number())).collect();
+    assert_eq!(numbers, [(1, 0), (2, 1)]);
+    assert!(kernel.take_frames().is_empty());
+    kernel.listen(false);
+    assert!(Ring::enter_frame(site).is_none());
+    kernel.listen(true);
+    assert_eq!(kernel.take_frames(), frames);
+    assert_eq!(kernel.ring().stack().number(), 0);
+    drop(entered);
 }
 
 // What `#[traced]` makes of a function.

@@ -13,10 +13,11 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use trapline::channel::{broadcast, channel, oneshot, rendezvous, unbounded, watch};
+use trapline::net::{TcpListener, TcpStream};
 use trapline::sync::{Barrier, Condvar, Event, Mutex, OnceCell, RLock, RwLock, Semaphore};
 use trapline::{
     Scheduler, WaitQueue, cancel, cancellable, cancelled, join_all, kill, race, shield, sleep,
-    spawn, spawn_detached, timeout, wait, yield_now,
+    spawn, spawn_detached, timeout, traced, wait, yield_now,
 };
 
 #[global_allocator]
@@ -216,6 +217,30 @@ async fn allocations_of<F: Future>(mut operation: impl FnMut() -> F) -> usize {
     ALLOCATOR.stats().allocations - before
 }
 
+#[traced]
+async fn traced_lock(mutex: &Mutex<i32>) {
+    *mutex.lock().await += 1;
+}
+
+/// Somebody has listened before: what was kept for that is given back with the scheduler.
+fn listened_to(_: &mut Scheduler) {
+    let probe = |_: &trapline::Event<'_>| {};
+    let mut scheduler = Scheduler::builder().virtual_clock().probe(probe).build();
+    scheduler
+        .block_on(async {
+            let mutex = Mutex::new(0).named("log");
+            let (sender, receiver) = channel(4);
+            for n in 0..100 {
+                traced_lock(&mutex).await;
+                trapline::frame(sender.send(n)).await.unwrap();
+                trapline::frame(receiver.recv()).await.unwrap();
+                trapline::frame(yield_now()).await;
+            }
+            spawn_detached(trapline::frame(pending::<()>()));
+        })
+        .unwrap();
+}
+
 /// All in one step, since a check of the invariants allocates.
 fn what_need_not_wait_allocates_nothing(_: &mut Scheduler) {
     Scheduler::builder()
@@ -227,6 +252,9 @@ fn what_need_not_wait_allocates_nothing(_: &mut Scheduler) {
             event.set();
             cell.set(7).unwrap();
             let (sender, receiver) = channel(4);
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let _server = listener.accept().await.unwrap();
             let counts = [
                 allocations_of(async || *mutex.lock().await += 1).await,
                 allocations_of(async || drop((rlock.lock().await, rlock.lock().await))).await,
@@ -240,8 +268,13 @@ fn what_need_not_wait_allocates_nothing(_: &mut Scheduler) {
                     receiver.recv().await.unwrap()
                 })
                 .await,
+                allocations_of(async || traced_lock(&mutex).await).await,
+                allocations_of(async || client.write_all(b"hello").await.unwrap()).await,
             ];
-            assert_eq!(counts, [0; 8], "of six locks and their kin, a cell, a channel");
+            assert_eq!(
+                counts, [0; 10],
+                "of six locks and their kin, a cell, a channel, a frame, a socket"
+            );
         })
         .unwrap();
 }
@@ -255,5 +288,6 @@ fn scheduler_gone_then_not_a_byte_is_left() {
     leaves_nothing("locks", locks);
     leaves_nothing("channels", channels);
     leaves_nothing("what need not wait", what_need_not_wait_allocates_nothing);
+    leaves_nothing("somebody who listened", listened_to);
     leaves_little("threads", threads);
 }

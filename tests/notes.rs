@@ -8,17 +8,18 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt};
-use support::{Slot, assert_empty, builder, poll_once, step_while_ready};
+use support::{Slot, assert_empty, builder, poll_idly, poll_once, step_while_ready};
 use trapline::channel::{Queue, broadcast, channel, oneshot, rendezvous, unbounded, watch};
 use trapline::net::{TcpListener, TcpStream};
 use trapline::sync::{Barrier, Condvar, Event as Flag, Mutex, OnceCell, RLock, RwLock, Semaphore};
 use trapline::{
     Event, Scheduler, TaskGroup, TaskState, WaitQueue, frame, sleep, spawn, traced, yield_now,
 };
-use trapline_abi::{Note, NoteValue, Object};
+use trapline_abi::{KernelRing, Note, NoteValue, Object, Reply, Syscall, TaskId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,8 +29,21 @@ struct Heard(Rc<RefCell<(Vec<String>, Vec<Object>)>>);
 
 impl Heard {
     fn hear(&self, event: &Event<'_>) {
-        let Event::Noted { note } = event else { return };
         let (lines, things) = &mut *self.0.borrow_mut();
+        let note = match event {
+            Event::Noted { note } => note,
+            // Told as what they are, whether the kernel heard of it by a note or otherwise.
+            Event::Withdrawn { task: Some(task), request: request @ Syscall::Park(_), .. } => {
+                assert!(request.to_string().starts_with("park"));
+                lines.push(format!("task {task} withdraws its park"));
+                return;
+            }
+            Event::Answered { task: Some(task), reply: Reply::Token, .. } => {
+                lines.push(format!("task {task} gets a token"));
+                return;
+            }
+            _ => return,
+        };
         if let Note::Set { object, .. } | Note::Done { object, .. } = note {
             things.push(object.clone());
         }
@@ -85,11 +99,6 @@ fn line_of(note: &Note) -> String {
         }
         Note::Bytes { bytes, .. } => format!("bytes {:?}", String::from_utf8_lossy(bytes)),
         Note::Gone { .. } => "gone".to_owned(),
-        Note::Withdrawn { task, request, .. } => {
-            let word = request.to_string();
-            format!("task {} withdraws {}", task.unwrap(), word.split('(').next().unwrap())
-        }
-        Note::Answered { task, reply, .. } => format!("task {} took {reply}", task.unwrap()),
         Note::Booked { task, .. } => format!("booked to task {}", task.unwrap()),
         other => format!("{other:?}"),
     }
@@ -531,7 +540,7 @@ fn waiter_dropped_then_its_call_is_withdrawn() {
         let queue = WaitQueue::new(0);
         trapline::timeout(SECOND, queue.park()).await.unwrap_err();
     });
-    heard.assert_lines(&["task 1 withdraws park", "gone"]);
+    heard.assert_lines(&["task 1 withdraws its park", "gone"]);
 }
 
 #[test]
@@ -554,7 +563,7 @@ fn token_taken_in_the_turn_in_which_it_was_given_then_the_answer_is_told() {
         assert!(poll_once(&mut parked).await.is_ready());
     });
     let lines = heard.take();
-    assert_eq!(lines.iter().filter(|line| line.starts_with("task 1 took")).count(), 1, "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| *line == "task 1 gets a token").count(), 1, "{lines:?}");
 }
 
 #[test]
@@ -567,7 +576,7 @@ fn token_given_back_in_the_turn_in_which_it_was_given_then_the_call_is_withdrawn
         queue.wake();
         drop(parked);
     });
-    heard.assert_lines(&["task 1 withdraws park", "bell: free 1", "gone"]);
+    heard.assert_lines(&["task 1 withdraws its park", "bell: free 1", "gone"]);
 }
 
 #[test]
@@ -587,7 +596,7 @@ fn pending_call_polled_by_another_task_then_it_is_booked_there() {
     step_while_ready(&mut scheduler);
     queue.wake();
     scheduler.run().unwrap();
-    heard.assert_lines(&["booked to task 2"]);
+    heard.assert_lines(&["booked to task 2", "task 2 gets a token"]);
     assert_empty(&scheduler);
 }
 
@@ -756,4 +765,48 @@ fn streams_without_a_frame_then_the_line_where_the_channel_was_made() {
         });
     });
     assert_eq!(lines[0], ("park".to_owned(), line + 2));
+}
+
+// What a kernel asks for.
+
+#[test]
+fn payload_asked_for_then_the_first_bytes_of_what_is_moved() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let kernel = KernelRing::claim(0);
+    kernel.listen(true);
+    kernel.listen_payload(3);
+    let entered = kernel.enter();
+    kernel.set_budget(9);
+    kernel.begin(TaskId::new(1, 0), Waker::noop());
+    let client = TcpStream::from_std(client).unwrap();
+    assert!(poll_idly(&mut client.write_all(b"hello")).is_ready());
+    std::io::Write::write_all(&mut server, b"hi").unwrap();
+    let mut buf = [0; 8];
+    assert!(poll_idly(&mut client.read(&mut buf)).is_ready());
+    drop(client);
+    kernel.finish();
+    drop(entered);
+    let lines: Vec<_> = kernel.take_notes().iter().map(line_of).collect();
+    let expected =
+        ["bytes \"hel\"", "tcp stream: write = 5", "bytes \"hi\"", "tcp stream: read = 2", "gone"];
+    assert_eq!(lines, expected);
+    assert!(!kernel.has_notes());
+}
+
+#[test]
+fn nobody_listens_then_nothing_is_noted() {
+    let kernel = KernelRing::claim(0);
+    let entered = kernel.enter();
+    let lock = Mutex::new(0);
+    drop(lock.try_lock());
+    kernel.listen(true);
+    drop(lock.try_lock());
+    assert_eq!(kernel.take_notes().len(), 4);
+    kernel.listen(false);
+    drop(lock.try_lock());
+    drop(lock);
+    assert!(!kernel.has_notes());
+    drop(entered);
 }

@@ -626,12 +626,12 @@ fn probe_then_it_sees_exactly_what_happened() {
             "1 is taken",
             "1 join(task 2) blocks",
             "1 gets 1s",
-            "outside wakes 2",
+            "timer wakes 2",
             "outside: 1",
             "2 is taken",
             "2 ends: returned",
             "1 gets its outcome",
-            "2 wakes 1",
+            "exit of 2 wakes 1",
             "1 is taken",
             "1 ends: returned",
         ]
@@ -680,8 +680,16 @@ fn quantum_then_one_taken_covers_the_whole_dispatch() {
         .detach();
     run_clean(&mut scheduler);
     let call = "1 get_tid() = task 1";
-    let expected =
-        ["program spawns 1", "1 is taken", call, call, call, "1 is taken", "1 ends: returned"];
+    let expected = [
+        "program spawns 1",
+        "1 is taken",
+        call,
+        call,
+        call,
+        "1 goes to the back",
+        "1 is taken",
+        "1 ends: returned",
+    ];
     assert_eq!(trace.take(), expected);
 }
 

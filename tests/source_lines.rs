@@ -266,3 +266,23 @@ fn block_on_and_spawn_from_main_then_the_line_in_main() {
     scheduler.block_on(async {}).unwrap();
     assert_eq!(lines.take(), [line + 1, line + 2, line + 3]);
 }
+
+#[test]
+fn values_awaited_later_then_the_line_of_the_await() {
+    let line = line!();
+    let work = async {
+        let handle = trapline::spawn(async {}).await;
+        let mut ticks = trapline::interval(SECOND);
+        let (sender, receiver) = trapline::channel::oneshot();
+        let sent = trapline::spawn(async move { sender.send(7) }).await;
+        trapline::yield_now().await;
+        handle.await.unwrap();
+        ticks.tick().await;
+        receiver.await.unwrap();
+        sent.await.unwrap().unwrap();
+    };
+    let found = sites_of(work);
+    let last = found.iter().rev().take(4).rev().map(|(what, at)| (what.as_str(), at - line));
+    let expected = [("join", 7), ("now", 8), ("yield_now", 9), ("join", 10)];
+    assert_eq!(last.collect::<Vec<_>>(), expected);
+}

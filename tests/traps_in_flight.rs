@@ -68,7 +68,7 @@ fn join_of_blocking_calls_then_each_wakes_the_task_once() {
         .detach();
     run_clean(&mut scheduler);
     let wakes: Vec<_> = trace.take().into_iter().filter(|line| line.contains("wakes 1")).collect();
-    assert_eq!(wakes, ["outside wakes 1", "2 wakes 1", "outside wakes 1"]);
+    assert_eq!(wakes, ["timer wakes 1", "2 wakes 1", "timer wakes 1"]);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn two_calls_answered_in_one_look_then_the_task_is_queued_once() {
             "1 sleep(1s) blocks",
             "1 sleep(1s) blocks",
             "1 gets 1s",
-            "outside wakes 1",
+            "timer wakes 1",
             "1 gets 1s",
             "outside: 2",
             "1 is taken",
@@ -419,7 +419,7 @@ fn waker_of_another_task_then_that_task_is_woken() {
     run_clean(&mut scheduler);
     let lines = trace.take();
     let wakes: Vec<_> = lines.iter().filter(|line| line.contains("wakes")).collect();
-    assert_eq!(wakes, ["outside wakes 1"]);
+    assert_eq!(wakes, ["timer wakes 1"]);
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn yields_joined_then_each_is_served_in_order_and_the_task_goes_back_once() {
     let three = [yielded, "1 get_tid() = task 1", yielded, "1 is taken"];
     let mut expected = vec!["program spawns 1", "1 is taken", "1 sleep(1s) blocks"];
     expected.extend(both[1..].iter().chain(&three[..3]));
-    expected.extend(["1 is taken", "1 gets 1s", "outside wakes 1", "outside: 1"]);
+    expected.extend(["1 is taken", "1 gets 1s", "timer wakes 1", "outside: 1"]);
     expected.extend(both.iter().chain(&three));
     expected.push("1 ends: returned");
     assert_eq!(trace.take(), expected);

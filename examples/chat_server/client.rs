@@ -22,6 +22,7 @@ const LONGEST_NAME: usize = 16;
 
 /// Serves a client. Reading and writing go on side by side, in one task, so that to kill it is to be rid
 /// of both.
+#[trapline::traced]
 pub(crate) async fn converse(hall: Rc<Hall>, stream: TcpStream, _peer: SocketAddr, idle: Duration) {
     let _a_matter_of_speed = stream.set_nodelay(true);
     let me = trapline::get_tid().await;
@@ -40,6 +41,7 @@ pub(crate) async fn converse(hall: Rc<Hall>, stream: TcpStream, _peer: SocketAdd
 }
 
 /// Does what the client writes. Gives the last word to it.
+#[trapline::traced]
 async fn obey(seat: &Seat, mut lines: Lines<'_>, idle: Duration) -> io::Result<&'static str> {
     loop {
         let Ok(line) = trapline::timeout(idle, lines.next()).await else {
@@ -85,6 +87,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Writes what comes, until nothing does any more, or the peer is gone.
+#[trapline::traced]
 async fn write_all(stream: &TcpStream, inbox: &Receiver<Message>) -> io::Result<()> {
     while let Some(message) = inbox.recv().await {
         stream.write_all(message.as_bytes()).await?;

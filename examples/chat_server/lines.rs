@@ -31,6 +31,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The next line. What follows the last end of a line is none.
+    #[trapline::traced]
     pub(crate) async fn next(&mut self) -> io::Result<Line> {
         loop {
             if let Some(line) = self.take_line() {

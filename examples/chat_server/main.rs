@@ -101,6 +101,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves until it is told to stop, and all have left or the time is up. `None` if it did not wait.
+#[trapline::traced]
 async fn run(args: &Args, hall: Rc<Hall>) -> io::Result<Option<ServeReport>> {
     let listener = TcpListener::bind(args.addr).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {}: {error}", args.addr))
@@ -142,6 +143,7 @@ impl Signals {
         Ok(Signals(ours))
     }
 
+    #[trapline::traced]
     async fn next(&self) -> io::Result<()> {
         trapline::read_wait(&self.0).await?;
         (&self.0).read_exact(&mut [0])

@@ -76,12 +76,14 @@ impl Kernel {
             return;
         }
         for note in self.ring.take_notes() {
+            // What becomes of a call is told in one way, wherever it is known from.
             match note {
                 Note::Withdrawn { call, task, request, site } => {
                     self.tell_one(&Event::Withdrawn { task, call, request, site });
                 }
                 Note::Answered { call, task, reply } => {
-                    self.tell_one(&Event::Answered { task, call, reply, by: self.cause });
+                    let by = self.cause;
+                    self.tell_one(&Event::Answered { task, call, reply, by });
                 }
                 note => self.tell_one(&Event::Noted { note: &note }),
             }

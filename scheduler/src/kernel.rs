@@ -391,6 +391,10 @@ impl Kernel {
             Fate::Block(On::Timer(key)) => self.timers.deadline_of(key),
             _ => None,
         };
+        let holder = match fate {
+            Fate::Block(On::Queue(queue)) => self.ring.holder_in(queue),
+            _ => None,
+        };
         let object = object.as_ref();
         self.tell(&Event::Trapped {
             task,
@@ -400,6 +404,7 @@ impl Kernel {
             stack,
             label,
             object,
+            holder,
             deadline,
             fate,
         });
@@ -594,6 +599,8 @@ impl Kernel {
     pub(crate) fn answer_all_by(&mut self, cause: Cause, answers: Answers) {
         let before = std::mem::replace(&mut self.cause, cause);
         self.answer_all(answers);
+        // The wakers of others that were called have posted: that is the same cause.
+        self.serve_posts();
         self.cause = before;
     }
 

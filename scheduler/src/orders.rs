@@ -70,7 +70,7 @@ impl Scheduler {
     /// scheduler.step();
     /// assert!(scheduler.cancel(task.id(), "enough"));
     /// drop(scheduler.run()?);
-    /// assert!(scheduler.block_on(task)?.unwrap_err().is_cancelled());
+    /// assert!(scheduler.block_on(task)?.unwrap_err().cancelled().is_some());
     /// # Ok::<(), trapline_scheduler::RunError>(())
     /// ```
     #[track_caller]

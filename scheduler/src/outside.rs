@@ -121,6 +121,7 @@ impl Kernel {
             self.answer(call, Reply::Time(now));
             answered += 1;
         }
+        self.serve_posts();
         self.cause = Cause::Outside;
         answered
     }

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use trapline_abi::{
-    CallId, Cancelled, ExitStatus, Instant, Note, Object, Reply, StackId, Syscall, TaskId,
+    CallId, Cancelled, ExitStatus, Holder, Instant, Note, Object, Reply, StackId, Syscall, TaskId,
 };
 
 use crate::deadlock::DeadlockReport;
@@ -106,6 +106,8 @@ pub enum Event<'a> {
         label: Option<&'static str>,
         /// The thing that it is about: what it is parked on, or the library's source that it waits for.
         object: Option<&'a Object>,
+        /// Who holds that, if it can be held, and somebody does. Only where the call blocks.
+        holder: Option<Holder>,
         /// When its time comes, if it sleeps.
         deadline: Option<Instant>,
         /// What became of it.
@@ -245,7 +247,7 @@ impl fmt::Display for Event<'_> {
                 write!(f, "frame {} at {site} in {}", stack.number(), around.number())
             }
             Event::Thread { thread, name } => write!(f, "thread {thread} is {name}"),
-            Event::Noted { note } => note.fmt(f),
+            Event::Noted { note } => show_note(f, note),
             Event::Trapped { task, request, fate, .. } => write!(f, "{task} {request} {fate}"),
             Event::Answered { task: Some(task), reply, .. } => write!(f, "{task} gets {reply}"),
             Event::Answered { task: None, reply, .. } => write!(f, "someone gets {reply}"),
@@ -267,6 +269,23 @@ impl fmt::Display for Event<'_> {
             }
             Event::Warning { text, site } => write!(f, "warning: {text} at {site}"),
         }
+    }
+}
+
+/// A note as a line. Calls go without their serials, which differ from run to run of one program.
+fn show_note(f: &mut fmt::Formatter<'_>, note: &Note) -> fmt::Result {
+    match note {
+        Note::Set { object, field, value } => {
+            write!(f, "{} {}: {field} is {value:?}", object.kind, object.id)
+        }
+        Note::Done { object, operation, result, .. } => {
+            write!(f, "{} {}: {operation} gives {result:?}", object.kind, object.id)
+        }
+        Note::Bytes { object, bytes } => write!(f, "thing {object}: {} bytes", bytes.len()),
+        Note::Gone { object } => write!(f, "thing {object} is gone"),
+        Note::Booked { task: Some(task), .. } => write!(f, "{task} takes a call over"),
+        Note::Booked { task: None, .. } => f.write_str("nobody has a call any more"),
+        other => write!(f, "{other:?}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A mirror of the kernel that knows nothing but the events it hears: if it agrees with the kernel's own
 //! snapshot at every step, the events tell all there is to tell.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(unreachable_pub, reason = "a module of several test programs")]
 
 use std::cell::RefCell;
@@ -12,6 +13,9 @@ use trapline::{
     CallId, CallInfo, CallState, Event, Fate, Holder, Note, NoteValue, ObjectId, On, Probe,
     Scheduler, Syscall, TaskId, TaskState,
 };
+
+/// So many events are shown beside a fault.
+const MANY_LINES: usize = 60;
 
 /// A mirror that the probe and the test share.
 #[derive(Clone, Default)]
@@ -101,8 +105,10 @@ impl State {
     }
 
     fn obey(&mut self, event: &Event<'_>) {
+        if self.latest.len() == MANY_LINES {
+            self.latest.pop_front();
+        }
         self.latest.push_back(event.to_string());
-        self.latest.truncate_front(60);
         match *event {
             Event::Born { task, .. } => {
                 let was = self.tasks.insert(task, Doing::Ready);
@@ -208,18 +214,6 @@ impl State {
     fn calls_of(&self, task: Option<TaskId>, text: &mut String) {
         for call in self.calls.values().filter(|call| call.task == task) {
             let _ = writeln!(text, "  call {} {}", call.id.serial(), call.words);
-        }
-    }
-}
-
-trait TruncateFront {
-    fn truncate_front(&mut self, len: usize);
-}
-
-impl TruncateFront for VecDeque<String> {
-    fn truncate_front(&mut self, len: usize) {
-        while self.len() > len {
-            self.pop_front();
         }
     }
 }

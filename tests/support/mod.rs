@@ -46,7 +46,25 @@ impl Trace {
 pub fn traced() -> (Scheduler, Trace) {
     let trace = Trace::default();
     let lines = trace.clone();
-    (builder().probe(move |event: &Event<'_>| lines.say(event)).build(), trace)
+    let probe = move |event: &Event<'_>| {
+        if !is_beside(event) {
+            lines.say(event);
+        }
+    };
+    (builder().probe(probe).build(), trace)
+}
+
+/// What most traces would be longer by, and no clearer.
+pub fn is_beside(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::Rested { .. }
+            | Event::WokenRunning { .. }
+            | Event::WokenReady { .. }
+            | Event::Frame { .. }
+            | Event::Thread { .. }
+            | Event::Noted { .. }
+    )
 }
 
 /// Nothing is in the tables: no task, call, timer, source or outcome.

@@ -5,6 +5,7 @@
 //! program's own probe goes on hearing what it heard before.
 
 mod feed;
+mod heard;
 mod lines;
 mod recorder;
 
@@ -17,9 +18,13 @@ use std::rc::Rc;
 use trapline_abi::Ring;
 use trapline_scheduler::{Event, Probe, RunError, RunReport, Scheduler, Step};
 
+use crate::monitor::Monitor;
+use crate::record::About;
 use crate::words::{RecordOptions, Word};
 
 pub use feed::{Behind, Feed, Intake, feed};
+pub use heard::Heard;
+use heard::Outlets;
 pub use lines::Lines;
 pub use recorder::{Recorder, RecorderOptions};
 
@@ -37,6 +42,12 @@ pub trait Outlet {
     /// The loop may be about to sleep: what has been heard is to be there for others to see.
     fn publish(&mut self) {}
 
+    /// A sentence of whoever acts between two steps.
+    fn say(&mut self, _about: About, _topic: &'static str, _text: &str) {}
+
+    /// What the program around the scheduler does to it is done by an order, from here on or no longer.
+    fn set_ordered(&mut self, _is_ordered: bool) {}
+
     /// The run is over. It is called once, by a panic too.
     fn end(&mut self) {}
 }
@@ -44,7 +55,7 @@ pub trait Outlet {
 /// Who does something between two steps: orders, say.
 pub trait Between {
     /// A step is over, and the outlets have heard of it.
-    fn between(&mut self, scheduler: &mut Scheduler, step: &Step);
+    fn between(&mut self, scheduler: &mut Scheduler, step: &Step, heard: &Heard);
 }
 
 /// Outlets, and who else is to have a turn between the steps of a run.
@@ -83,7 +94,15 @@ impl Agent {
                         Err(error) => eprintln!("trapline: {error}; this run is not recorded"),
                     }
                 }
-                Word::Monitor { .. } => eprintln!("trapline: no monitor yet"),
+                Word::Monitor { socket, read_only } => {
+                    match Monitor::open(socket.as_deref(), *read_only) {
+                        Ok((monitor, orders)) => {
+                            eprintln!("trapline: the monitor is at {}", monitor.path().display());
+                            agent = agent.outlet(monitor).between(orders);
+                        }
+                        Err(error) => eprintln!("trapline: {error}; this run has no monitor"),
+                    }
+                }
             }
         }
         agent
@@ -151,20 +170,22 @@ impl Agent {
         for outlet in &mut outlets {
             outlet.begin(scheduler);
         }
-        let outlets = Rc::new(RefCell::new(outlets));
+        let outlets: Outlets = Rc::new(RefCell::new(outlets));
+        let heard = Heard { outlets: Rc::clone(&outlets) };
         let own = Rc::new(RefCell::new(Own { probe: None, panic: None }));
         let before = scheduler.set_probe(Some(Box::new(Teller {
             outlets: Rc::clone(&outlets),
             own: Rc::clone(&own),
         })));
         own.borrow_mut().probe = before;
-        Attached { outlets, between, own }
+        Attached { outlets, heard, between, own }
     }
 }
 
 /// An agent at work.
 pub struct Attached {
-    outlets: Rc<RefCell<Vec<Box<dyn Outlet>>>>,
+    outlets: Outlets,
+    heard: Heard,
     between: Vec<Box<dyn Between>>,
     own: Rc<RefCell<Own>>,
 }
@@ -185,11 +206,9 @@ impl Attached {
             return;
         }
         for between in &mut self.between {
-            between.between(scheduler, step);
+            between.between(scheduler, step, &self.heard);
         }
-        for outlet in self.outlets.borrow_mut().iter_mut() {
-            outlet.publish();
-        }
+        self.heard.publish();
     }
 
     /// Takes the steps of a run.
@@ -238,7 +257,7 @@ struct Own {
 
 /// The probe of a scheduler that is listened to.
 struct Teller {
-    outlets: Rc<RefCell<Vec<Box<dyn Outlet>>>>,
+    outlets: Outlets,
     own: Rc<RefCell<Own>>,
 }
 

@@ -12,6 +12,7 @@ pub mod free;
 pub mod words;
 
 pub mod agent;
+pub mod monitor;
 
 mod scribe;
 

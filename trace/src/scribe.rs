@@ -6,8 +6,8 @@ mod names;
 use std::panic::Location;
 
 use trapline_abi::{
-    CallId, ExitStatus, Instant, Note, NoteValue, Object, On as BlockedOn, Reply, StackId, Syscall,
-    Target, TaskId,
+    CallId, ExitStatus, Holder, Instant, Note, NoteValue, Object, On as BlockedOn, Reply, StackId,
+    Syscall, Target, TaskId,
 };
 use trapline_scheduler::{Cause as By, Event, Fate, Step, StepEvent};
 
@@ -28,9 +28,12 @@ pub struct Scribe {
     threads: Vec<Option<Box<str>>>,
     /// Which things have been told of since the last reset.
     objects: Numbers,
+    /// Of which of them it has been told who holds them.
+    holders: Numbers,
     /// The calls that are blocked, by their serials.
     blocked: Serials,
     running: Option<u64>,
+    is_ordered: bool,
     /// The line and the frames of the last operation that was told of: the bytes it moved come after it.
     last_done: Option<(&'static Location<'static>, StackId)>,
 }
@@ -57,6 +60,11 @@ impl Scribe {
     pub fn property(&mut self, key: &'static str, value: &str, out: &mut Vec<Record>) {
         let (key, value) = (self.names.word(key, out), self.names.text(value, out));
         out.push(Record::Remark(Remark::Property { key, value }));
+    }
+
+    /// What the program around the scheduler does is done by an order, from here on or no longer.
+    pub fn set_ordered(&mut self, is_ordered: bool) {
+        self.is_ordered = is_ordered;
     }
 
     /// A sentence.
@@ -166,7 +174,17 @@ impl Scribe {
 
     fn trapped(&mut self, event: &Event<'_>, out: &mut Vec<Record>) {
         let Event::Trapped {
-            task, call, request, site, stack, label, object, deadline, fate, ..
+            task,
+            call,
+            request,
+            site,
+            stack,
+            label,
+            object,
+            ref holder,
+            deadline,
+            fate,
+            ..
         } = *event
         else {
             return;
@@ -177,6 +195,9 @@ impl Scribe {
             let (word, _) = word_of(request, label);
             self.say(About::Task(task.sequence()), "last call", word, out);
             return;
+        }
+        if let (Some(object), Some(holder)) = (object, holder) {
+            self.held(object, holder, out);
         }
         if self.running != Some(task.sequence()) {
             // It ended in the same turn, and the call is served nevertheless: somebody else may have it.
@@ -300,6 +321,9 @@ impl Scribe {
         match *note {
             Note::Set { ref object, field, ref value } => {
                 self.object(object, out);
+                if matches!(value, NoteValue::Held { .. } | NoteValue::Nothing) {
+                    self.holders.insert(object.id.number());
+                }
                 let field = self.names.word(field, out);
                 let value = self.note_value(value, out);
                 let object = u64::from(object.id.number());
@@ -364,6 +388,15 @@ impl Scribe {
         }
     }
 
+    /// Tells who holds a thing, where that has not been done: of what is held on through a gap, the library
+    /// told within it.
+    fn held(&mut self, object: &Object, holder: &Holder, out: &mut Vec<Record>) {
+        if self.holders.insert(object.id.number()) {
+            self.object(object, out);
+            self.write_holder(u64::from(object.id.number()), holder, out);
+        }
+    }
+
     /// Tells of a thing, where that has not been done.
     #[inline]
     fn object(&mut self, object: &Object, out: &mut Vec<Record>) {
@@ -390,6 +423,7 @@ impl Scribe {
                 let name = self.threads.get(thread as usize).and_then(Option::as_deref);
                 Cause::Thread(self.names.text(name.unwrap_or("?"), out))
             }
+            By::Program if self.is_ordered => Cause::Order,
             By::Program => Cause::Program,
             _ => Cause::Outside,
         }

@@ -37,6 +37,7 @@ pub struct Printer {
     held: Vec<Record>,
     /// Whose call was answered last.
     answered: Option<u64>,
+    running: Option<u64>,
     /// What a task said when it panicked; its end follows.
     panic: Option<Str>,
     has_begun: bool,
@@ -149,19 +150,25 @@ impl Printer {
             Move::CallBooked { call, task } => self.booked(call, task, out),
             Move::ObjectBorn { object, kind, name, .. } => self.thing_born(object, kind, name),
             Move::ObjectEnded { object } => drop(self.things.remove(&object)),
-            Move::Taken { .. } | Move::Outside { .. } => self.answered = None,
-            Move::Rested { .. } | Move::FieldSet { .. } => {}
+            Move::Taken { task, .. } => (self.answered, self.running) = (None, Some(task)),
+            Move::Outside { .. } => self.answered = None,
+            Move::Rested { .. } => self.running = None,
+            Move::FieldSet { object, value: Value::Held { task: Some(task), since }, .. } => {
+                self.taken(object, task, since, out);
+            }
+            Move::FieldSet { .. } => {}
         }
     }
 
     fn born(&mut self, change: &Move, out: &mut String) {
-        let Move::TaskBorn { task, parent, name, site, daemon, state, .. } = *change else {
+        let Move::TaskBorn { task, parent, name, site, daemon, state, dispatches } = *change else {
             return;
         };
         let name = name.map_or_else(String::new, |name| format!("\"{}\" ", self.string(name)));
         let daemon = if daemon { "(daemon) " } else { "" };
         let place = self.place(site, StackRef(0));
-        if self.is_rebuilding {
+        let is_new = state == TaskState::Ready && dispatches == 0;
+        if self.is_rebuilding && !is_new {
             let state = match state {
                 TaskState::Ready => "ready",
                 TaskState::Running => "running",
@@ -176,6 +183,9 @@ impl Printer {
     }
 
     fn ended(&mut self, task: u64, how: Ended, out: &mut String) {
+        if self.running == Some(task) {
+            self.running = None;
+        }
         let text = self.panic.take().map(|text| self.string(text)).unwrap_or_default();
         match how {
             Ended::Returned => self.line(out, Some(task), format_args!("returned")),
@@ -242,6 +252,14 @@ impl Printer {
             let text = pending.text.clone();
             let whose = before.map_or_else(|| "nobody".to_owned(), |task| format!("T{task}"));
             self.line(out, Some(new), format_args!("… {text} taken over from {whose}"));
+        }
+    }
+
+    /// A task has taken something itself; of what it was given, the answer to its call tells.
+    fn taken(&self, object: u64, task: u64, since: SiteRef, out: &mut String) {
+        if self.running == Some(task) {
+            let place = self.place(since, StackRef(0));
+            self.line(out, Some(task), format_args!("takes {}{place}", self.thing(object)));
         }
     }
 

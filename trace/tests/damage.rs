@@ -1,5 +1,7 @@
 //! Traces that are not as they were written.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use support::{Run, file};

@@ -101,9 +101,9 @@ impl ObjectTag {
     }
 
     /// From now on it is the tag of another thing, which was made at `site`.
-    pub(crate) fn begin_anew(&self, site: &'static Location<'static>) {
+    pub(crate) fn begin_anew(&self, site: Option<&'static Location<'static>>) {
         self.given.set((0, 0));
-        self.site.set(Some(site));
+        self.site.set(site);
     }
 }
 
@@ -149,8 +149,9 @@ pub enum NoteValue {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Note {
-    /// A field of a thing has a new value. The fields that the library sets are `holder`, `free` (tokens,
-    /// permits), `count` (what is in it), `capacity` and `closed`.
+    /// A field of a thing has a new value. The fields that the library sets are `holder` (who came last, if
+    /// that one has not left), `holders` (how many), `free` (tokens, permits), `count` (what is in it),
+    /// `capacity`, `closed`, `set` (of an event) and `version` (of what is watched).
     Set {
         /// The thing.
         object: Object,
@@ -215,47 +216,6 @@ pub enum Note {
         /// Whose it is.
         task: Option<TaskId>,
     },
-}
-
-impl fmt::Display for NoteValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoteValue::Nothing => f.write_str("nothing"),
-            NoteValue::Count(count) => count.fmt(f),
-            NoteValue::Held { task: Some(task), .. } => task.fmt(f),
-            NoteValue::Held { task: None, .. } => f.write_str("somebody"),
-            NoteValue::Text(text) => f.write_str(text),
-        }
-    }
-}
-
-/// Without the numbers of calls, which go on from one scheduler of a thread to the next.
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Note::Set { object, field, value } => {
-                write!(f, "{} {}: {field} is {value}", object.kind, object.id)
-            }
-            Note::Done { object, operation, result: Ok(count), .. } => {
-                write!(f, "{} {}: {operation} of {count}", object.kind, object.id)
-            }
-            Note::Done { object, operation, result: Err(errno), .. } => {
-                write!(f, "{} {}: {operation} fails, errno {errno}", object.kind, object.id)
-            }
-            Note::Bytes { object, bytes } => write!(f, "object {object}: {} bytes", bytes.len()),
-            Note::Gone { object } => write!(f, "object {object} is gone"),
-            Note::Withdrawn { task: Some(task), request, .. } => {
-                write!(f, "{task} withdraws {request}")
-            }
-            Note::Withdrawn { task: None, request, .. } => {
-                write!(f, "someone withdraws {request}")
-            }
-            Note::Answered { task: Some(task), .. } => write!(f, "a call of {task} is answered"),
-            Note::Answered { task: None, .. } => f.write_str("a call of nobody's is answered"),
-            Note::Booked { task: Some(task), .. } => write!(f, "a call is {task}'s now"),
-            Note::Booked { task: None, .. } => f.write_str("a call is nobody's now"),
-        }
-    }
 }
 
 /// Names the frames around a call, innermost first: a frame, and the [`StackId`] of those around it. The

@@ -115,6 +115,11 @@ impl Core {
         }
     }
 
+    /// The same without a word: it is the kernel's own, and nothing has happened.
+    pub(crate) fn reset_free(&self, free: usize) {
+        self.free.set(free);
+    }
+
     /// Keeps tokens that nobody waits for, or forgets them.
     #[inline]
     pub(crate) fn keep(&self, home: Option<&Home>, tokens: usize) {
@@ -166,7 +171,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn begin_anew(&self, site: &'static Location<'static>) {
+    pub(crate) fn begin_anew(&self, site: Option<&'static Location<'static>>) {
         self.tag.begin_anew(site);
     }
 }

@@ -140,7 +140,7 @@ impl Ring {
             scopes: Scopes::default(),
             door: RefCell::default(),
             owed: Cell::new(0),
-            threads: WaitQueue::labelled("unblock", 0),
+            threads: WaitQueue::labelled("unblock", 0).made_nowhere(),
             estates: Estates::default(),
             scoped: Scoped::default(),
         }

@@ -321,7 +321,7 @@ impl WaitQueue {
     #[doc(hidden)]
     #[must_use]
     pub fn made_at(self, site: &'static Location<'static>) -> WaitQueue {
-        self.core().begin_anew(site);
+        self.core().begin_anew(Some(site));
         self
     }
 
@@ -342,7 +342,7 @@ impl WaitQueue {
         if somebody_listens() {
             core.tell_gone(home);
         }
-        core.begin_anew(site);
+        core.begin_anew(Some(site));
     }
 
     /// The name it was given.
@@ -353,8 +353,13 @@ impl WaitQueue {
 
     /// Sets how many tokens are kept. Only while nobody waits.
     pub(crate) fn set_tokens(&self, tokens: usize) {
-        let (core, home) = self.core_and_home();
-        core.set_free(home, tokens);
+        self.core().reset_free(tokens);
+    }
+
+    /// The same, but that it is nobody's: no line of a program made it.
+    pub(crate) fn made_nowhere(self) -> WaitQueue {
+        self.core().begin_anew(None);
+        self
     }
 
     /// How many tokens are free. Not zero means that nobody waits.

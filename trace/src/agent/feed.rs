@@ -19,7 +19,7 @@ use trapline_scheduler::{Event, Scheduler, Step};
 use super::Outlet;
 use super::recorder::source_of;
 use crate::format::Encoder;
-use crate::record::{Record, Remark, Str};
+use crate::record::{About, Record, Remark, Str};
 use crate::scribe::Scribe;
 
 /// The bytes that lie in the ring before each batch: its length, and the steps taken before it.
@@ -254,7 +254,9 @@ fn scatter(head: &[u8], body: &[u8], first: &mut [u8], second: &mut [u8]) {
 
 impl Outlet for Feed {
     fn begin(&mut self, scheduler: &mut Scheduler) {
-        scheduler.set_payload(self.payload_bytes);
+        if self.payload_bytes > 0 {
+            scheduler.set_payload(self.payload_bytes);
+        }
         self.key_frame(scheduler, 0);
         for (key, value) in mem::take(&mut self.properties) {
             self.scribe.property(key, &value, &mut self.records);
@@ -305,6 +307,17 @@ impl Outlet for Feed {
             self.is_behind = !self.send();
             self.bytes.clear();
         }
+    }
+
+    fn say(&mut self, about: About, topic: &'static str, text: &str) {
+        if !self.is_behind {
+            self.scribe.say(about, topic, text, &mut self.records);
+            self.encode();
+        }
+    }
+
+    fn set_ordered(&mut self, is_ordered: bool) {
+        self.scribe.set_ordered(is_ordered);
     }
 
     fn end(&mut self) {

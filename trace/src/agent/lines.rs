@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use trapline_scheduler::{Event, Scheduler, Step};
 
 use super::Outlet;
-use crate::record::Record;
+use crate::record::{About, Record};
 use crate::scribe::Scribe;
 use crate::strace::Printer;
 
@@ -60,5 +60,14 @@ impl Outlet for Lines {
         if self.scribe.is_full() {
             self.key_frame(scheduler);
         }
+    }
+
+    fn say(&mut self, about: About, topic: &'static str, text: &str) {
+        self.scribe.say(about, topic, text, &mut self.records);
+        self.print();
+    }
+
+    fn set_ordered(&mut self, is_ordered: bool) {
+        self.scribe.set_ordered(is_ordered);
     }
 }

@@ -20,6 +20,7 @@ use trapline_scheduler::{Event, Scheduler, Step};
 use super::Outlet;
 use super::feed::{Behind, Feed, Intake, feed};
 use crate::format::FileWriter;
+use crate::record::About;
 use crate::words::RecordOptions;
 
 /// What lies between the loop and the file: at a million steps a second, what half a second leaves.
@@ -136,6 +137,14 @@ impl Outlet for Recorder {
 
     fn publish(&mut self) {
         self.feed.publish();
+    }
+
+    fn say(&mut self, about: About, topic: &'static str, text: &str) {
+        self.feed.say(about, topic, text);
+    }
+
+    fn set_ordered(&mut self, is_ordered: bool) {
+        self.feed.set_ordered(is_ordered);
     }
 
     fn end(&mut self) {

@@ -22,6 +22,7 @@ impl Scribe {
     ) {
         self.names.reset();
         self.objects.clear();
+        self.holders.clear();
         self.blocked.clear();
         self.last_done = None;
         self.running = snapshot.running.map(TaskId::sequence);
@@ -31,7 +32,7 @@ impl Scribe {
         for ObjectState { object, holder, .. } in &snapshot.objects {
             self.object(object, out);
             if let Some(holder) = holder {
-                self.write_holder(u64::from(object.id.number()), holder, out);
+                self.held(object, holder, out);
             }
         }
         self.write_calls(snapshot, out);
@@ -69,7 +70,7 @@ impl Scribe {
         }));
     }
 
-    fn write_holder(&mut self, object: u64, holder: &Holder, out: &mut Vec<Record>) {
+    pub(super) fn write_holder(&mut self, object: u64, holder: &Holder, out: &mut Vec<Record>) {
         if let Some(since) = holder.since {
             let since = self.names.site(since, out);
             let value = Value::Held { task: holder.task.map(TaskId::sequence), since };
