@@ -1,10 +1,12 @@
 //! A relay race, as something to record: each runner sleeps, takes the lock of the track, and hands on a number;
-//! one keeps the loop for too long.
+//! the judge once keeps the loop for too long.
 //!
 //! ```text
 //! cargo trapline record -p trapline-stepper --example relay -o relay.trace
 //! cargo trapline stats relay.trace
 //! ```
+//!
+//! An argument says how many milliseconds a lap takes.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,12 +24,13 @@ async fn run_lap(track: &Mutex<u32>, lap: Duration) -> u32 {
 
 #[trapline::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let lap = Duration::from_millis(std::env::args().nth(1).map_or(Ok(2), |lap| lap.parse())?);
     let track = Rc::new(Mutex::new(0).named("track"));
     let (sender, receiver) = channel(1);
     for runner in 1..=3 {
         let (track, sender) = (Rc::clone(&track), sender.clone());
         let body = async move {
-            let laps = run_lap(&track, Duration::from_millis(2)).await;
+            let laps = run_lap(&track, lap).await;
             // Whoever takes the number has gone only with the whole race.
             let _ = sender.send((runner, laps)).await;
         };

@@ -126,6 +126,7 @@ impl Session {
             self.had_error = true;
             return Ok(true);
         }
+        let leaves = matches!(word, "quit" | "exit");
         let answered = self.monitor.send(command).and_then(|()| self.monitor.answer());
         match answered {
             Ok(Some(lines)) => {
@@ -133,10 +134,10 @@ impl Session {
                     line.starts_with("error: ") || line.starts_with("refused: ")
                 });
                 self.show(&lines)?;
-                Ok(word != "quit")
+                Ok(!leaves)
             }
             // What answers `quit` by hanging up has answered.
-            Ok(None) if word == "quit" => Ok(false),
+            Ok(None) if leaves => Ok(false),
             Ok(None) => self.gone(),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => self.gone(),
             Err(error) => Err(Failure::said(format!("the monitor: {error}"))),

@@ -119,3 +119,40 @@ fn nobody_listens_then_one_line_and_status_1() {
     let said = format!("trapline: {}: No such file or directory (os error 2)\n", socket.str());
     assert_eq!(text(&output.stderr), said);
 }
+
+#[test]
+fn program_with_a_monitor_then_questions_and_an_order_are_answered() {
+    let socket = Scratch::new("sock");
+    let tests = std::env::current_exe().unwrap();
+    let relay = tests.parent().unwrap().parent().unwrap().join("examples/relay");
+    // A lap takes longer than anybody waits for this test.
+    let mut program = std::process::Command::new(relay)
+        .arg("3600000")
+        .env("TRAPLINE", format!("monitor:{}", socket.str()))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It says where the monitor is as soon as one may attach.
+    let mut told = String::new();
+    BufReader::new(program.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    let ask = |commands: &[&str]| {
+        let commands = commands.iter().flat_map(|command| ["-c", *command]);
+        command(["attach", socket.str()]).args(commands).output().unwrap()
+    };
+    // Until then the loop may not have told of all tasks.
+    let mut tree = ask(&["tree"]);
+    while !text(&tree.stdout).contains("T4 runner 3: blocked") {
+        tree = ask(&["tree"]);
+        assert_eq!(tree.status.code(), Some(0));
+    }
+    let killed = ask(&["kill 2", "where 2", "quit"]);
+    let lines: Vec<&str> = text(&killed.stdout).lines().collect();
+    assert!(lines[0].starts_with("done: "), "{lines:?}");
+    assert!(lines[1].starts_with("error: "), "{lines:?}");
+    assert_eq!(killed.status.code(), Some(1));
+    program.kill().unwrap();
+    program.wait().unwrap();
+    let gone = ask(&["ps"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert_eq!(text(&gone.stderr).lines().count(), 1);
+}

@@ -16,7 +16,8 @@ use trapline_trace::{Cause, Recording};
 fn short_run_then_strace_prints_its_lines() {
     let trace = a_short_run().file();
     let expected = "\
-0.000 T1 \"cook\" is ready  kitchen.rs:11
+0.000 T1 \"cook\" born  kitchen.rs:11
+0.001 T1 takes mutex \"stove\"  kitchen.rs:20
 0.001 T2 \"waiter\" born of T1  kitchen.rs:12
 0.001 T1 sleep() …  kitchen.rs:21
 0.001 T2 park() …  kitchen.rs:30

@@ -76,18 +76,7 @@ fn never_woken(mirror: &Mirror, last: Option<StepEnd>, warnings: &mut Vec<Warnin
     let blocked = mirror.tasks().filter(|task| task.state == TaskState::Blocked);
     let mut doomed: BTreeSet<u64> = blocked.map(|task| task.id).collect();
     if last != Some(StepEnd::Deadlock) {
-        // Whoever may be woken leaves, and with it who waits for it, until nobody leaves any more.
-        loop {
-            let hopeful = |task: &u64| {
-                let calls = calls.get(task).map_or(&[][..], Vec::as_slice);
-                calls.is_empty() || calls.iter().any(|call| has_hope(mirror, call, &doomed))
-            };
-            let leaving: BTreeSet<u64> = doomed.iter().copied().filter(hopeful).collect();
-            if leaving.is_empty() {
-                break;
-            }
-            doomed.retain(|task| !leaving.contains(task));
-        }
+        spare_hopeful(mirror, &calls, &mut doomed);
     }
     for task in doomed {
         let waits: Vec<_> = calls
@@ -105,23 +94,44 @@ fn never_woken(mirror: &Mirror, last: Option<StepEnd>, warnings: &mut Vec<Warnin
     }
 }
 
-/// Whether a call may be answered, if `doomed` never do anything again.
-fn has_hope(mirror: &Mirror, call: &CallMirror, doomed: &BTreeSet<u64>) -> bool {
-    match call.on {
-        Some(On::Exit { task }) => !doomed.contains(&task),
-        // Only of a lock with one holder is it known who gives the token.
-        Some(On::Object { object, role }) if mirror.tables().str(role) == "token" => {
-            let holders = match mirror.field(object, "holders") {
-                Some(Value::Count(holders)) => *holders,
-                _ => 1,
-            };
-            match mirror.field(object, "holder") {
-                Some(Value::Held { task: Some(holder), .. }) if holders == 1 => {
-                    !doomed.contains(holder)
-                }
-                _ => true,
+/// Whoever may be woken leaves, and so does who waits for it.
+fn spare_hopeful(
+    mirror: &Mirror,
+    calls: &BTreeMap<u64, Vec<&CallMirror>>,
+    doomed: &mut BTreeSet<u64>,
+) {
+    let mut hopeful = Vec::new();
+    let mut waits_for = BTreeMap::<u64, Vec<u64>>::new();
+    for &task in doomed.iter() {
+        let calls = calls.get(&task).map_or(&[][..], Vec::as_slice);
+        if calls.is_empty() {
+            hopeful.push(task);
+        }
+        for call in calls {
+            match answerer(mirror, call).filter(|other| doomed.contains(other)) {
+                Some(other) => waits_for.entry(other).or_default().push(task),
+                None => hopeful.push(task),
             }
         }
-        _ => true,
+    }
+    while let Some(task) = hopeful.pop() {
+        if doomed.remove(&task) {
+            hopeful.extend(waits_for.remove(&task).unwrap_or_default());
+        }
+    }
+}
+
+/// The one task that can answer a call, if there is one alone.
+fn answerer(mirror: &Mirror, call: &CallMirror) -> Option<u64> {
+    match call.on? {
+        On::Exit { task } => Some(task),
+        // Only of a lock with one holder is it known who gives the token.
+        On::Object { object, role } if mirror.tables().str(role) == "token" => {
+            match (mirror.field(object, "holders"), mirror.field(object, "holder")) {
+                (None | Some(Value::Count(1)), Some(Value::Held { task, .. })) => *task,
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
