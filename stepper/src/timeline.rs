@@ -130,20 +130,22 @@ impl<'w, W: Watcher> Timeline<'w, W> {
             Record::Move(Move::Outside { at_nanos, .. }) => Some(*at_nanos),
             _ => None,
         });
-        if let Some(begin) = looks.next() {
-            // A look that may take long tells when it begins, too.
-            match looks.next() {
-                Some(end) => self.look(begin, end, 2),
-                // The kernel sleeps only where nobody is ready; then most of the time was sleep.
-                None if self.mirror.ready_len() == 0 => self.look(self.now, begin, 1),
-                None => self.look(begin, begin, 1),
+        let is_whole = matches!(records.last(), Some(Record::StepEnd(StepEnd::Outside)));
+        match (looks.next(), looks.next()) {
+            // A look that may take long tells when it begins, too,
+            (Some(begin), Some(end)) => self.look(begin, end, 2),
+            // and that one is all there is of a look that came to nothing, or was never over.
+            (Some(begin), None) if !is_whole => self.look(begin, begin, 1),
+            // The kernel sleeps only where nobody is ready; then most of the time was sleep.
+            (Some(end), None) if self.mirror.ready_len() == 0 => self.look(self.now, end, 1),
+            (Some(end), None) => self.look(end, end, 1),
+            (None, _) => {
+                let taken = records.iter().find_map(|record| match record {
+                    Record::Move(Move::Taken { at_nanos, .. }) => Some(*at_nanos),
+                    _ => None,
+                });
+                taken.map_or(Ok(()), |at| self.pass(at))
             }
-        } else {
-            let taken = records.iter().find_map(|record| match record {
-                Record::Move(Move::Taken { at_nanos, .. }) => Some(*at_nanos),
-                _ => None,
-            });
-            taken.map_or(Ok(()), |at| self.pass(at))
         }
     }
 

@@ -224,3 +224,20 @@ fn time_of_the_end_of_the_run_then_the_last_dispatch_has_a_length() {
     assert_eq!(json_of(&trace)["tasks"][0]["running_ns"], 50_000_000);
     assert_eq!(warnings(&trace), [("kept the loop".to_owned(), 1)]);
 }
+
+#[test]
+fn look_that_comes_to_nothing_then_its_begin_ends_the_last_dispatch() {
+    for end in [StepEnd::Deadlock, StepEnd::Finished] {
+        let mut script = Script::new();
+        script.born(1, "alone", None);
+        script.taken(1, 1_000);
+        script.mutex(5, "held by nobody");
+        script.parks(1, 1, 20, 5);
+        script.ran();
+        script.outside(30_001_000);
+        script.step(end);
+        let json = json_of(&script.file());
+        assert_eq!(json["tasks"][0]["running_ns"], 30_000_000);
+        assert_eq!(json["outside_ns"], 0);
+    }
+}
