@@ -12,9 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use trapline::net::{TcpListener, TcpStream};
+use trapline::trace::agent::{Agent, Recorder, RecorderOptions};
 use trapline::trace::strace::Printer;
+use trapline::trace::words::parse_record_options;
 use trapline::trace::{Mirror, Move, Record, Recording, Remark};
-use trapline::{sleep, spawn, spawn_detached, unblock, yield_now};
+use trapline::{Scheduler, sleep, spawn, spawn_detached, unblock, yield_now};
 
 /// Which of the programs below a child is to run.
 const PROGRAM: &str = "TRAPLINE_TEST_PROGRAM";
@@ -60,6 +63,15 @@ fn program_of_a_child() {
             sleep(Duration::from_millis(1)).await;
         })
         .unwrap(),
+        "echoes" => trapline::block_on(echo()).unwrap(),
+        "limited" => {
+            let file = std::env::var(TRACE).unwrap();
+            let options = RecorderOptions { limit_bytes: LIMIT, ..lossless() };
+            let recorder = Recorder::open(file.as_ref(), &options).unwrap();
+            let mut scheduler = Scheduler::new();
+            Agent::new().outlet(recorder).block_on(&mut scheduler, long()).unwrap();
+            println!("it: goes on to its end");
+        }
         other => panic!("there is no program {other}"),
     }
 }
@@ -85,6 +97,37 @@ async fn as_main() {
     greet("main").await;
     sleep(Duration::from_secs(3600)).await;
     println!("an hour later");
+}
+
+/// A recording ends with this.
+const LIMIT: u64 = 20_000;
+
+fn lossless() -> RecorderOptions {
+    let text = "lossless".as_ref();
+    RecorderOptions::new(&parse_record_options(text).unwrap())
+}
+
+/// Takes more steps than have room.
+async fn long() {
+    for _ in 0..100_000 {
+        yield_now().await;
+    }
+}
+
+async fn echo() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 100];
+        let length = stream.read(&mut buffer).await.unwrap();
+        stream.write_all(&buffer[..length]).await.unwrap();
+    })
+    .await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"hello, secret").await.unwrap();
+    stream.read_exact(&mut [0; 13]).await.unwrap();
+    server.await.unwrap();
 }
 
 /// Goes away once all that was published is in the file.
@@ -408,6 +451,37 @@ fn sources_then_the_text_of_the_programs_own_files() {
     let is_source = |record: &Record| matches!(record, Record::Remark(Remark::Source { .. }));
     let sources = recording.records().filter(|entry| is_source(&entry.record));
     assert_eq!(sources.count(), recording.sources().len(), "each once");
+}
+
+#[test]
+fn what_is_read_and_written_then_its_length_and_bytes_only_where_they_are_asked_for() {
+    let scratch = Scratch::new();
+    let file = scratch.file("trace");
+    run("echoes", &record(&file));
+    let lines = lines_of(&open(&file));
+    assert!(lines.contains(" = 13 bytes  tracing.rs:"), "{lines}");
+    let holds = |text: &[u8]| fs::read(&file).unwrap().windows(text.len()).any(|at| at == text);
+    assert!(!holds(b"hell"));
+    let mut command = command("echoes", &record(&file));
+    command.env("TRAPLINE_RECORD", "lossless,payload=5");
+    assert!(command.status().unwrap().success());
+    let lines = lines_of(&open(&file));
+    assert!(lines.contains("= \"hello\""), "{lines}");
+    assert!(holds(b"hello") && !holds(b"hello,"));
+}
+
+#[test]
+fn recording_that_grows_too_long_then_it_ends_with_a_word_and_the_program_goes_on() {
+    let scratch = Scratch::new();
+    let file = scratch.file("trace");
+    let output = command("limited", "").env(TRACE, &file).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(printed(&output.stdout), ["it: goes on to its end"]);
+    let line = text(&output.stderr);
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(line.contains("the recording ends here"), "{line}");
+    assert!(fs::metadata(&file).unwrap().len() <= LIMIT);
+    open(&file);
 }
 
 // The feature.

@@ -8,6 +8,8 @@
 //! 12.019 T3 read(fd 7) = 5 bytes  echo_server.rs:31 < serve.rs:12
 //! ```
 
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::BTreeMap;
