@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 // The foreman.
 
 fn be_foreman(args: &Args) -> ExitCode {
-    match Scheduler::new().block_on(lead(args)) {
+    match trapline::block_on(lead(args)) {
         Ok(Ok(score)) => {
             score.print(args);
             ExitCode::SUCCESS

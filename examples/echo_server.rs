@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     };
     raise_descriptor_limit();
     let mut scheduler = Scheduler::new();
-    let server = match scheduler.block_on(serve(&args)) {
+    let server = match trapline::trace::block_on(&mut scheduler, serve(&args)) {
         Ok(Ok(server)) => server,
         Ok(Err(error)) => return complain(2, &format!("error: {error}")),
         Err(error) => return complain(1, &format!("error: {error}")),

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::StreamExt;
-use trapline::Scheduler;
 use trapline::generator::{Generator, GeneratorStream};
 
 /// How much is read at a time.
@@ -47,7 +46,7 @@ struct Args {
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let lines = follow(args)?;
-    Scheduler::new().block_on(async {
+    trapline::block_on(async {
         let mut lines = lines.take(args.lines.unwrap_or(usize::MAX));
         while let Some(line) = lines.next().await {
             if writeln!(io::stdout(), "{}", line?).is_err() {

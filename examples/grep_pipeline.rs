@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::{Stream, StreamExt};
-use trapline::Scheduler;
 use trapline::generator::{Generator, GeneratorStream};
 
 /// How much is read at a time.
@@ -49,7 +48,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let lines = follow(args)?;
     let found = grep(&args.pattern, lines);
     let few = found.take(args.lines.unwrap_or(usize::MAX));
-    Scheduler::new().block_on(print(few))?
+    trapline::block_on(print(few))?
 }
 
 /// Those of `lines` that contain `pattern`.

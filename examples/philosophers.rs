@@ -82,7 +82,7 @@ fn main() -> ExitCode {
         let options = TaskOptions::new().name(format!("philosopher {seat}"));
         scheduler.spawn_with(options, dinner).detach();
     }
-    match scheduler.run() {
+    match trapline::trace::run(&mut scheduler) {
         Ok(report) if report.failures == 0 => {}
         Ok(report) => return complain(1, &report.to_string()),
         Err(error @ RunError::Deadlock(_)) => {

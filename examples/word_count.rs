@@ -24,7 +24,6 @@ use std::rc::Rc;
 
 use clap::Parser;
 use futures::stream;
-use trapline::Scheduler;
 use trapline::pattern::map_reduce;
 
 /// Counts the words of a source tree
@@ -74,7 +73,7 @@ fn main() -> ExitCode {
         }
     };
     let total = map_reduce(stream::iter(files), args.limit.get(), count_one, add);
-    match Scheduler::new().block_on(total) {
+    match trapline::block_on(total) {
         Ok(total) => print_top(&total.unwrap_or_default(), args.top.get()),
         Err(error) => return complain(1, &format!("error: {error}")),
     }

@@ -37,7 +37,7 @@
 //! | values one by one | [`generator`] |
 //! | the line from which a helper was called | [`macro@traced`], [`frame`](fn@frame) |
 //! | building blocks of your own | [`WaitQueue`], [`OwnCall`] |
-//! | looking at it | [`Scheduler::step`], [`Scheduler::snapshot`], [`Probe`], [`DeadlockReport`] |
+//! | looking at it | [`Scheduler::step`], [`Scheduler::snapshot`], [`Probe`], [`DeadlockReport`]; the environment variable `TRAPLINE`, with the feature `trace`: `strace` prints each call, `record:FILE` records the run |
 //!
 //! # Coming from elsewhere
 //!
@@ -72,15 +72,24 @@ pub use trapline_abi::{
 pub use trapline_macros::{join, main, select, test, traced, try_join};
 pub use trapline_scheduler::{
     BlockedTask, Builder, Cause, DeadlockReport, Event, Failure, Fate, ObjectState, Probe,
-    RunError, RunReport, Scheduler, Shown, Snapshot, Step, StepEvent, block_on, driver, run,
+    RunError, RunReport, Scheduler, Shown, Snapshot, Step, StepEvent, driver,
 };
+#[cfg(not(feature = "trace"))]
+pub use trapline_scheduler::{block_on, run};
 pub use trapline_syscalls::*;
+#[cfg(feature = "trace")]
+pub use trapline_trace as trace;
+#[cfg(feature = "trace")]
+pub use trapline_trace::free::{block_on, run};
 
 /// What the macros expand to. Not for programs.
 #[doc(hidden)]
 pub mod __private {
-    pub use trapline_scheduler::__private::*;
+    #[cfg(not(feature = "trace"))]
+    pub use trapline_scheduler::__private::{run_main, run_test};
     pub use trapline_syscalls::__private::*;
+    #[cfg(feature = "trace")]
+    pub use trapline_trace::free::{run_main, run_test};
 }
 
 /// The README's example runs as it stands there.

@@ -11,6 +11,8 @@
 
 #[path = "support/mirror.rs"]
 mod mirror;
+#[path = "support/mirrored.rs"]
+mod mirrored;
 mod support;
 
 use std::cell::{Cell, RefCell};
@@ -29,13 +31,15 @@ use futures::FutureExt;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use mirror::Mirror;
+use mirrored::Mirrored;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use support::{OnDrop, Trace, poll_once};
 use trapline::{
-    Event, ExitStatus, JoinHandle, Scheduler, StepEvent, Syscall, TaskId, TaskInfo, TaskOptions,
-    TaskState, WaitQueue, cancel, cancellable, get_tid, kill, now, post_cancel, post_kill,
-    read_wait, shield, sleep, sleep_until, spawn, spawn_detached, timeout, wait, yield_now,
+    Event, ExitStatus, JoinHandle, Scheduler, Step, StepEvent, Syscall, TaskId, TaskInfo,
+    TaskOptions, TaskState, WaitQueue, cancel, cancellable, get_tid, kill, now, post_cancel,
+    post_kill, read_wait, shield, sleep, sleep_until, spawn, spawn_detached, timeout, wait,
+    yield_now,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -609,8 +613,9 @@ fn check_at_rest(scheduler: &Scheduler, world: &World) {
     assert_eq!(world.for_all.tokens(), 0, "to wake all keeps no token");
 }
 
-/// Runs the program; gives its trace. The mirror is told of what happens, and compared at every step.
-fn run(program: &Program, mirror: Option<&Mirror>) -> Vec<String> {
+/// Runs the program; gives its trace. The mirror is told of what happens, and compared at every step;
+/// so is one that hears of nothing but the records of a trace, where it is recorded.
+fn run(program: &Program, mirror: Option<&Mirror>, is_recorded: bool) -> Vec<String> {
     let world = World::new(program);
     let trace = Trace::default();
     let (lines, told) = (trace.clone(), mirror.cloned());
@@ -638,9 +643,16 @@ fn run(program: &Program, mirror: Option<&Mirror>) -> Vec<String> {
         End::KillAll => MOST_STEPS,
         End::DropScheduler { after } => usize::from(after),
     };
-    run_until_at_rest(&mut scheduler, &world, mirror, limit);
+    let mut recorded = is_recorded.then(|| Mirrored::attach(&mut scheduler));
+    let mut after = |scheduler: &mut Scheduler, step: &Step| {
+        compare(mirror, scheduler);
+        if let Some(recorded) = &mut recorded {
+            recorded.check(scheduler, step);
+        }
+    };
+    run_until_at_rest(&mut scheduler, &world, limit, &mut after);
     if let End::KillAll = program.end {
-        kill_all(&mut scheduler, &world, mirror);
+        kill_all(&mut scheduler, &world, &mut after);
         let sizes = scheduler.table_sizes();
         assert_eq!(sizes, [0; 6], "tasks, calls, timers, sources, ours, outcomes");
     }
@@ -670,8 +682,8 @@ fn compare(mirror: Option<&Mirror>, scheduler: &Scheduler) {
 fn run_until_at_rest(
     scheduler: &mut Scheduler,
     world: &World,
-    mirror: Option<&Mirror>,
     limit: usize,
+    after: &mut dyn FnMut(&mut Scheduler, &Step),
 ) {
     for steps in 0..limit {
         let blocked = scheduler.blocked().blocked.len();
@@ -683,16 +695,18 @@ fn run_until_at_rest(
             if !outside && !uses_wakers(world) {
                 // Nobody else has a waker: the kernel must see it at once.
                 let step = scheduler.step();
+                after(scheduler, &step);
                 let ends = [StepEvent::Deadlock, StepEvent::Finished];
                 assert!(ends.contains(&step.event()), "{step}");
             }
             return;
         }
-        if scheduler.step().event() == StepEvent::Finished {
+        let step = scheduler.step();
+        after(scheduler, &step);
+        if step.event() == StepEvent::Finished {
             return;
         }
         scheduler.check_invariants();
-        compare(mirror, scheduler);
         assert!(steps + 1 < MOST_STEPS, "it does not come to rest");
     }
 }
@@ -704,7 +718,11 @@ fn uses_wakers(world: &World) -> bool {
 }
 
 /// Ends all there is, over and over, for destructors may start more.
-fn kill_all(scheduler: &mut Scheduler, world: &Rc<World>, mirror: Option<&Mirror>) {
+fn kill_all(
+    scheduler: &mut Scheduler,
+    world: &Rc<World>,
+    after: &mut dyn FnMut(&mut Scheduler, &Step),
+) {
     loop {
         let tasks: Vec<TaskId> = scheduler.snapshot().tasks.iter().map(|task| task.id).collect();
         let empty = tasks.is_empty();
@@ -717,13 +735,13 @@ fn kill_all(scheduler: &mut Scheduler, world: &Rc<World>, mirror: Option<&Mirror
             let handle = world.handles.borrow_mut().pop();
             drop(handle);
         };
-        scheduler.block_on_with(killer, |scheduler, _| compare(mirror, scheduler)).unwrap();
+        scheduler.block_on_with(killer, &mut *after).unwrap();
         let handles = world.handles.take();
         drop(handles);
         while let Some(call) = world.take_left(1) {
             drop(call);
         }
-        scheduler.block_on_with(yield_now(), |scheduler, _| compare(mirror, scheduler)).unwrap();
+        scheduler.block_on_with(yield_now(), &mut *after).unwrap();
         scheduler.check_invariants();
         if empty {
             return;
@@ -753,13 +771,18 @@ fn check_programs(check: impl Fn(Program)) {
 
 #[test]
 fn random_program_then_every_invariant_holds_and_nothing_stays() {
-    check_programs(|program| drop(run(&program, Some(&Mirror::default()))));
+    check_programs(|program| drop(run(&program, Some(&Mirror::default()), false)));
+}
+
+#[test]
+fn random_program_then_a_mirror_of_its_trace_shows_what_the_kernel_has_after_each_step() {
+    check_programs(|program| drop(run(&program, None, true)));
 }
 
 #[test]
 fn random_program_run_twice_then_the_same_trace() {
     check_programs(|program| {
-        let (first, second) = (run(&program, None), run(&program, None));
+        let (first, second) = (run(&program, None, false), run(&program, None, false));
         let differs = first.iter().zip(&second).position(|(left, right)| left != right);
         assert_eq!(differs.map(|at| (&first[at], &second[at])), None);
         assert_eq!(first.len(), second.len());

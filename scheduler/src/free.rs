@@ -67,23 +67,43 @@ where
 #[doc(hidden)]
 #[track_caller]
 pub fn run_main<F: Future>(builder: Builder, future: F) -> F::Output {
-    let mut program = Program { scheduler: builder.build() };
-    match program.scheduler.block_on(future) {
-        Ok(output) => output,
-        Err(error @ RunError::InsideTask) => panic!("{error}"),
-        Err(error) => {
-            // The destructors of the tasks, which `exit` would pass over.
-            drop(program);
-            eprintln!("trapline: {error}");
-            exit(1)
-        }
-    }
+    let mut program = Program::new(builder);
+    let result = program.scheduler.block_on(future);
+    program.end(result)
 }
 
 /// The scheduler of a program, which tells of unseen failures when the program is over, by a panic
 /// too.
-struct Program {
-    scheduler: Scheduler,
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Program {
+    /// What runs it.
+    pub scheduler: Scheduler,
+}
+
+impl Program {
+    /// One that has not begun.
+    #[must_use]
+    pub fn new(builder: Builder) -> Program {
+        Program { scheduler: builder.build() }
+    }
+
+    /// The program has come to this.
+    ///
+    /// # Panics
+    /// Inside a task.
+    pub fn end<T>(self, result: Result<T, RunError>) -> T {
+        match result {
+            Ok(output) => output,
+            Err(error @ RunError::InsideTask) => panic!("{error}"),
+            Err(error) => {
+                // The destructors of the tasks, which `exit` would pass over.
+                drop(self);
+                eprintln!("trapline: {error}");
+                exit(1)
+            }
+        }
+    }
 }
 
 impl Drop for Program {
@@ -106,26 +126,54 @@ const SEED: &str = "TRAPLINE_SEED";
 #[doc(hidden)]
 #[track_caller]
 pub fn run_test<F: Future<Output: Termination>>(builder: Builder, future: F) -> ExitCode {
-    let seed = seed_of_environment().unwrap_or(builder.the_seed());
-    let hint = Hint { seed };
-    let mut scheduler = builder.seed(seed).build();
-    let output = match scheduler.block_on(future) {
-        Ok(output) => output,
-        Err(error) => panic!("{error}"),
-    };
-    let code = output.report();
-    if code != ExitCode::SUCCESS {
-        hint.say();
-        return code;
+    let mut trial = Trial::new(builder);
+    let result = trial.scheduler.block_on(future);
+    trial.end(result)
+}
+
+/// The scheduler of a test.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Trial {
+    /// What runs it.
+    pub scheduler: Scheduler,
+    hint: Hint,
+}
+
+impl Trial {
+    /// One that has not begun.
+    ///
+    /// # Panics
+    /// If the environment names a seed that is none.
+    #[must_use]
+    pub fn new(builder: Builder) -> Trial {
+        let seed = seed_of_environment().unwrap_or(builder.the_seed());
+        Trial { scheduler: builder.seed(seed).build(), hint: Hint { seed } }
     }
-    let mut faults = String::new();
-    let report = scheduler.kernel.take_report();
-    if report != RunReport::default() {
-        let _ = write!(faults, "nobody looked at {report}");
+
+    /// The test has come to this.
+    ///
+    /// # Panics
+    /// If there is anything to be said against it.
+    pub fn end<T: Termination>(mut self, result: Result<T, RunError>) -> ExitCode {
+        let output = match result {
+            Ok(output) => output,
+            Err(error) => panic!("{error}"),
+        };
+        let code = output.report();
+        if code != ExitCode::SUCCESS {
+            self.hint.say();
+            return code;
+        }
+        let mut faults = String::new();
+        let report = self.scheduler.kernel.take_report();
+        if report != RunReport::default() {
+            let _ = write!(faults, "nobody looked at {report}");
+        }
+        tell_leaked(&mut faults, &self.scheduler.snapshot().tasks);
+        assert!(faults.is_empty(), "{faults}");
+        code
     }
-    tell_leaked(&mut faults, &scheduler.snapshot().tasks);
-    assert!(faults.is_empty(), "{faults}");
-    code
 }
 
 fn seed_of_environment() -> Option<u64> {
@@ -137,6 +185,7 @@ fn seed_of_environment() -> Option<u64> {
 }
 
 /// Says how a failed test is repeated.
+#[derive(Debug)]
 struct Hint {
     seed: u64,
 }

@@ -77,6 +77,8 @@ pub(crate) struct Kernel {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) driver: Box<dyn Driver>,
     pub(crate) probe: Option<Box<dyn Probe>>,
+    /// Where the ring's random numbers began.
+    pub(crate) seed: u64,
     pub(crate) quantum: u32,
     pub(crate) batch: u32,
     /// Dispatches since the outside was looked at.
@@ -140,6 +142,7 @@ impl Kernel {
             inbox,
             driver,
             probe: None,
+            seed,
             quantum: 1,
             batch: 1,
             dispatched: 0,
@@ -405,6 +408,10 @@ impl Kernel {
             Fate::Block(On::Timer(key)) => self.timers.deadline_of(key),
             _ => None,
         };
+        let holder = match fate {
+            Fate::Block(On::Queue(queue)) => self.ring.holder_in(queue),
+            _ => None,
+        };
         let object = object.as_ref();
         self.tell(&Event::Trapped {
             task,
@@ -414,6 +421,7 @@ impl Kernel {
             stack,
             label,
             object,
+            holder,
             deadline,
             fate,
         });

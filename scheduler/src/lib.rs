@@ -65,5 +65,5 @@ pub use step::{Shown, Step, StepEvent};
 /// What the macros expand to. Not for programs.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::free::{run_main, run_test};
+    pub use crate::free::{Program, Trial, run_main, run_test};
 }

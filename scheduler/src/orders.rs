@@ -142,8 +142,24 @@ impl Scheduler {
     /// assert!(scheduler.set_probe(None).is_some());
     /// ```
     pub fn set_probe(&mut self, probe: Option<Box<dyn Probe>>) -> Option<Box<dyn Probe>> {
+        // A new one hears of every frame and thread anew.
+        self.kernel.listen(false);
+        self.kernel.threads.clear();
         self.kernel.listen(probe.is_some());
         std::mem::replace(&mut self.kernel.probe, probe)
+    }
+
+    /// Has the probe told of the first so many bytes of what is read and written.
+    #[doc(hidden)]
+    pub fn set_payload(&mut self, bytes: usize) {
+        self.kernel.ring.listen_payload(bytes);
+    }
+
+    /// The seed, the quantum and the batch bound that the builder was given.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn settings(&self) -> (u64, u32, u32) {
+        (self.kernel.seed, self.kernel.quantum, self.kernel.batch)
     }
 
     /// What [`run`](Scheduler::run) gives where `last` is the step that ended it: for loops that step by

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use trapline_abi::{
-    CallId, Cancelled, ExitStatus, Instant, Note, Object, Reply, StackId, Syscall, TaskId,
+    CallId, Cancelled, ExitStatus, Holder, Instant, Note, Object, Reply, StackId, Syscall, TaskId,
 };
 
 use crate::deadlock::DeadlockReport;
@@ -115,6 +115,8 @@ pub enum Event<'a> {
         label: Option<&'static str>,
         /// The thing that it is about: what it is parked on, or the library's source that it waits for.
         object: Option<&'a Object>,
+        /// Who holds that, if it can be held, and somebody does. Only where the call blocks.
+        holder: Option<Holder>,
         /// When its time comes, if it sleeps.
         deadline: Option<Instant>,
         /// What became of it.

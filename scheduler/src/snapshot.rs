@@ -33,7 +33,10 @@ pub struct Snapshot {
     pub running: Option<TaskId>,
     /// The ready queue, first to last.
     pub ready: Vec<TaskId>,
-    /// The blocked calls that no task is known to wait for, in the order in which they were made.
+    /// The blocked calls, in the order in which they were made: also those of tasks that are ready, for
+    /// another reason, and those that no task is known to wait for.
+    pub calls: Vec<CallInfo>,
+    /// Those of them that no task is known to wait for.
     pub unclaimed: Vec<CallInfo>,
     /// The things whose wait queues somebody waits in, by their numbers.
     pub objects: Vec<ObjectState>,
@@ -66,7 +69,7 @@ impl Snapshot {
 
 impl Kernel {
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let (mut unclaimed, mut objects) = (Vec::new(), BTreeMap::new());
+        let (mut calls, mut objects) = (Vec::new(), BTreeMap::new());
         for call in self.ring.calls() {
             let CallState::Blocked(on) = call.state else { continue };
             if let On::Queue(queue) = on
@@ -74,17 +77,16 @@ impl Kernel {
             {
                 objects.entry(object.id).or_insert_with(|| self.object_state(queue, object));
             }
-            if call.task.is_none() {
-                unclaimed.push(self.completed(call));
-            }
+            calls.push(self.completed(call));
         }
-        unclaimed.sort_by_key(|call| call.id.serial());
+        calls.sort_by_key(|call| call.id.serial());
         Snapshot {
             tasks: self.task_infos(),
             steps: self.steps,
             running: self.current,
             ready: self.ready.ids(&self.tasks).collect(),
-            unclaimed,
+            unclaimed: calls.iter().filter(|call| call.task.is_none()).cloned().collect(),
+            calls,
             objects: objects.into_values().collect(),
         }
     }

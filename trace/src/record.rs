@@ -130,7 +130,7 @@ pub enum Move {
     CallBegun {
         /// The call.
         call: u64,
-        /// Whose it is.
+        /// Whose it is; 0: nobody's that lives.
         task: u64,
         /// What is asked, in a word: `sleep`, `park`, ….
         what: Str,

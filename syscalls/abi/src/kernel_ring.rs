@@ -10,7 +10,7 @@ use std::task::Waker;
 use crate::call::{Post, Reply, Syscall};
 use crate::call_table::{Booking, Call, CallInfo, CallState, CallTable, ListHead, On};
 use crate::cancel::Cancelled;
-use crate::holder::QueueInfo;
+use crate::holder::{Holder, QueueInfo};
 use crate::id::{CallId, SourceId, TaskId};
 use crate::outcomes::{Outcome, Panic};
 use crate::queue_entry::Queues;
@@ -515,6 +515,13 @@ impl KernelRing {
     pub fn queue_info(&self, queue: QueueId) -> Option<QueueInfo> {
         let queues = self.ring.calls.queues.borrow();
         queues.get(queue.place()).map(|home| home.info(self.ring.life()))
+    }
+
+    /// Who holds what a queue guards, if anybody does.
+    #[must_use]
+    pub fn holder_in(&self, queue: QueueId) -> Option<Holder> {
+        let queues = self.ring.calls.queues.borrow();
+        queues.get(queue.place())?.core.holders().shown_in(self.ring.life())
     }
 
     /// The task that alone holds what a queue guards.

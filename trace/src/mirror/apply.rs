@@ -207,7 +207,8 @@ impl Mirror {
         let Move::CallBegun { call, task, what, ref argument, site, stack } = *change else {
             return Ok(());
         };
-        self.check_task(task)?;
+        let task = (task != 0).then_some(task);
+        task.map_or(Ok(()), |task| self.check_task(task))?;
         self.tables.check_str(what)?;
         self.check_value(argument)?;
         self.tables.check_site(site)?;
@@ -218,7 +219,7 @@ impl Mirror {
         self.beside += payload_size(argument);
         self.calls.insert(CallMirror {
             id: call,
-            task: Some(task),
+            task,
             what,
             argument: argument.clone(),
             site,

@@ -57,6 +57,11 @@ impl Tables {
         }
     }
 
+    /// A place in the source, by its parts.
+    pub(crate) fn site_parts(&self, site: SiteRef) -> Option<(Str, u32, u32)> {
+        self.inner.sites.get(site.0 as usize).copied()
+    }
+
     /// The lines of the frames around a call, innermost first; 256 at most.
     pub fn stack(&self, stack: StackRef) -> impl Iterator<Item = Site<'_>> {
         let mut next = stack;

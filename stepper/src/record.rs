@@ -1,0 +1,179 @@
+//! `trapline record`: builds a program, starts it so that it records itself, and passes on how it ended.
+
+mod build;
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::thread;
+use std::time::SystemTime;
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use trapline_trace::Recording;
+use trapline_trace::words::{RECORD_VARIABLE, VARIABLE};
+
+use crate::failure::Failure;
+use crate::plain::Plain;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: that of the program; 128 and its number if a signal ended it; that of \
+                        `cargo build` if that failed; 1 if no recording was made although the program ended well."
+)]
+pub(crate) struct Args {
+    /// An example of the package, which is built first
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["bin", "program"])]
+    example: Option<String>,
+    /// A program of the package, which is built first
+    #[arg(long, value_name = "NAME", conflicts_with = "program")]
+    bin: Option<String>,
+    /// A program that is there; if neither this nor another is named, the only one of the package
+    #[arg(conflicts_with_all = ["package", "release"])]
+    program: Option<PathBuf>,
+    /// Of this package
+    #[arg(short, long, value_name = "NAME")]
+    package: Option<String>,
+    /// Builds it with optimisations
+    #[arg(long)]
+    release: bool,
+    /// Where to record
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Records so many of the first bytes of what is read and written, too
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    payload: usize,
+    /// The program's own arguments
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    check_name(&args.output)?;
+    let target = match &args.program {
+        Some(program) => build::Target::of_program(program),
+        None => match build::build(args)? {
+            Ok(target) => target,
+            // Cargo has said what is wrong.
+            Err(code) => return Ok(code),
+        },
+    };
+    let before = written(&args.output);
+    // Before the program starts: it may be interrupted at once. It inherits none of this.
+    let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP])
+        .map_err(|error| Failure::said(format!("signals: {error}")))?;
+    let status = wait(start(args, &target)?, signals)?;
+    let is_recorded = conclude(&args.output, before);
+    match (code_of(status), is_recorded) {
+        (0, false) => Ok(ExitCode::FAILURE),
+        (code, _) => Ok(ExitCode::from(code)),
+    }
+}
+
+/// The variable that names the file has commas between its words.
+fn check_name(file: &Path) -> Result<(), Failure> {
+    if file.as_os_str().as_bytes().contains(&b',') {
+        let file = file.display().to_string();
+        return Err(Failure::said(format!(
+            "{}: a recording's name may have no comma in it",
+            Plain(&file)
+        )));
+    }
+    Ok(())
+}
+
+fn start(args: &Args, target: &build::Target) -> Result<Child, Failure> {
+    // The program may go elsewhere before it opens it.
+    let output = std::path::absolute(&args.output).map_err(Failure::at(&args.output))?;
+    check_name(&output)?;
+    let mut word = OsString::from("record:");
+    word.push(output);
+    let mut options = OsString::from("lossless");
+    if args.payload > 0 {
+        options.push(format!(",payload={}", args.payload));
+    }
+    if let Some(workspace) = target.workspace.as_ref().filter(|path| check_name(path).is_ok()) {
+        options.push(",sources=");
+        options.push(workspace);
+    }
+    Command::new(&target.executable)
+        .args(&args.arguments)
+        .env(VARIABLE, word)
+        .env(RECORD_VARIABLE, options)
+        .spawn()
+        .map_err(Failure::at(&target.executable))
+}
+
+/// Waits for the program. What would end us is for it to decide on.
+fn wait(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Failure> {
+    let handle = signals.handle();
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let forward = thread::spawn(move || {
+        for signal in signals.forever() {
+            // Ctrl-C and Ctrl-\ at the terminal go to both of us; the others to whom they are sent.
+            let signal = match signal {
+                SIGTERM => Signal::TERM,
+                SIGHUP => Signal::HUP,
+                _ => continue,
+            };
+            if let Some(pid) = pid {
+                // If it has just ended, there is nobody to tell.
+                let _ = kill_process(pid, signal);
+            }
+        }
+    });
+    let status = child.wait();
+    handle.close();
+    // It does nothing that can panic.
+    let _ = forward.join();
+    status.map_err(|error| Failure::said(format!("the program: {error}")))
+}
+
+fn code_of(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+/// Says what has become of the recording. Whether there is one.
+fn conclude(file: &Path, before: Option<SystemTime>) -> bool {
+    let shown = file.display().to_string();
+    let shown = Plain(&shown);
+    // What was there before is none of this run.
+    let written = written(file);
+    if written.is_none() || written == before {
+        eprintln!(
+            "trapline: the program has recorded nothing: it is not one of Trapline's that obey `{VARIABLE}`, \
+             has started no run, or could not write {shown}"
+        );
+        return false;
+    }
+    match Recording::open(file) {
+        Ok(recording) => {
+            let (steps, sources) = (recording.steps(), recording.sources().len());
+            let plural = if sources == 1 { "" } else { "s" };
+            eprintln!(
+                "trapline: {shown} has {steps} steps, and the text of {sources} source file{plural}"
+            );
+            for source in recording.sources().iter().filter(|source| source.is_newer) {
+                eprintln!("trapline: {} is newer than the program", Plain(&source.file));
+            }
+            if let Some(damage) = recording.damage() {
+                eprintln!("trapline: {shown}: {damage}");
+            }
+            true
+        }
+        Err(error) => {
+            eprintln!("trapline: {shown}: {error}");
+            false
+        }
+    }
+}
+
+/// When a file was written to.
+fn written(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+}

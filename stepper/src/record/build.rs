@@ -1,0 +1,141 @@
+//! Has cargo build a program, and say where it is.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::Value;
+
+use super::Args;
+use crate::failure::Failure;
+use crate::plain::Plain;
+
+/// What is to be started.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) executable: PathBuf,
+    /// Below this lie the sources of the program itself.
+    pub(super) workspace: Option<PathBuf>,
+}
+
+impl Target {
+    /// A program that is there. Its sources lie, if anywhere, where one is.
+    pub(super) fn of_program(program: &Path) -> Target {
+        let is_path = program.components().count() > 1;
+        let executable = if is_path { program.to_owned() } else { in_path_or_here(program) };
+        Target { executable, workspace: workspace().ok() }
+    }
+}
+
+/// Builds it; if that fails, gives cargo's own status.
+pub(super) fn build(args: &Args) -> Result<Result<Target, ExitCode>, Failure> {
+    let mut command = Command::new(cargo());
+    command.args(["build", "--message-format=json-render-diagnostics"]);
+    if args.release {
+        command.arg("--release");
+    }
+    if let Some(package) = &args.package {
+        command.args(["--package", package]);
+    }
+    match (&args.example, &args.bin) {
+        (Some(example), _) => command.args(["--example", example]),
+        (None, Some(bin)) => command.args(["--bin", bin]),
+        (None, None) => command.arg("--bins"),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let failed = |error: std::io::Error| Failure::said(format!("cargo build: {error}"));
+    let mut child = command.spawn().map_err(failed)?;
+    let mut programs = Vec::new();
+    if let Some(messages) = child.stdout.take() {
+        for line in BufReader::new(messages).lines() {
+            programs.extend(program_of(&line.map_err(failed)?));
+        }
+    }
+    let status = child.wait().map_err(failed)?;
+    if !status.success() {
+        return Ok(Err(ExitCode::from(super::code_of(status))));
+    }
+    let executable = the_one(programs)?;
+    Ok(Ok(Target { executable, workspace: workspace().ok() }))
+}
+
+/// The program that a message of cargo's tells of.
+fn program_of(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    if message.get("reason")? != "compiler-artifact" {
+        return None;
+    }
+    message.get("executable")?.as_str().map(PathBuf::from)
+}
+
+fn the_one(mut programs: Vec<PathBuf>) -> Result<PathBuf, Failure> {
+    match (programs.pop(), programs.len()) {
+        (Some(program), 0) => Ok(program),
+        (None, _) => Err(Failure::said("cargo has built no program")),
+        (Some(program), _) => {
+            programs.push(program);
+            let names = programs.iter().filter_map(|program| program.file_name());
+            let names: Vec<_> =
+                names.map(|name| Plain(&name.to_string_lossy()).to_string()).collect();
+            Err(Failure::said(format!(
+                "there are several programs, of which `--bin` names one: {}",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// The root of the workspace in which one is.
+fn workspace() -> Result<PathBuf, Failure> {
+    let failed = |text: &str| Failure::said(format!("cargo locate-project: {text}"));
+    let output = Command::new(cargo())
+        .args(["locate-project", "--workspace", "--message-format=plain"])
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| failed(&error.to_string()))?;
+    let manifest = String::from_utf8(output.stdout).map_err(|_| failed("not UTF-8"))?;
+    match (output.status.success(), Path::new(manifest.trim_end()).parent()) {
+        (true, Some(workspace)) if workspace.is_absolute() => Ok(workspace.to_owned()),
+        _ => Err(failed("no workspace")),
+    }
+}
+
+/// The cargo that runs us, if one does.
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// What has no slash in its name is a program of this directory, before it is one of the path.
+fn in_path_or_here(program: &Path) -> PathBuf {
+    let here = Path::new(".").join(program);
+    if here.is_file() { here } else { program.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_cargo_then_the_program_among_them() {
+        let library = r#"{"reason":"compiler-artifact","executable":null}"#;
+        let program = r#"{"reason":"compiler-artifact","executable":"/t/debug/examples/chat"}"#;
+        let other = r#"{"reason":"build-finished","success":true}"#;
+        assert_eq!(program_of(library), None);
+        assert_eq!(program_of(other), None);
+        assert_eq!(program_of("no json"), None);
+        assert_eq!(program_of(program), Some("/t/debug/examples/chat".into()));
+    }
+
+    #[test]
+    fn several_programs_then_their_names_are_told() {
+        assert!(the_one(vec!["/t/a".into()]).is_ok());
+        let error = the_one(vec!["/t/a".into(), "/t/b".into()]).map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err("there are several programs, of which `--bin` names one: a, b".to_owned())
+        );
+        assert!(the_one(vec![]).is_err());
+    }
+}

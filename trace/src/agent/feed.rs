@@ -1,0 +1,378 @@
+//! The way from the loop to another thread: encoded records through a bounded ring.
+//!
+//! The loop never waits (unless it is asked to lose nothing). Where the ring is full, what happens is not
+//! written at all; once there is room again, and not more often than once a second, the loop writes how many
+//! steps are missing, and a key frame: its state as it is then.
+
+use std::fmt;
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+use trapline_scheduler::{Event, Scheduler, Step};
+
+use super::Outlet;
+use super::recorder::source_of;
+use crate::format::Encoder;
+use crate::record::{About, Record, Remark, Str};
+use crate::scribe::Scribe;
+
+/// The bytes that lie in the ring before each batch: its length, and the steps taken before it.
+const HEAD_BYTES: usize = 12;
+
+/// Instead of a length: the batch is too large for the ring, and comes beside it.
+const BESIDE: u32 = u32::MAX;
+
+/// How long the loop waits at a time for room, where it waits.
+const NAP: Duration = Duration::from_millis(1);
+
+/// What the loop does where the other thread is behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Behind {
+    /// Goes on, and leaves a gap.
+    Skip,
+    /// Waits until there is room.
+    Wait,
+}
+
+/// A feed, and the intake at its other end. The ring between them holds `capacity_bytes`.
+#[must_use]
+pub fn feed(capacity_bytes: usize, behind: Behind) -> (Feed, Intake) {
+    let (to, from) = RingBuffer::new(capacity_bytes.max(4 * HEAD_BYTES));
+    let (beside_to, beside_from) = mpsc::channel();
+    let shared = Arc::new(Shared::default());
+    let feed = Feed {
+        scribe: Scribe::new(),
+        encoder: Encoder::new(),
+        records: Vec::new(),
+        bytes: Vec::new(),
+        to,
+        beside: beside_to,
+        shared: Arc::clone(&shared),
+        reader: None,
+        behind,
+        is_behind: false,
+        steps: 0,
+        steps_written: 0,
+        key_second: None,
+        properties: Vec::new(),
+        payload_bytes: 0,
+        sources: None,
+        sources_seen: 0,
+    };
+    (feed, Intake { from, beside: beside_from, shared })
+}
+
+/// What both ends see.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Whole seconds on the reader's clock, so that the loop need not ask for the time.
+    seconds: AtomicU32,
+    /// The loop writes no more.
+    is_over: AtomicBool,
+    /// The reader reads no more.
+    is_closed: AtomicBool,
+}
+
+/// The loop's end: an outlet that encodes what it hears.
+pub struct Feed {
+    scribe: Scribe,
+    encoder: Encoder,
+    /// Room, kept from event to event.
+    records: Vec<Record>,
+    /// What has been encoded and not been published.
+    bytes: Vec<u8>,
+    to: Producer<u8>,
+    beside: Sender<Vec<u8>>,
+    shared: Arc<Shared>,
+    reader: Option<Thread>,
+    behind: Behind,
+    /// Whether events are being missed.
+    is_behind: bool,
+    /// How many steps have been taken, and how many of them were published whole or said to be missing.
+    steps: u64,
+    steps_written: u64,
+    /// In which second of the reader's the last key frame was written after a gap.
+    key_second: Option<u32>,
+    properties: Vec<(&'static str, String)>,
+    payload_bytes: usize,
+    sources: Option<PathBuf>,
+    /// Of so many strings it is known whether they are files whose text is to be written.
+    sources_seen: u32,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed")
+            .field("behind", &self.behind)
+            .field("is_behind", &self.is_behind)
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Feed {
+    /// Tells which thread reads at the other end, to be woken where the loop waits for it.
+    pub fn set_reader(&mut self, reader: Thread) {
+        self.reader = Some(reader);
+    }
+
+    /// What is to be said of the run at its beginning.
+    pub fn set_properties(&mut self, properties: Vec<(&'static str, String)>) {
+        self.properties = properties;
+    }
+
+    /// Has so many of the first bytes of what is read and written written down.
+    pub fn set_payload(&mut self, bytes: usize) {
+        self.payload_bytes = bytes;
+    }
+
+    /// Has the text of the source files below this directory written.
+    pub fn set_sources(&mut self, directory: &Path) {
+        self.sources = Some(directory.to_owned());
+    }
+
+    /// Whether the other end reads no more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Encodes what the scribe has written.
+    fn encode(&mut self) {
+        if self.sources.is_some() {
+            self.add_sources();
+        }
+        for record in &self.records {
+            self.encoder.encode(record, &mut self.bytes);
+        }
+        self.records.clear();
+    }
+
+    /// Puts the text of each file behind the record that is the first to name it.
+    #[cold]
+    fn add_sources(&mut self) {
+        let Some(directory) = &self.sources else { return };
+        let mut strings = self.sources_seen;
+        let mut named: Vec<(Str, String)> = Vec::new();
+        for record in &self.records {
+            match record {
+                Record::Reset { .. } => strings = 0,
+                Record::DefineString(text) => {
+                    if text.ends_with(".rs") {
+                        named.push((Str(strings), text.clone()));
+                    }
+                    strings += 1;
+                }
+                _ => {}
+            }
+        }
+        self.sources_seen = strings;
+        for (file, name) in named {
+            if let Some((text, is_newer)) = source_of(directory, &name) {
+                self.records.push(Record::Remark(Remark::Source { file, text, is_newer }));
+            }
+        }
+    }
+
+    /// The state as it is now; after a gap of so many steps.
+    fn key_frame(&mut self, scheduler: &mut Scheduler, missed_steps: u64) {
+        let (snapshot, at) = (scheduler.snapshot(), scheduler.now());
+        self.steps = snapshot.steps;
+        self.scribe.key_frame(&snapshot, at, missed_steps, &mut self.records);
+        self.encode();
+    }
+
+    /// Whether there is so much room that a key frame would not be for nothing, and none was written in this
+    /// second.
+    fn may_go_on(&self) -> bool {
+        let second = self.shared.seconds.load(Ordering::Relaxed);
+        self.key_second != Some(second) && self.to.slots() >= self.to.buffer().capacity() / 2
+    }
+
+    /// Hands what has been encoded to the other end; false, and nothing of it, where that is behind.
+    fn send(&mut self) -> bool {
+        let capacity = self.to.buffer().capacity();
+        let is_large = self.bytes.len() > capacity / 2;
+        let in_ring = if is_large { 0 } else { self.bytes.len() };
+        let needed = HEAD_BYTES + in_ring;
+        if self.to.slots() < needed && !self.wait_for_room(needed) {
+            return false;
+        }
+        let length = if is_large { BESIDE } else { self.bytes.len() as u32 };
+        let mut head = [0; HEAD_BYTES];
+        head[..4].copy_from_slice(&length.to_le_bytes());
+        head[4..].copy_from_slice(&self.steps_written.to_le_bytes());
+        if is_large {
+            // It must be there when its head is.
+            let _ = self.beside.send(mem::take(&mut self.bytes));
+            return self.to.push_entire_slice(&head).is_ok();
+        }
+        let Ok(mut chunk) = self.to.write_chunk(needed) else { return false };
+        let (first, second) = chunk.as_mut_slices();
+        scatter(&head, &self.bytes, first, second);
+        chunk.commit_all();
+        true
+    }
+
+    #[cold]
+    fn wait_for_room(&mut self, needed: usize) -> bool {
+        loop {
+            if let Some(reader) = &self.reader {
+                reader.unpark();
+            }
+            if self.is_closed() || self.to.is_abandoned() || self.behind == Behind::Skip {
+                return false;
+            }
+            if self.to.slots() >= needed {
+                return true;
+            }
+            thread::park_timeout(NAP);
+        }
+    }
+}
+
+/// Lays two slices one after the other into two others.
+fn scatter(head: &[u8], body: &[u8], first: &mut [u8], second: &mut [u8]) {
+    let (mut first, mut second) = (first, second);
+    for part in [head, body] {
+        let split = part.len().min(first.len());
+        let (before, after) = mem::take(&mut first).split_at_mut(split);
+        before.copy_from_slice(&part[..split]);
+        first = after;
+        let rest = &part[split..];
+        let (before, after) = mem::take(&mut second).split_at_mut(rest.len());
+        before.copy_from_slice(rest);
+        second = after;
+    }
+}
+
+impl Outlet for Feed {
+    fn begin(&mut self, scheduler: &mut Scheduler) {
+        if self.payload_bytes > 0 {
+            scheduler.set_payload(self.payload_bytes);
+        }
+        self.key_frame(scheduler, 0);
+        for (key, value) in mem::take(&mut self.properties) {
+            self.scribe.property(key, &value, &mut self.records);
+        }
+        self.encode();
+        self.steps_written = self.steps;
+        self.publish();
+    }
+
+    #[inline]
+    fn event(&mut self, event: &Event<'_>) {
+        if self.is_behind {
+            self.scribe.miss(event);
+            return;
+        }
+        self.scribe.event(event, &mut self.records);
+        self.encode();
+        // Before the task is polled: so one sees also whom the loop is stuck in.
+        if matches!(event, Event::Taken { .. }) {
+            self.publish();
+        }
+    }
+
+    fn step_end(&mut self, scheduler: &mut Scheduler, step: &Step) {
+        self.steps += 1;
+        if !self.is_behind {
+            self.scribe.step_end(step, &mut self.records);
+            self.encode();
+            self.publish();
+            if !self.is_behind {
+                self.steps_written = self.steps;
+            }
+            if self.scribe.is_full() {
+                self.key_frame(scheduler, 0);
+                self.publish();
+            }
+        } else if self.may_go_on() {
+            self.is_behind = false;
+            self.key_second = Some(self.shared.seconds.load(Ordering::Relaxed));
+            self.key_frame(scheduler, self.steps - self.steps_written);
+            self.steps_written = self.steps;
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        if !self.bytes.is_empty() && !self.is_behind {
+            self.is_behind = !self.send();
+            self.bytes.clear();
+        }
+    }
+
+    fn say(&mut self, about: About, topic: &'static str, text: &str) {
+        if !self.is_behind {
+            self.scribe.say(about, topic, text, &mut self.records);
+            self.encode();
+        }
+    }
+
+    fn set_ordered(&mut self, is_ordered: bool) {
+        self.scribe.set_ordered(is_ordered);
+    }
+
+    fn end(&mut self) {
+        self.publish();
+        self.shared.is_over.store(true, Ordering::Release);
+        if let Some(reader) = &self.reader {
+            reader.unpark();
+        }
+    }
+}
+
+/// The other end.
+#[derive(Debug)]
+pub struct Intake {
+    from: Consumer<u8>,
+    beside: Receiver<Vec<u8>>,
+    shared: Arc<Shared>,
+}
+
+impl Intake {
+    /// Takes a batch that was published, and appends its bytes, which are whole records; gives how many steps
+    /// were over before it. `None` where there is none.
+    pub fn take(&mut self, bytes: &mut Vec<u8>) -> Option<u64> {
+        let mut head = [0; HEAD_BYTES];
+        self.from.pop_entire_slice(&mut head).ok()?;
+        let (length, steps) = head.split_at(4);
+        let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
+        let steps = u64::from_le_bytes(steps.try_into().unwrap_or_default());
+        if length == BESIDE {
+            bytes.extend(self.beside.recv().unwrap_or_default());
+            return Some(steps);
+        }
+        // A batch is published as a whole.
+        if let Ok(chunk) = self.from.read_chunk(length as usize) {
+            let (first, second) = chunk.as_slices();
+            bytes.extend_from_slice(first);
+            bytes.extend_from_slice(second);
+            chunk.commit_all();
+        }
+        Some(steps)
+    }
+
+    /// Whether nothing more will come, once what is there has been taken.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.shared.is_over.load(Ordering::Acquire) || self.from.is_abandoned()
+    }
+
+    /// Says how many whole seconds have passed on the reader's clock.
+    pub fn set_seconds(&self, seconds: u32) {
+        self.shared.seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Reads no more: the loop writes no more.
+    pub fn close(&self) {
+        self.shared.is_closed.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,244 @@
+//! What the monitor knows: the mirror, fed with what the loop has published.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use super::answers::{self, Look};
+use super::key_frame::key_frame;
+use super::stuck::LoopThread;
+use crate::format::{Decoder, Encoder};
+use crate::mirror::Mirror;
+use crate::record::{Move, Record, Remark, SiteRef, StepEnd};
+
+/// After so long without a word from the loop, whoever runs is said to keep it.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Keeps the mirror.
+#[derive(Debug)]
+pub struct Keeper {
+    decoder: Decoder,
+    mirror: Mirror,
+    last_calls: BTreeMap<u64, SiteRef>,
+    /// Bytes of a record that is not there as a whole.
+    left: Vec<u8>,
+    thread: LoopThread,
+    /// When the loop was last heard.
+    heard: Instant,
+    /// The driver's clock, and when it said so.
+    clock: (u64, Instant),
+    /// Whether the loop is held: then its clock stands still.
+    held: Option<Instant>,
+    missed_steps: u64,
+    last_end: Option<StepEnd>,
+    fault: Option<String>,
+    streams: Vec<Stream>,
+}
+
+/// Someone who wants the records themselves.
+#[derive(Debug)]
+struct Stream {
+    encoder: Encoder,
+    to: SyncSender<Batch>,
+}
+
+/// Records as bytes, and how many steps were over before them.
+pub(super) type Batch = (u64, Vec<u8>);
+
+impl Keeper {
+    /// One that knows nothing yet.
+    #[must_use]
+    pub fn new(thread: LoopThread, now: Instant) -> Keeper {
+        Keeper {
+            decoder: Decoder::new(),
+            mirror: Mirror::new(),
+            last_calls: BTreeMap::new(),
+            left: Vec::new(),
+            thread,
+            heard: now,
+            clock: (0, now),
+            held: None,
+            missed_steps: 0,
+            last_end: None,
+            fault: None,
+            streams: Vec::new(),
+        }
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// Which thread the loop is on.
+    pub fn set_thread(&mut self, thread: LoopThread) {
+        self.thread = thread;
+    }
+
+    /// Takes in what the loop has published.
+    pub fn take(&mut self, bytes: &[u8], now: Instant) {
+        if bytes.is_empty() || self.fault.is_some() {
+            return;
+        }
+        let first_step = self.mirror.step();
+        let clock_before = self.mirror.clock_nanos();
+        self.heard = now;
+        let mut all = mem::take(&mut self.left);
+        all.extend_from_slice(bytes);
+        let mut rest = &*all;
+        let mut records = Vec::new();
+        loop {
+            match self.decoder.decode(&mut rest) {
+                Ok(Some(record)) => {
+                    self.obey(&record);
+                    if !self.streams.is_empty() {
+                        records.push(record);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.fault = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        self.left = rest.to_vec();
+        if self.mirror.clock_nanos() != clock_before {
+            self.clock = (self.mirror.clock_nanos(), now);
+        }
+        self.pass_on(first_step, &records);
+    }
+
+    fn obey(&mut self, record: &Record) {
+        match record {
+            Record::Reset { missed_steps, .. } => {
+                self.last_calls.clear();
+                self.missed_steps += missed_steps;
+            }
+            Record::Move(Move::CallBegun { task, site, .. }) => {
+                self.last_calls.insert(*task, *site);
+            }
+            Record::Remark(Remark::Done { task: Some(task), site, .. }) => {
+                self.last_calls.insert(*task, *site);
+            }
+            Record::Move(Move::TaskEnded { task, .. }) => {
+                self.last_calls.remove(task);
+            }
+            Record::StepEnd(end) => self.last_end = Some(*end),
+            _ => {}
+        }
+        if let Err(error) = self.mirror.apply(record) {
+            self.fault = Some(error.to_string());
+        }
+    }
+
+    /// The loop is held between two steps from now on, or goes on.
+    pub fn set_held(&mut self, held: bool, now: Instant) {
+        self.clock = (self.now_nanos(now), now);
+        self.held = held.then_some(now);
+        self.heard = now;
+    }
+
+    /// The time on the driver's clock, as far as can be told from here.
+    fn now_nanos(&self, now: Instant) -> u64 {
+        let (nanos, then) = self.clock;
+        let since = if self.held.is_some() { Duration::ZERO } else { now.duration_since(then) };
+        nanos.saturating_add(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn look(&self, now: Instant) -> Look<'_> {
+        let Keeper { mirror, last_calls, .. } = self;
+        Look { mirror, last_calls, now_nanos: self.now_nanos(now) }
+    }
+
+    /// The task that has kept the loop for some time, and for how long.
+    #[must_use]
+    pub fn stuck_in(&self, now: Instant) -> Option<(u64, Duration)> {
+        let task = self.mirror.running()?;
+        let quiet = now.duration_since(self.heard);
+        (self.held.is_none() && quiet >= QUIET).then_some((task, quiet))
+    }
+
+    /// The sentence about a loop that is stuck.
+    #[must_use]
+    pub fn stuck(&self, now: Instant) -> Option<String> {
+        let (task, kept) = self.stuck_in(now)?;
+        let tables = self.mirror.tables();
+        let since = match (self.last_calls.get(&task), self.mirror.task(task)) {
+            (Some(site), _) => format!(" since its call at {}", tables.site(*site)),
+            (None, Some(task)) => {
+                format!(" since it began; it was spawned at {}", tables.site(task.site))
+            }
+            (None, None) => String::new(),
+        };
+        let (since, doing) = (answers::escaped(&since), self.thread.doing().words());
+        Some(format!("T{task} has kept the loop for {:.1} s{since}; {doing}", kept.as_secs_f64()))
+    }
+
+    /// What the loop is doing, in a sentence.
+    #[must_use]
+    pub fn doing(&self, now: Instant) -> String {
+        if let Some(held) = self.held {
+            let (step, held) = (self.mirror.step(), now.duration_since(held).as_secs_f64());
+            return format!("held for {held:.1} s, after step {step}; the clock stands still");
+        }
+        if let Some(stuck) = self.stuck(now) {
+            return stuck;
+        }
+        match self.last_end {
+            Some(StepEnd::Finished) => "the run is over: no task is left but daemons".to_owned(),
+            Some(StepEnd::Deadlock) => "the run is over: a deadlock".to_owned(),
+            Some(StepEnd::Stalled) => "the run is over: it stalled".to_owned(),
+            Some(StepEnd::DriverFailed) => "the run is over: the driver failed".to_owned(),
+            _ if now.duration_since(self.heard) < QUIET => "the loop is at work".to_owned(),
+            _ => "the loop waits until something happens".to_owned(),
+        }
+    }
+
+    /// What is to be said about the knowledge itself: gaps, faults.
+    #[must_use]
+    pub fn caveats(&self) -> String {
+        let mut out = String::new();
+        if self.missed_steps > 0 {
+            out += &format!("{} steps were not heard of\n", self.missed_steps);
+        }
+        if let Some(fault) = &self.fault {
+            out += &format!("what the loop tells is not understood any more: {fault}\n");
+        }
+        out
+    }
+
+    /// Gives `to` a key frame of this moment, and all records from then on.
+    pub(super) fn stream(&mut self, to: SyncSender<Batch>) {
+        let mut encoder = Encoder::new();
+        let mut bytes = Vec::new();
+        key_frame(&self.mirror, &mut |record| encoder.encode(record, &mut bytes));
+        if to.try_send((self.mirror.step(), bytes)).is_ok() {
+            self.streams.push(Stream { encoder, to });
+        }
+    }
+
+    /// Hands records to those who want them. One who is behind is left out from then on.
+    fn pass_on(&mut self, first_step: u64, records: &[Record]) {
+        if records.is_empty() {
+            return;
+        }
+        self.streams.retain_mut(|stream| {
+            let mut bytes = Vec::new();
+            records.iter().for_each(|record| stream.encoder.encode(record, &mut bytes));
+            match stream.to.try_send((first_step, bytes)) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+            }
+        });
+    }
+
+    /// The run is over: nobody is given anything more.
+    pub(super) fn end_streams(&mut self) {
+        self.streams.clear();
+    }
+}

@@ -1,0 +1,204 @@
+//! The environment variable `TRAPLINE`: who is to listen to a program that was not changed for it.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::exit;
+
+/// The variable that says who listens.
+pub const VARIABLE: &str = "TRAPLINE";
+
+/// The variable that says how what is recorded is recorded.
+pub const RECORD_VARIABLE: &str = "TRAPLINE_RECORD";
+
+/// Who listens to a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// `strace`: lines on standard error.
+    Strace,
+    /// `record:FILE`: a recording.
+    Record(PathBuf),
+    /// `monitor`, `monitor:SOCKET`, `monitor:ro`, `monitor:ro:SOCKET`.
+    Monitor {
+        /// The socket; `None` for the default one.
+        socket: Option<PathBuf>,
+        /// Whether orders are refused.
+        read_only: bool,
+    },
+}
+
+/// How a recording is made.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RecordOptions {
+    /// `lossless`: where the writer is behind, the loop waits.
+    pub lossless: bool,
+    /// `payload=N`: so many of the first bytes of what is read and written go into the trace.
+    pub payload_bytes: usize,
+    /// `sources=DIRECTORY`: the text of the source files below it goes into the trace.
+    pub sources: Option<PathBuf>,
+}
+
+/// Words that were not understood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownWord {
+    variable: &'static str,
+    word: OsString,
+}
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = if self.variable == VARIABLE {
+            "`strace`, `record:FILE`, `monitor`, `monitor:SOCKET`, `monitor:ro` and `monitor:ro:SOCKET`"
+        } else {
+            "`lossless`, `payload=BYTES` and `sources=DIRECTORY`"
+        };
+        let word = self.word.to_string_lossy();
+        write!(f, "{} knows no `{word}`; it knows {known}, separated by commas", self.variable)
+    }
+}
+
+impl std::error::Error for UnknownWord {}
+
+/// The words of a text like `strace,record:run.trace`.
+///
+/// # Errors
+/// The first word that is none.
+pub fn parse(text: &OsStr) -> Result<Vec<Word>, UnknownWord> {
+    parts(text).map(parse_word).collect()
+}
+
+/// The options of a text like `lossless,payload=16`.
+///
+/// # Errors
+/// The first option that is none.
+pub fn parse_record_options(text: &OsStr) -> Result<RecordOptions, UnknownWord> {
+    let mut options = RecordOptions::default();
+    for part in parts(text) {
+        let unknown = || UnknownWord { variable: RECORD_VARIABLE, word: part.to_owned() };
+        match halves(part, b'=') {
+            (b"lossless", None) => options.lossless = true,
+            (b"payload", Some(bytes)) => {
+                let bytes = bytes.to_str().and_then(|bytes| bytes.parse().ok());
+                options.payload_bytes = bytes.ok_or_else(unknown)?;
+            }
+            (b"sources", Some(directory)) if !directory.is_empty() => {
+                options.sources = Some(directory.into());
+            }
+            _ => return Err(unknown()),
+        }
+    }
+    Ok(options)
+}
+
+fn parse_word(part: &OsStr) -> Result<Word, UnknownWord> {
+    match halves(part, b':') {
+        (b"strace", None) => Ok(Word::Strace),
+        (b"record", Some(file)) if !file.is_empty() => Ok(Word::Record(file.into())),
+        (b"monitor", None) => Ok(Word::Monitor { socket: None, read_only: false }),
+        (b"monitor", Some(rest)) => monitor(rest),
+        _ => Err(UnknownWord { variable: VARIABLE, word: part.to_owned() }),
+    }
+}
+
+fn monitor(rest: &OsStr) -> Result<Word, UnknownWord> {
+    let (read_only, socket) = match halves(rest, b':') {
+        (b"ro", socket) => (true, socket),
+        _ => (false, Some(rest)),
+    };
+    match socket {
+        Some(socket) if socket.is_empty() => {
+            let mut word = OsString::from("monitor:");
+            word.push(rest);
+            Err(UnknownWord { variable: VARIABLE, word })
+        }
+        socket => Ok(Word::Monitor { socket: socket.map(PathBuf::from), read_only }),
+    }
+}
+
+/// What stands between the commas, but for nothing at all.
+fn parts(text: &OsStr) -> impl Iterator<Item = &OsStr> {
+    text.as_bytes()
+        .split(|byte| *byte == b',')
+        .filter(|part| !part.is_empty())
+        .map(OsStr::from_bytes)
+}
+
+/// What stands before the first mark, and after it, if there is one.
+fn halves(part: &OsStr, mark: u8) -> (&[u8], Option<&OsStr>) {
+    let bytes = part.as_bytes();
+    match bytes.iter().position(|byte| *byte == mark) {
+        Some(at) => (&bytes[..at], Some(OsStr::from_bytes(&bytes[at + 1..]))),
+        None => (bytes, None),
+    }
+}
+
+/// What the environment says. A word that is none ends the process with status 2, after a line that lists
+/// those that are.
+pub(crate) fn of_environment() -> (Vec<Word>, RecordOptions) {
+    let Some(text) = env::var_os(VARIABLE) else { return (Vec::new(), RecordOptions::default()) };
+    let options = env::var_os(RECORD_VARIABLE).unwrap_or_default();
+    let read = || Ok::<_, UnknownWord>((parse(&text)?, parse_record_options(&options)?));
+    read().unwrap_or_else(|unknown| {
+        eprintln!("trapline: {unknown}");
+        exit(2)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Result<Vec<Word>, String> {
+        parse(OsStr::new(text)).map_err(|unknown| unknown.to_string())
+    }
+
+    #[test]
+    fn words_then_each_in_turn_and_only_the_first_colon_ends_one() {
+        let monitor = |socket: Option<&str>, read_only| Word::Monitor {
+            socket: socket.map(PathBuf::from),
+            read_only,
+        };
+        assert_eq!(words(""), Ok(vec![]));
+        assert_eq!(words("strace"), Ok(vec![Word::Strace]));
+        assert_eq!(
+            words("record:a:b.trace,strace"),
+            Ok(vec![Word::Record("a:b.trace".into()), Word::Strace])
+        );
+        assert_eq!(
+            words("monitor,monitor:/s:1,monitor:ro,monitor:ro:/s"),
+            Ok(vec![
+                monitor(None, false),
+                monitor(Some("/s:1"), false),
+                monitor(None, true),
+                monitor(Some("/s"), true)
+            ])
+        );
+    }
+
+    #[test]
+    fn unknown_word_then_one_line_that_lists_the_known_ones() {
+        for text in ["straces", "strace:x", "record", "record:", "monitor:", "monitor:ro:", "x"] {
+            let line = words(text).unwrap_err();
+            assert!(line.starts_with(&format!("TRAPLINE knows no `{text}`; ")), "{line}");
+            for known in ["strace", "record:FILE", "monitor:SOCKET"] {
+                assert!(line.contains(known), "{line}");
+            }
+            assert!(!line.contains('\n'));
+        }
+        assert!(words("strace,nonsense").unwrap_err().contains("`nonsense`"));
+    }
+
+    #[test]
+    fn options_of_a_recording_then_as_they_say() {
+        let options = |text: &str| parse_record_options(OsStr::new(text));
+        assert_eq!(options(""), Ok(RecordOptions::default()));
+        let all = RecordOptions { lossless: true, payload_bytes: 16, sources: Some("/a=b".into()) };
+        assert_eq!(options("lossless,payload=16,sources=/a=b"), Ok(all));
+        for unknown in ["lossy", "lossless=1", "payload", "payload=x", "payload=-1", "sources="] {
+            let line = options(unknown).unwrap_err().to_string();
+            assert!(line.starts_with(&format!("TRAPLINE_RECORD knows no `{unknown}`; ")), "{line}");
+        }
+    }
+}
