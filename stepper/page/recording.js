@@ -211,6 +211,30 @@ export class Recording {
     return undefined;
   }
 
+  /**
+   * Goes over the steps `first` to `last`: `visit(step, records, mirror, applyUntil)` finds the state before the step,
+   * and may have the first so many records applied to it. It goes on unless the answer is false.
+   */
+  eachStep(first, last, visit) {
+    const replay = this.replay(Math.max(first - 1, 0));
+    let over = replay.mirror.step;
+    let records = [];
+    for (let record = replay.next(); record; record = replay.next()) {
+      records.push(record);
+      if (record.kind === 'reset') over = record.step;
+      if (record.kind !== 'end') continue;
+      over++;
+      if (over > last) return;
+      let done = 0;
+      const applyUntil = (end) => {
+        while (done < end) replay.mirror.apply(records[done++]);
+      };
+      if (over >= first && visit(over, records, replay.mirror, applyUntil) === false) return;
+      applyUntil(records.length);
+      records = [];
+    }
+  }
+
   /** Reads once more from the last checkpoint at or before a step. */
   replay(step) {
     let [low, high] = [0, this.checkpoints.length - 1];
