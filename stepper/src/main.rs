@@ -1,13 +1,14 @@
 //! `trapline`: shows what a scheduler did, from a recording, and what one is doing, from its monitor.
 //!
 //! It shares nothing with the program but bytes. The subcommands, in the order in which one meets them:
-//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`attach`]. The last two of those that read a
+//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`html`], [`attach`]. The last two of those that read a
 //! recording go over it by its [`timeline`].
 
 mod attach;
 mod chrome;
 mod dump;
 mod failure;
+mod html;
 mod opened;
 mod output;
 mod plain;
@@ -42,6 +43,8 @@ enum Command {
     Stats(stats::Args),
     /// Writes a recording as a Chrome trace, for Perfetto or chrome://tracing
     Chrome(chrome::Args),
+    /// Writes a recording as a page: one file that opens from disk
+    Html(html::Args),
     /// Asks a program that runs under `TRAPLINE=monitor`
     Attach(attach::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Dump(args) => dump::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Chrome(args) => chrome::run(&args),
+        Command::Html(args) => html::run(&args),
         Command::Attach(args) => attach::run(&args),
     };
     match done {

@@ -7,7 +7,7 @@ use crate::record::{Move, On, Record, SiteRef, StackRef, Str, TaskState};
 
 /// Gives the records that rebuild `mirror`. What is defined has the numbers it had, so that the records that
 /// come after can be given on as they are.
-pub(super) fn key_frame(mirror: &Mirror, give: &mut impl FnMut(&Record)) {
+pub fn key_frame(mirror: &Mirror, give: &mut impl FnMut(&Record)) {
     give(&Record::Reset { step: mirror.step(), at_nanos: mirror.clock_nanos(), missed_steps: 0 });
     definitions(mirror, give);
     tasks(mirror, give);
