@@ -496,6 +496,7 @@ export class Desk {
 
   leave() {
     if (!byId('prompt').hidden) {
+      byId('prompt-text').blur();
       byId('prompt').hidden = true;
       (this.before?.isConnected ? this.before : byId('body-sentence')).focus();
     }
