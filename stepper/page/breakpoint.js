@@ -122,8 +122,7 @@ export class Search {
 /** The place nearest to a line from which nobody asks, in words; undefined if somebody does. */
 export function nearestPlace(history, sources, point) {
   if (point.kind !== 'line') return undefined;
-  const lines = [...history.stops.values()].flatMap(({ places }) => [...new Set(places)]).flat();
-  const found = lines.filter(({ file }) => isFile(file, point.file));
+  const found = history.places.flat().filter(({ file }) => isFile(file, point.file));
   if (found.length === 0) return undefined;
   const far = ({ line }) => Math.abs(line - point.line);
   const nearest = found.reduce((a, b) => (far(b) < far(a) ? b : a));

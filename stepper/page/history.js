@@ -35,13 +35,20 @@ export class History {
     this.outputs = [];
     this.firstCalls = new Map();
     this.firstRuns = new Map();
-    this.places = new Map();
+    this.runners = new Set();
+    this.places = [];
+    // By the numbers of the definitions that hold now.
+    this.placeIds = [];
+    this.words = [];
   }
 
   /** Hears each record of the recording, once. `mirror` is the state before it. */
   note(step, record, mirror) {
     switch (record.kind) {
-      case 'reset': return this.places.clear();
+      case 'reset':
+        this.placeIds = [];
+        this.words = [];
+        return undefined;
       case 'taken': return this.taken(step, record.task);
       case 'born':
         if (record.name !== undefined) this.names.set(record.task, mirror.tables.str(record.name));
@@ -74,17 +81,23 @@ export class History {
     this.ranSteps.push(step);
     this.ranTasks.push(task);
     this.spentCalls.push(this.spent);
+    if (this.runners.has(task)) return;
+    this.runners.add(task);
     const name = this.names.get(task) ?? `T${task}`;
     if (!this.firstRuns.has(name)) this.firstRuns.set(name, step);
   }
 
   begun(step, { task, what, site, stack }, mirror) {
-    const word = mirror.tables.str(what);
-    if (!this.firstCalls.has(word)) this.firstCalls.set(word, step);
+    if (!this.words[what]) {
+      this.words[what] = true;
+      const word = mirror.tables.str(what);
+      if (!this.firstCalls.has(word)) this.firstCalls.set(word, step);
+    }
     if (mirror.running === task) this.spent++;
-    const { steps, places } = entry(this.stops, task, () => ({ steps: [], places: [] }));
-    steps.push(step);
-    places.push(this.placeOf(site, stack, mirror));
+    let stops = this.stops.get(task);
+    if (stops === undefined) this.stops.set(task, (stops = []));
+    // Two plain numbers a call: a million of them cost nothing to keep.
+    stops.push(step, this.placeId(site, stack, mirror));
   }
 
   /** A task that goes on without having been taken anew runs, too. */
@@ -98,10 +111,15 @@ export class History {
     if (task !== undefined) this.ran(step, task);
   }
 
-  /** The lines of a call and of the frames around it. */
-  placeOf(site, stack, mirror) {
-    const ofSite = entry(this.places, site, () => new Map());
-    return entry(ofSite, stack, () => [mirror.tables.site(site), ...mirror.tables.stack(stack)]);
+  /** The number of a call's place: its line, and those of the frames around it. */
+  placeId(site, stack, mirror) {
+    const ofSite = (this.placeIds[site] ??= new Map());
+    let id = ofSite.get(stack);
+    if (id === undefined) {
+      ofSite.set(stack, (id = this.places.length));
+      this.places.push([mirror.tables.site(site), ...mirror.tables.stack(stack)]);
+    }
+    return id;
   }
 
   /** Who ran in a step; undefined, if the outside was looked at. */
@@ -132,10 +150,15 @@ export class History {
 
   /** Where a task asked for something last, after a step: the innermost line that is the program's own. */
   stop(task, step, sources) {
-    const stops = this.stops.get(task);
-    const at = stops ? after(stops.steps, step, Number) - 1 : -1;
-    if (at < 0) return undefined;
-    const frames = stops.places[at];
+    const stops = this.stops.get(task) ?? [];
+    let [low, high] = [0, stops.length / 2];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (stops[2 * middle] <= step) low = middle + 1;
+      else high = middle;
+    }
+    if (low === 0) return undefined;
+    const frames = this.places[stops[2 * low - 1]];
     return frames.find(({ file }) => sources.has(file)) ?? frames[0];
   }
 

@@ -107,7 +107,10 @@ const DRAW = {
 
   sentence(desk, body) {
     const paragraphs = told(desk.history, desk.scene).map((text) => el('p', {}, text));
-    replaceKeepingFocus(body, ...paragraphs, ...desk.asides());
+    const asides = desk.asides();
+    replaceKeepingFocus(body, ...paragraphs, ...asides);
+    // What is asked or told aside is to be seen, however much happens in the step.
+    body.scrollTop = asides.length > 0 ? asides.at(-1).offsetTop - body.offsetTop - 8 : 0;
   },
 
   loop(desk, body) {

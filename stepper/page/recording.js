@@ -7,7 +7,10 @@ import { Mirror } from './mirror.js';
 const CHECKPOINT_RECORDS = 8192;
 
 /** And for each thing that has to be copied: so copies are few where they are large. */
-const RECORDS_PER_COPY = 16;
+const RECORDS_PER_COPY = 24;
+
+/** A step that one looks at leaves a checkpoint so far before it: steps back, and what is drawn of the past, are near. */
+const NEAR = 150;
 
 /** Reads a trace as its bytes come. Whoever listens hears each record, once. */
 export class Recording {
@@ -26,6 +29,7 @@ export class Recording {
     this.properties = new Map();
     this.sources = new Map();
     this.checkpoints = [];
+    this.recent = undefined;
     this.recordsSince = 0;
     this.isBegun = false;
   }
@@ -206,6 +210,7 @@ export class Recording {
       if (record.kind !== 'end') continue;
       if (replay.mirror.step === step) return { before, records };
       if (replay.mirror.step === step - 1) before = replay.mirror.clone();
+      if (replay.mirror.step === step - NEAR) this.recent = replay.checkpoint();
       records.length = 0;
     }
     return undefined;
@@ -243,7 +248,8 @@ export class Recording {
       if (this.checkpoints[middle].step <= step) low = middle;
       else high = middle - 1;
     }
-    return new Replay(this.bytes, this.offset, this.checkpoints[low]);
+    const isRecentNearer = this.recent && this.recent.step <= step && this.recent.step > this.checkpoints[low].step;
+    return new Replay(this.bytes, this.offset, isRecentNearer ? this.recent : this.checkpoints[low]);
   }
 }
 
@@ -256,6 +262,13 @@ class Replay {
     this.decoder.restore(checkpoint.decoder);
     this.offset = checkpoint.isInChunk ? checkpoint.chunkEnd : checkpoint.offset;
     this.decoder.begin(bytes, checkpoint.offset, checkpoint.isInChunk ? checkpoint.chunkEnd : checkpoint.offset);
+  }
+
+  /** The state, and where to go on from there. */
+  checkpoint() {
+    const { step } = this.mirror;
+    const [offset, chunkEnd] = [this.decoder.at, this.offset];
+    return { step, mirror: this.mirror.clone(), decoder: this.decoder.save(), offset, chunkEnd, isInChunk: true };
   }
 
   /** The next record of what has been found good. */
