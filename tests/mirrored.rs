@@ -7,7 +7,7 @@
 mod mirrored;
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
@@ -20,10 +20,13 @@ use mirrored::{Mirrored, block_on_mirrored, run_mirrored};
 use support::{Slot, builder, give_way, poll_once, scheduler};
 use trapline::net::{TcpListener, TcpStream};
 use trapline::sync::{Barrier, Condvar, Event, Mutex, OnceCell, RLock, RwLock, Semaphore};
+use trapline::trace::format::Decoder;
+use trapline::trace::strace::Printer;
 use trapline::{
-    Scheduler, TaskOptions, WaitQueue, cancel, cancellable, channel, get_tid, group_scope,
-    interval, join_all, kill, now, pattern, post_cancel, post_kill, race, read_wait, scope, shield,
-    sleep, sleep_until, spawn, spawn_detached, timeout, unblock, wait, yield_now,
+    CallId, KernelFace, OwnCall, Scheduler, Served, Step, TaskOptions, WaitQueue, cancel,
+    cancellable, channel, get_tid, group_scope, interval, join_all, kill, now, own_call, pattern,
+    post_cancel, post_kill, race, read_wait, scope, shield, sleep, sleep_until, spawn,
+    spawn_detached, timeout, unblock, wait, yield_now,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -460,6 +463,74 @@ fn patterns_then_the_mirror_shows_what_the_kernel_has() {
         };
         pattern::for_each_concurrent(numbers, 2, work).await;
     });
+}
+
+/// A primitive that nobody of the library knows: who asks waits until somebody answers.
+struct AskOracle;
+
+impl OwnCall for AskOracle {
+    type Reply = u32;
+
+    fn name(&self) -> &'static str {
+        "ask_oracle"
+    }
+
+    fn serve(&mut self, _kernel: &mut dyn KernelFace, call: CallId) -> Served<u32> {
+        ASKED.set(Some(call));
+        Served::Block
+    }
+}
+
+struct AnswerOracle(u32);
+
+impl OwnCall for AnswerOracle {
+    type Reply = bool;
+
+    fn name(&self) -> &'static str {
+        "answer_oracle"
+    }
+
+    fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<bool> {
+        let asked = ASKED.take();
+        Served::Answer(asked.is_some_and(|call| kernel.answer(call, Box::new(self.0)).is_ok()))
+    }
+}
+
+thread_local! {
+    static ASKED: Cell<Option<CallId>> = const { Cell::new(None) };
+}
+
+#[test]
+fn call_of_the_programs_own_then_the_mirror_has_it_and_the_lines_name_it() {
+    let program = async || {
+        let asks = spawn(async { own_call(AskOracle).await }).await;
+        yield_now().await;
+        assert!(own_call(AnswerOracle(42)).await);
+        assert_eq!(asks.await.unwrap(), 42);
+        assert!(!own_call(AnswerOracle(43)).await);
+        // Given up.
+        let _ = timeout(MILLI, own_call(AskOracle)).await;
+    };
+    each_quantum(program);
+    let mut scheduler = scheduler();
+    let mut mirrored = Mirrored::attach(&mut scheduler);
+    let check = |scheduler: &mut Scheduler, step: &Step| mirrored.check(scheduler, step);
+    scheduler.block_on_with(program(), check).unwrap();
+    let (mut printer, mut lines) = (Printer::new(), String::new());
+    let bytes = mirrored.bytes();
+    let (mut rest, mut decoder) = (bytes.as_slice(), Decoder::new());
+    while let Some(record) = decoder.decode(&mut rest).unwrap() {
+        printer.record(&record, &mut lines);
+    }
+    mirrored.detach(&mut scheduler);
+    for part in [
+        "T2 ask_oracle() …  mirrored.rs:",
+        "T1 answer_oracle()",
+        "T2 … ask_oracle() (",
+        "woken by T1",
+    ] {
+        assert!(lines.contains(part), "no {part} in\n{lines}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod output;
 mod plain;
 mod record;
 mod stats;
+mod step;
 mod strace;
 mod timeline;
 
@@ -43,6 +44,10 @@ enum Command {
     Stats(stats::Args),
     /// Writes a recording as a Chrome trace, for Perfetto or chrome://tracing
     Chrome(chrome::Args),
+    /// Builds a program, runs it, and shows what its scheduler did, step by step
+    Step(step::StepArgs),
+    /// Shows a recording step by step, forward and back
+    View(step::ViewArgs),
     /// Writes a recording as a page: one file that opens from disk
     Html(html::Args),
     /// Asks a program that runs under `TRAPLINE=monitor`
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
         Command::Dump(args) => dump::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Chrome(args) => chrome::run(&args),
+        Command::Step(args) => step::step(&args),
+        Command::View(args) => step::view(&args),
         Command::Html(args) => html::run(&args),
         Command::Attach(args) => attach::run(&args),
     };

@@ -19,6 +19,7 @@ use trapline_trace::words::{RECORD_VARIABLE, VARIABLE};
 
 use crate::failure::Failure;
 use crate::plain::Plain;
+pub(crate) use build::Target;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -26,6 +27,19 @@ use crate::plain::Plain;
                         `cargo build` if that failed; 1 if no recording was made although the program ended well."
 )]
 pub(crate) struct Args {
+    #[command(flatten)]
+    program: Program,
+    /// Where to record
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Records so many of the first bytes of what is read and written, too
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    payload: usize,
+}
+
+/// What is to be run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Program {
     /// An example of the package, which is built first
     #[arg(long, value_name = "NAME", conflicts_with_all = ["bin", "program"])]
     example: Option<String>,
@@ -41,26 +55,49 @@ pub(crate) struct Args {
     /// Builds it with optimisations
     #[arg(long)]
     release: bool,
-    /// Where to record
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
-    /// Records so many of the first bytes of what is read and written, too
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
-    payload: usize,
     /// The program's own arguments
     #[arg(last = true)]
     arguments: Vec<OsString>,
 }
 
+impl Program {
+    /// Builds it, where that is to be done. If that fails, gives cargo's own status; it has said what is wrong.
+    pub(crate) fn target(&self) -> Result<Result<Target, ExitCode>, Failure> {
+        match &self.program {
+            Some(program) => Ok(Ok(Target::of_program(program))),
+            None => build::build(self),
+        }
+    }
+
+    /// A command that starts it so that it records itself.
+    pub(crate) fn recording(
+        &self,
+        target: &Target,
+        output: &Path,
+        more_options: &str,
+    ) -> Result<Command, Failure> {
+        // The program may go elsewhere before it opens it.
+        let output = std::path::absolute(output).map_err(Failure::at(output))?;
+        check_name(&output)?;
+        let mut word = OsString::from("record:");
+        word.push(output);
+        let mut options = OsString::from("lossless");
+        options.push(more_options);
+        if let Some(workspace) = target.workspace.as_ref().filter(|path| check_name(path).is_ok()) {
+            options.push(",sources=");
+            options.push(workspace);
+        }
+        let mut command = Command::new(&target.executable);
+        command.args(&self.arguments).env(VARIABLE, word).env(RECORD_VARIABLE, options);
+        Ok(command)
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     check_name(&args.output)?;
-    let target = match &args.program {
-        Some(program) => build::Target::of_program(program),
-        None => match build::build(args)? {
-            Ok(target) => target,
-            // Cargo has said what is wrong.
-            Err(code) => return Ok(code),
-        },
+    let target = match args.program.target()? {
+        Ok(target) => target,
+        Err(code) => return Ok(code),
     };
     let before = written(&args.output);
     // Before the program starts: it may be interrupted at once. It inherits none of this.
@@ -86,26 +123,13 @@ fn check_name(file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start(args: &Args, target: &build::Target) -> Result<Child, Failure> {
-    // The program may go elsewhere before it opens it.
-    let output = std::path::absolute(&args.output).map_err(Failure::at(&args.output))?;
-    check_name(&output)?;
-    let mut word = OsString::from("record:");
-    word.push(output);
-    let mut options = OsString::from("lossless");
-    if args.payload > 0 {
-        options.push(format!(",payload={}", args.payload));
-    }
-    if let Some(workspace) = target.workspace.as_ref().filter(|path| check_name(path).is_ok()) {
-        options.push(",sources=");
-        options.push(workspace);
-    }
-    Command::new(&target.executable)
-        .args(&args.arguments)
-        .env(VARIABLE, word)
-        .env(RECORD_VARIABLE, options)
-        .spawn()
-        .map_err(Failure::at(&target.executable))
+fn start(args: &Args, target: &Target) -> Result<Child, Failure> {
+    let payload = match args.payload {
+        0 => String::new(),
+        bytes => format!(",payload={bytes}"),
+    };
+    let mut command = args.program.recording(target, &args.output, &payload)?;
+    command.spawn().map_err(Failure::at(&target.executable))
 }
 
 /// Waits for the program. What would end us is for it to decide on.

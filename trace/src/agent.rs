@@ -42,6 +42,9 @@ pub trait Outlet {
     /// The loop may be about to sleep: what has been heard is to be there for others to see.
     fn publish(&mut self) {}
 
+    /// All that has happened is to be there for others to see, between two steps, whatever it costs.
+    fn catch_up(&mut self, _scheduler: &mut Scheduler) {}
+
     /// A sentence of whoever acts between two steps.
     fn say(&mut self, _about: About, _topic: &'static str, _text: &str) {}
 

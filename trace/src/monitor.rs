@@ -40,8 +40,15 @@ pub use watch::Watch;
 /// What lies between the loop and the mirror: what a busy loop says in some fifty milliseconds.
 const RING_BYTES: usize = 1 << 20;
 
-/// So much is taken out of the ring at a time, at most twice in a row.
-const TAKEN_BYTES: usize = RING_BYTES / 2;
+/// With so much that nobody has asked about, a key frame is rather had than that: to read it takes the mirror some
+/// milliseconds, and to write it the loop some microseconds for each task.
+const UNREAD: usize = 512 << 10;
+
+/// Between key frames there is so much more than they are long.
+const KEYS_APART: usize = 16;
+
+/// More than this is read in any case.
+const MOST_UNREAD: usize = 64 << 20;
 
 /// The loop's end of the monitor: hands on what happens.
 #[derive(Debug)]
@@ -59,13 +66,27 @@ impl Monitor {
     /// # Errors
     /// If a living program has the socket, others may enter its directory, or the operating system refuses.
     pub fn open(path: Option<&Path>, read_only: bool) -> Result<(Monitor, Orders), SocketError> {
+        Monitor::open_with_ring(path, read_only, RING_BYTES)
+    }
+
+    /// The same, with so large a ring between the loop and the mirror: tests want a small one.
+    #[doc(hidden)]
+    pub fn open_with_ring(
+        path: Option<&Path>,
+        read_only: bool,
+        ring_bytes: usize,
+    ) -> Result<(Monitor, Orders), SocketError> {
         let socket = Socket::open(path)?;
-        let (feed, intake) = feed(RING_BYTES, Behind::Skip);
+        let (feed, intake) = feed(ring_bytes, Behind::Skip);
         let shared = Arc::new(Shared {
             known: Mutex::new(Known {
                 intake,
                 keeper: Keeper::new(LoopThread::current(), now()),
                 bytes: Vec::new(),
+                key_bytes: 0,
+                has_asked: false,
+                heard: now(),
+                started: now(),
             }),
             desk: Desk::default(),
             read_only,
@@ -105,6 +126,13 @@ impl Outlet for Monitor {
         self.feed.publish();
     }
 
+    fn catch_up(&mut self, scheduler: &mut Scheduler) {
+        self.feed.publish();
+        // Makes room, whether or not the other thread has a turn.
+        let _ = self.shared.known().take_in(now());
+        self.feed.catch_up(scheduler);
+    }
+
     fn say(&mut self, about: About, topic: &'static str, text: &str) {
         self.feed.say(about, topic, text);
     }
@@ -133,7 +161,15 @@ struct Shared {
 struct Known {
     intake: Intake,
     keeper: Keeper,
+    /// What has been published since the mirror was brought up to date, or since a key frame.
     bytes: Vec<u8>,
+    /// How long the last key frame was.
+    key_bytes: usize,
+    /// Whether the loop has been asked for one.
+    has_asked: bool,
+    /// When the loop was last heard.
+    heard: Instant,
+    started: Instant,
 }
 
 impl Shared {
@@ -146,7 +182,13 @@ impl Shared {
         let mut known = self.known();
         let now = now();
         known.take_in(now);
+        known.read();
         question(&mut known.keeper, now)
+    }
+
+    /// Takes what the loop has published; says whether there was anything.
+    fn take_in(&self) -> bool {
+        self.known().take_in(now())
     }
 
     /// The loop is held, or goes on. What it has published before is known then.
@@ -157,16 +199,42 @@ impl Shared {
 }
 
 impl Known {
-    /// Takes in what the loop has published. Not without end: it may publish faster than this takes.
-    fn take_in(&mut self, now: Instant) {
-        for _ in 0..2 {
-            self.bytes.clear();
-            while self.bytes.len() < TAKEN_BYTES && self.intake.take(&mut self.bytes).is_some() {}
-            self.keeper.take(&self.bytes, now);
-            if self.bytes.len() < TAKEN_BYTES {
-                return;
+    /// Takes what the loop has published. It is not looked at before somebody asks: by then it may have been
+    /// replaced by a key frame. Says whether there was anything. Not without end: the loop may publish faster than
+    /// this takes.
+    fn take_in(&mut self, now: Instant) -> bool {
+        // So that the loop knows, without asking, when it may write a key frame after a gap.
+        let seconds = now.duration_since(self.started).as_secs();
+        self.intake.set_seconds(u32::try_from(seconds).unwrap_or(u32::MAX));
+        let mut taken = 0;
+        while taken < RING_BYTES {
+            let before = self.bytes.len();
+            let Some((_, is_key)) = self.intake.take_batch(&mut self.bytes) else { break };
+            taken += self.bytes.len() - before;
+            // Who reads along wants all of it.
+            if is_key && !self.keeper.has_streams() {
+                self.bytes.drain(..before);
+                self.key_bytes = self.bytes.len();
+                self.has_asked = false;
             }
         }
+        if taken > 0 {
+            self.heard = now;
+        }
+        if self.keeper.has_streams() || self.bytes.len() > MOST_UNREAD {
+            self.read();
+        } else if !self.has_asked && self.bytes.len() > UNREAD.max(KEYS_APART * self.key_bytes) {
+            self.has_asked = true;
+            self.intake.want_key_frame();
+        }
+        taken > 0
+    }
+
+    /// Brings the mirror up to date.
+    fn read(&mut self) {
+        self.keeper.take(&self.bytes, self.heard);
+        self.bytes.clear();
+        self.has_asked = false;
     }
 }
 

@@ -38,6 +38,8 @@ pub struct RecordOptions {
     pub payload_bytes: usize,
     /// `sources=DIRECTORY`: the text of the source files below it goes into the trace.
     pub sources: Option<PathBuf>,
+    /// `output`: standard output goes to a file, whose length is told after each step.
+    pub tells_output: bool,
 }
 
 /// Words that were not understood.
@@ -52,7 +54,7 @@ impl fmt::Display for UnknownWord {
         let known = if self.variable == VARIABLE {
             "`strace`, `record:FILE`, `monitor`, `monitor:SOCKET`, `monitor:ro` and `monitor:ro:SOCKET`"
         } else {
-            "`lossless`, `payload=BYTES` and `sources=DIRECTORY`"
+            "`lossless`, `output`, `payload=BYTES` and `sources=DIRECTORY`"
         };
         let word = self.word.to_string_lossy();
         write!(f, "{} knows no `{word}`; it knows {known}, separated by commas", self.variable)
@@ -79,6 +81,7 @@ pub fn parse_record_options(text: &OsStr) -> Result<RecordOptions, UnknownWord> 
         let unknown = || UnknownWord { variable: RECORD_VARIABLE, word: part.to_owned() };
         match halves(part, b'=') {
             (b"lossless", None) => options.lossless = true,
+            (b"output", None) => options.tells_output = true,
             (b"payload", Some(bytes)) => {
                 let bytes = bytes.to_str().and_then(|bytes| bytes.parse().ok());
                 options.payload_bytes = bytes.ok_or_else(unknown)?;
@@ -194,9 +197,16 @@ mod tests {
     fn options_of_a_recording_then_as_they_say() {
         let options = |text: &str| parse_record_options(OsStr::new(text));
         assert_eq!(options(""), Ok(RecordOptions::default()));
-        let all = RecordOptions { lossless: true, payload_bytes: 16, sources: Some("/a=b".into()) };
-        assert_eq!(options("lossless,payload=16,sources=/a=b"), Ok(all));
-        for unknown in ["lossy", "lossless=1", "payload", "payload=x", "payload=-1", "sources="] {
+        let all = RecordOptions {
+            lossless: true,
+            payload_bytes: 16,
+            sources: Some("/a=b".into()),
+            tells_output: true,
+        };
+        assert_eq!(options("lossless,payload=16,sources=/a=b,output"), Ok(all));
+        for unknown in
+            ["lossy", "lossless=1", "output=1", "payload", "payload=x", "payload=-1", "sources="]
+        {
             let line = options(unknown).unwrap_err().to_string();
             assert!(line.starts_with(&format!("TRAPLINE_RECORD knows no `{unknown}`; ")), "{line}");
         }

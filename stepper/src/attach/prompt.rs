@@ -64,7 +64,10 @@ impl Completer for Words {
         at: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(complete(line.get(..at).unwrap_or_default()))
+        let (begin, mut choices) = complete(line.get(..at).unwrap_or_default());
+        // The next word may follow at once.
+        choices.iter_mut().for_each(|choice| choice.push(' '));
+        Ok((begin, choices))
     }
 }
 

@@ -8,16 +8,16 @@ use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::Value;
 
-use super::Args;
+use super::Program;
 use crate::failure::Failure;
 use crate::plain::Plain;
 
 /// What is to be started.
 #[derive(Debug)]
-pub(super) struct Target {
-    pub(super) executable: PathBuf,
+pub(crate) struct Target {
+    pub(crate) executable: PathBuf,
     /// Below this lie the sources of the program itself.
-    pub(super) workspace: Option<PathBuf>,
+    pub(crate) workspace: Option<PathBuf>,
 }
 
 impl Target {
@@ -30,7 +30,7 @@ impl Target {
 }
 
 /// Builds it; if that fails, gives cargo's own status.
-pub(super) fn build(args: &Args) -> Result<Result<Target, ExitCode>, Failure> {
+pub(super) fn build(args: &Program) -> Result<Result<Target, ExitCode>, Failure> {
     let mut command = Command::new(cargo());
     command.args(["build", "--message-format=json-render-diagnostics"]);
     if args.release {

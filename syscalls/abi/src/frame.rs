@@ -51,6 +51,10 @@ impl Frames {
     pub(crate) fn take_untold(&self) -> Vec<(StackId, &'static Location<'static>, StackId)> {
         let known = self.known.borrow();
         let told = self.told.replace(known.len());
+        // Asked at each event: and mostly there is none.
+        if told == known.len() {
+            return Vec::new();
+        }
         let untold = known.iter().zip(1..).skip(told);
         untold.map(|(&(site, around), number)| (StackId(number), site, around)).collect()
     }

@@ -5,6 +5,7 @@
 //! steps are missing, and a key frame: its state as it is then.
 
 use std::fmt;
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
+use rustix::fs::fstat;
 use trapline_scheduler::{Event, Scheduler, Step};
 
 use super::Outlet;
@@ -27,6 +29,9 @@ const HEAD_BYTES: usize = 12;
 
 /// Instead of a length: the batch is too large for the ring, and comes beside it.
 const BESIDE: u32 = u32::MAX;
+
+/// In the number of steps: the batch begins with a key frame, so that nothing before it is needed.
+const KEY: u64 = 1 << 63;
 
 /// How long the loop waits at a time for room, where it waits.
 const NAP: Duration = Duration::from_millis(1);
@@ -59,11 +64,13 @@ pub fn feed(capacity_bytes: usize, behind: Behind) -> (Feed, Intake) {
         is_behind: false,
         steps: 0,
         steps_written: 0,
+        is_key: false,
         key_second: None,
         properties: Vec::new(),
         payload_bytes: 0,
         sources: None,
         sources_seen: 0,
+        output: None,
     };
     (feed, Intake { from, beside: beside_from, shared })
 }
@@ -77,6 +84,8 @@ struct Shared {
     is_over: AtomicBool,
     /// The reader reads no more.
     is_closed: AtomicBool,
+    /// The reader would rather have a key frame than what it has not read.
+    wants_key: AtomicBool,
 }
 
 /// The loop's end: an outlet that encodes what it hears.
@@ -97,6 +106,8 @@ pub struct Feed {
     /// How many steps have been taken, and how many of them were published whole or said to be missing.
     steps: u64,
     steps_written: u64,
+    /// Whether what is to be published begins with a key frame.
+    is_key: bool,
     /// In which second of the reader's the last key frame was written after a gap.
     key_second: Option<u32>,
     properties: Vec<(&'static str, String)>,
@@ -104,6 +115,8 @@ pub struct Feed {
     sources: Option<PathBuf>,
     /// Of so many strings it is known whether they are files whose text is to be written.
     sources_seen: u32,
+    /// How long the file was to which standard output goes, if that is to be told.
+    output: Option<u64>,
 }
 
 impl fmt::Debug for Feed {
@@ -135,6 +148,22 @@ impl Feed {
     /// Has the text of the source files below this directory written.
     pub fn set_sources(&mut self, directory: &Path) {
         self.sources = Some(directory.to_owned());
+    }
+
+    /// Has the length of the file to which standard output goes written, whenever a step has changed it.
+    pub fn tell_output(&mut self) {
+        self.output = Some(0);
+    }
+
+    /// How much the step that ends has written belongs to it.
+    #[cold]
+    fn add_output(&mut self) {
+        // What is no file has no length that grows; then there is nothing to tell.
+        let length = fstat(io::stdout()).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
+        if let Some(length) = length.filter(|length| self.output != Some(*length)) {
+            self.output = Some(length);
+            self.records.push(Record::Remark(Remark::Output { length }));
+        }
     }
 
     /// Whether the other end reads no more.
@@ -184,8 +213,32 @@ impl Feed {
     fn key_frame(&mut self, scheduler: &mut Scheduler, missed_steps: u64) {
         let (snapshot, at) = (scheduler.snapshot(), scheduler.now());
         self.steps = snapshot.steps;
+        self.is_key = self.bytes.is_empty();
         self.scribe.key_frame(&snapshot, at, missed_steps, &mut self.records);
         self.encode();
+    }
+
+    /// Ends a gap, if there is one, without regard to when the last one ended: between two steps, and where there
+    /// is room.
+    pub fn catch_up(&mut self, scheduler: &mut Scheduler) {
+        if self.is_behind {
+            self.end_gap(scheduler);
+        }
+    }
+
+    fn end_gap(&mut self, scheduler: &mut Scheduler) {
+        self.is_behind = false;
+        self.key_second = Some(self.shared.seconds.load(Ordering::Relaxed));
+        self.key_frame(scheduler, self.steps - self.steps_written);
+        self.steps_written = self.steps;
+        self.publish();
+    }
+
+    #[inline]
+    fn is_wanted_key(&self) -> bool {
+        // The swap only where it is needed: it costs more than to look.
+        self.shared.wants_key.load(Ordering::Relaxed)
+            && self.shared.wants_key.swap(false, Ordering::Relaxed)
     }
 
     /// Whether there is so much room that a key frame would not be for nothing, and none was written in this
@@ -207,7 +260,8 @@ impl Feed {
         let length = if is_large { BESIDE } else { self.bytes.len() as u32 };
         let mut head = [0; HEAD_BYTES];
         head[..4].copy_from_slice(&length.to_le_bytes());
-        head[4..].copy_from_slice(&self.steps_written.to_le_bytes());
+        let key = if self.is_key { KEY } else { 0 };
+        head[4..].copy_from_slice(&(self.steps_written | key).to_le_bytes());
         if is_large {
             // It must be there when its head is.
             let _ = self.beside.send(mem::take(&mut self.bytes));
@@ -283,28 +337,28 @@ impl Outlet for Feed {
     fn step_end(&mut self, scheduler: &mut Scheduler, step: &Step) {
         self.steps += 1;
         if !self.is_behind {
+            if self.output.is_some() {
+                self.add_output();
+            }
             self.scribe.step_end(step, &mut self.records);
             self.encode();
             self.publish();
             if !self.is_behind {
                 self.steps_written = self.steps;
             }
-            if self.scribe.is_full() {
+            if !self.is_behind && (self.scribe.is_full() || self.is_wanted_key()) {
                 self.key_frame(scheduler, 0);
                 self.publish();
             }
         } else if self.may_go_on() {
-            self.is_behind = false;
-            self.key_second = Some(self.shared.seconds.load(Ordering::Relaxed));
-            self.key_frame(scheduler, self.steps - self.steps_written);
-            self.steps_written = self.steps;
-            self.publish();
+            self.end_gap(scheduler);
         }
     }
 
     fn publish(&mut self) {
         if !self.bytes.is_empty() && !self.is_behind {
             self.is_behind = !self.send();
+            self.is_key = false;
             self.bytes.clear();
         }
     }
@@ -341,6 +395,11 @@ impl Intake {
     /// Takes a batch that was published, and appends its bytes, which are whole records; gives how many steps
     /// were over before it. `None` where there is none.
     pub fn take(&mut self, bytes: &mut Vec<u8>) -> Option<u64> {
+        self.take_batch(bytes).map(|(steps, _)| steps)
+    }
+
+    /// The same; says also whether the batch begins with a key frame, so that nothing before it is needed.
+    pub fn take_batch(&mut self, bytes: &mut Vec<u8>) -> Option<(u64, bool)> {
         let mut head = [0; HEAD_BYTES];
         self.from.pop_entire_slice(&mut head).ok()?;
         let (length, steps) = head.split_at(4);
@@ -348,7 +407,7 @@ impl Intake {
         let steps = u64::from_le_bytes(steps.try_into().unwrap_or_default());
         if length == BESIDE {
             bytes.extend(self.beside.recv().unwrap_or_default());
-            return Some(steps);
+            return Some((steps & !KEY, steps & KEY != 0));
         }
         // A batch is published as a whole.
         if let Ok(chunk) = self.from.read_chunk(length as usize) {
@@ -357,7 +416,7 @@ impl Intake {
             bytes.extend_from_slice(second);
             chunk.commit_all();
         }
-        Some(steps)
+        Some((steps & !KEY, steps & KEY != 0))
     }
 
     /// Whether nothing more will come, once what is there has been taken.
@@ -369,6 +428,11 @@ impl Intake {
     /// Says how many whole seconds have passed on the reader's clock.
     pub fn set_seconds(&self, seconds: u32) {
         self.shared.seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Asks for a key frame, after the step under way.
+    pub fn want_key_frame(&self) {
+        self.shared.wants_key.store(true, Ordering::Relaxed);
     }
 
     /// Reads no more: the loop writes no more.

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use trapline_scheduler::Scheduler;
+
 use super::Outlet;
 use crate::record::About;
 
@@ -38,6 +40,11 @@ impl Heard {
     /// Has what they have heard be there for others to see.
     pub fn publish(&self) {
         self.tell(|outlet| outlet.publish());
+    }
+
+    /// Has all that has happened be there for others to see, whatever it costs.
+    pub fn catch_up(&self, scheduler: &mut Scheduler) {
+        self.tell(|outlet| outlet.catch_up(scheduler));
     }
 
     fn tell(&self, tell: impl FnMut(&mut Box<dyn Outlet>)) {

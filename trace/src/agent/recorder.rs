@@ -47,6 +47,8 @@ pub struct RecorderOptions {
     pub payload_bytes: usize,
     /// The text of the source files below this goes in.
     pub sources: Option<PathBuf>,
+    /// Whether the length of the file to which standard output goes is written down after each step.
+    pub tells_output: bool,
     /// The recording ends where the file would be longer.
     pub limit_bytes: u64,
 }
@@ -59,6 +61,7 @@ impl RecorderOptions {
             lossless: options.lossless,
             payload_bytes: options.payload_bytes,
             sources: options.sources.clone(),
+            tells_output: options.tells_output,
             limit_bytes: LIMIT_BYTES,
         }
     }
@@ -107,6 +110,9 @@ impl Recorder {
         feed.set_payload(options.payload_bytes);
         if let Some(directory) = &options.sources {
             feed.set_sources(directory);
+        }
+        if options.tells_output {
+            feed.tell_output();
         }
         let limit_bytes = options.limit_bytes;
         let work = {

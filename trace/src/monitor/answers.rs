@@ -14,17 +14,37 @@ pub use words::escaped;
 use words::{Seconds, Shortened, state_of, what_of, whole_wait_of};
 
 /// What is known of a program.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Look<'a> {
-    /// Its state.
-    pub mirror: &'a Mirror,
-    /// The line of the latest call of each task that has made one.
-    pub last_calls: &'a BTreeMap<u64, SiteRef>,
-    /// The time on the driver's clock.
-    pub now_nanos: u64,
+    mirror: &'a Mirror,
+    last_calls: &'a BTreeMap<u64, SiteRef>,
+    now_nanos: u64,
+    /// The calls in flight, by their tasks.
+    calls: BTreeMap<u64, Vec<&'a CallMirror>>,
 }
 
 impl<'a> Look<'a> {
+    /// The state; the line of the latest call of each task that has made one; the time on the driver's clock.
+    #[must_use]
+    pub fn new(
+        mirror: &'a Mirror,
+        last_calls: &'a BTreeMap<u64, SiteRef>,
+        now_nanos: u64,
+    ) -> Look<'a> {
+        let mut calls = BTreeMap::<u64, Vec<&CallMirror>>::new();
+        for call in mirror.calls() {
+            if let Some(task) = call.task {
+                calls.entry(task).or_default().push(call);
+            }
+        }
+        Look { mirror, last_calls, now_nanos, calls }
+    }
+
+    /// The calls of a task, as they were begun.
+    fn calls_of(&self, task: u64) -> &[&'a CallMirror] {
+        self.calls.get(&task).map_or(&[], Vec::as_slice)
+    }
+
     fn name_of(&self, task: u64) -> Option<&'a str> {
         let name = self.mirror.task(task)?.name?;
         Some(self.mirror.tables().str(name))
@@ -37,7 +57,7 @@ impl<'a> Look<'a> {
     /// Where a task is: where it waits, or else made its latest call, or was spawned.
     fn place_of(&self, task: &TaskMirror) -> String {
         let tables = self.mirror.tables();
-        if let Some(call) = self.mirror.calls_of(task.id).next() {
+        if let Some(call) = self.calls_of(task.id).first() {
             return escaped(&tables.site(call.site).to_string());
         }
         match self.last_calls.get(&task.id) {
@@ -48,14 +68,14 @@ impl<'a> Look<'a> {
 
     /// What a task waits for, in a few words.
     fn wait_of(&self, task: &TaskMirror) -> String {
-        let mut calls = self.mirror.calls_of(task.id);
+        let calls = self.calls_of(task.id);
         let more = |first: String, further: usize| match further {
             0 => first,
             _ => format!("{first} (and {further} more)"),
         };
-        match (task.state, calls.next()) {
+        match (task.state, calls.first()) {
             (TaskState::Blocked, None) => "somebody's waker".to_owned(),
-            (TaskState::Blocked, Some(call)) => more(self.call_in_short(call), calls.count()),
+            (TaskState::Blocked, Some(call)) => more(self.call_in_short(call), calls.len() - 1),
             (TaskState::Ready, _) => match task.woken_by {
                 Some((by, _)) => format!("its turn, woken by {}", self.cause(by)),
                 None => "its turn".to_owned(),
@@ -216,7 +236,7 @@ pub fn where_is(look: &Look<'_>, id: u64) -> Option<String> {
     if let Some((by, step)) = task.woken_by {
         let _ = writeln!(out, "woken last by {} in step {step}", look.cause(by));
     }
-    let calls: Vec<_> = look.mirror.calls_of(id).collect();
+    let calls = look.calls_of(id);
     for (place, call) in calls.iter().enumerate() {
         let (own, below) =
             if place + 1 == calls.len() { ("└─", "  ") } else { ("├─", "│ ") };

@@ -77,7 +77,7 @@ impl Keeper {
         self.thread = thread;
     }
 
-    /// Takes in what the loop has published.
+    /// Takes in what the loop has published, the last of it then.
     pub fn take(&mut self, bytes: &[u8], now: Instant) {
         if bytes.is_empty() || self.fault.is_some() {
             return;
@@ -151,8 +151,7 @@ impl Keeper {
     /// What is known.
     #[must_use]
     pub fn look(&self, now: Instant) -> Look<'_> {
-        let Keeper { mirror, last_calls, .. } = self;
-        Look { mirror, last_calls, now_nanos: self.now_nanos(now) }
+        Look::new(&self.mirror, &self.last_calls, self.now_nanos(now))
     }
 
     /// The task that has kept the loop for some time, and for how long.
@@ -174,6 +173,13 @@ impl Keeper {
                 format!(" since it began; it was spawned at {}", tables.site(task.site))
             }
             (None, None) => String::new(),
+        };
+        let since = match self.mirror.task(task) {
+            // What it did before the last key frame is not known.
+            Some(task) if task.dispatches > 1 && !self.last_calls.contains_key(&task.id) => {
+                String::new()
+            }
+            _ => since,
         };
         let (since, doing) = (answers::escaped(&since), self.thread.doing().words());
         Some(format!("T{task} has kept the loop for {:.1} s{since}; {doing}", kept.as_secs_f64()))
@@ -235,6 +241,11 @@ impl Keeper {
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
             }
         });
+    }
+
+    /// Whether somebody wants the records themselves.
+    pub(super) fn has_streams(&self) -> bool {
+        !self.streams.is_empty()
     }
 
     /// The run is over: nobody is given anything more.

@@ -26,6 +26,8 @@ pub struct Orders {
     watch: Rc<RefCell<Watch>>,
     is_held: bool,
     stepping: Option<Stepping>,
+    /// Answers, which go once others can see what was done.
+    due: Vec<(SyncSender<String>, String)>,
 }
 
 /// An order to take some steps, under way.
@@ -48,7 +50,7 @@ impl Between for Orders {
 
 impl Orders {
     pub(super) fn new(shared: Arc<Shared>, watch: Rc<RefCell<Watch>>) -> Orders {
-        Orders { shared, watch, is_held: false, stepping: None }
+        Orders { shared, watch, is_held: false, stepping: None, due: Vec::new() }
     }
 
     #[cold]
@@ -62,6 +64,17 @@ impl Orders {
         self.carry_out_all(scheduler, heard);
         if self.is_held && self.stepping.is_none() {
             self.hold(scheduler, heard);
+        }
+        self.answer(scheduler, heard);
+    }
+
+    fn answer(&mut self, scheduler: &mut Scheduler, heard: &Heard) {
+        if !self.due.is_empty() {
+            heard.catch_up(scheduler);
+        }
+        for (to, answer) in self.due.drain(..) {
+            // The client may have stopped waiting for it.
+            let _ = to.try_send(answer);
         }
     }
 
@@ -78,34 +91,36 @@ impl Orders {
             self.is_held = true;
             let mut lines = format!("done: held\n{}", done.told.join("\n"));
             met.iter().for_each(|condition| lines += &format!("\nbecause of: {condition}"));
-            let _ = done.answer.try_send(lines);
+            self.due.push((done.answer, lines));
         }
     }
 
     /// Holds until something else is ordered. The clock stands still meanwhile.
     fn hold(&mut self, scheduler: &mut Scheduler, heard: &Heard) {
         let before = scheduler.now();
-        self.tell_held(true, heard);
+        self.tell_held(true, scheduler, heard);
         while self.is_held && self.stepping.is_none() {
             self.shared.desk.wait();
             set_back(scheduler, before);
             self.carry_out_all(scheduler, heard);
-            heard.publish();
+            if self.is_held && self.stepping.is_none() {
+                self.answer(scheduler, heard);
+            }
         }
         set_back(scheduler, before);
-        self.tell_held(false, heard);
+        self.tell_held(false, scheduler, heard);
     }
 
-    fn tell_held(&self, is_held: bool, heard: &Heard) {
-        heard.publish();
+    fn tell_held(&mut self, is_held: bool, scheduler: &mut Scheduler, heard: &Heard) {
+        heard.catch_up(scheduler);
         self.shared.set_held(is_held);
+        self.answer(scheduler, heard);
     }
 
     fn carry_out_all(&mut self, scheduler: &mut Scheduler, heard: &Heard) {
         while let Some(laid) = self.shared.desk.take() {
             if let Some(answer) = self.carry_out(laid.order, &laid.answer, scheduler, heard) {
-                // The client may have stopped waiting for it.
-                let _ = laid.answer.try_send(answer);
+                self.due.push((laid.answer, answer));
             }
         }
     }
@@ -174,7 +189,7 @@ impl Orders {
     /// The steps that were ordered are not taken to the end.
     fn end_stepping(&mut self) {
         if let Some(stepping) = mem::take(&mut self.stepping) {
-            let _ = stepping.answer.try_send("done: another order came before the end".to_owned());
+            self.due.push((stepping.answer, "done: another order came before the end".to_owned()));
         }
     }
 }

@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ const MAX_CLIENTS: usize = 16;
 
 /// How long a client may keep an answer waiting before it is disconnected.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end of a run waits for answers that are under way.
+const FAREWELL: Duration = Duration::from_millis(250);
 
 /// How long the loop is left alone: at least, and where it is silent. The shorter, the more exactly it is known
 /// since when a task has kept it.
@@ -43,6 +46,7 @@ pub(super) struct Server {
 #[derive(Debug, Default)]
 struct Clients {
     streams: Mutex<BTreeMap<u64, UnixStream>>,
+    left: Condvar,
     is_over: AtomicBool,
 }
 
@@ -83,13 +87,10 @@ impl Drop for Server {
 /// The work of the monitor's own thread.
 fn accept(socket: &Socket, shared: &Arc<Shared>, clients: &Arc<Clients>) {
     let mut last_client = 0;
-    let mut last_step = 0;
     let [shortest, longest] = PAUSES_MS;
     let mut pause = shortest;
     while !clients.is_over.load(Ordering::SeqCst) {
-        let step = shared.ask(|keeper, _| keeper.mirror().step());
-        pause = if step == last_step { (pause * 2).min(longest) } else { shortest };
-        last_step = step;
+        pause = if shared.take_in() { shortest } else { (pause * 2).min(longest) };
         if !is_called(socket, pause) || clients.is_over.load(Ordering::SeqCst) {
             continue;
         }
@@ -99,10 +100,7 @@ fn accept(socket: &Socket, shared: &Arc<Shared>, clients: &Arc<Clients>) {
         admit(last_client, stream, shared, clients);
     }
     shared.ask(|keeper, _| keeper.end_streams());
-    for stream in clients.all().values() {
-        // It may have gone by itself.
-        let _ = stream.shutdown(Shutdown::Both);
-    }
+    clients.see_off();
 }
 
 /// Waits for a client, for so many milliseconds.
@@ -150,11 +148,26 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.clients.all().remove(&self.id);
+        self.clients.left.notify_all();
     }
 }
 
 impl Clients {
-    fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, UnixStream>> {
+    /// Disconnects all. Each may read to the end what it is being answered, if it does so at once.
+    fn see_off(&self) {
+        let end = |all: &BTreeMap<u64, UnixStream>, how| {
+            for stream in all.values() {
+                // It may have gone by itself.
+                let _ = stream.shutdown(how);
+            }
+        };
+        let all = self.all();
+        end(&all, Shutdown::Read);
+        let waited = self.left.wait_timeout_while(all, FAREWELL, |all| !all.is_empty());
+        end(&waited.unwrap_or_else(PoisonError::into_inner).0, Shutdown::Both);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, UnixStream>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ pub fn waits(look: &Look<'_>) -> String {
     let mut edges = BTreeMap::<u64, Vec<u64>>::new();
     for task in look.mirror.tasks().filter(|task| task.state == TaskState::Blocked) {
         let mut any = false;
-        for call in look.mirror.calls_of(task.id).filter(|call| call.on.is_some()) {
+        for call in look.calls_of(task.id).iter().filter(|call| call.on.is_some()) {
             any = true;
             write_wait(look, &title_of(look, task.id), call, &mut out);
             if let Some(other) = awaited_task(look, call) {
@@ -38,7 +38,7 @@ pub fn waits(look: &Look<'_>) -> String {
             let _ = write!(out, "T{task} → ");
         });
         let _ = write!(out, "T{}", circle[0]);
-        let has_others = |task: &u64| look.mirror.calls_of(*task).count() > 1;
+        let has_others = |task: &u64| look.calls_of(*task).len() > 1;
         if circle.iter().any(has_others) {
             out.push_str(" (another call that one of them waits for may break it)");
         }

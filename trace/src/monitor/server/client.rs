@@ -18,6 +18,10 @@ use crate::format::FileWriter;
 const LOOK: Duration = Duration::from_millis(100);
 const LOOKS: usize = 20;
 
+/// After so long in one task, an order no longer waits for the loop. A loop that merely shares its processor with
+/// others comes back sooner.
+const STUCK: Duration = Duration::from_millis(500);
+
 /// A reader of the trace may be so many batches behind.
 const STREAM_BATCHES: usize = 1024;
 
@@ -170,7 +174,7 @@ impl<'a> Client<'a> {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let stuck = |keeper: &mut super::super::Keeper, now| {
-                let (task, _) = keeper.stuck_in(now)?;
+                let (task, _) = keeper.stuck_in(now).filter(|(_, kept)| *kept >= STUCK)?;
                 Some(format!("queued: the loop is in T{task}\n{}", keeper.stuck(now)?))
             };
             if let Some(stuck) = self.shared.ask(stuck) {

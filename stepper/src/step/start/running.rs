@@ -1,0 +1,127 @@
+//! The program that is being looked at, and the files that it leaves.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::failure::Failure;
+use crate::step::terminal::Growth;
+
+/// So long a program has to end when it is asked to.
+const GRACE: Duration = Duration::from_millis(500);
+
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A directory for us alone, which is gone with this.
+pub(super) struct Place(PathBuf);
+
+impl Place {
+    pub(super) fn new() -> Result<Place, Failure> {
+        let parent = std::env::temp_dir();
+        for number in 0..1000 {
+            let path = parent.join(format!("trapline-{}-{number}", std::process::id()));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Place(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Failure::at(&path)(error)),
+            }
+        }
+        Err(Failure::said(format!("{} is full of directories of ours", parent.display())))
+    }
+
+    pub(super) fn trace(&self) -> PathBuf {
+        self.0.join("run.trace")
+    }
+
+    pub(super) fn output(&self) -> PathBuf {
+        self.0.join("output")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // If somebody has removed it already, so much the better.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A program that has been started. It is ended when nobody looks at it any more.
+pub(super) struct Running {
+    child: Arc<Mutex<Child>>,
+    goes_on: Arc<AtomicBool>,
+}
+
+impl Running {
+    /// Starts it. What it writes goes into one file that grows: so what belongs to which step can be told.
+    pub(super) fn start(
+        mut command: Command,
+        program: &Path,
+        output: &Path,
+    ) -> Result<Running, Failure> {
+        let open = || OpenOptions::new().append(true).create(true).mode(0o600).open(output);
+        let (out, err) =
+            (open().map_err(Failure::at(output))?, open().map_err(Failure::at(output))?);
+        // Not of our group: where we are stopped, it goes on.
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+        let child = command.spawn().map_err(Failure::at(program))?;
+        let (child, goes_on) = (Arc::new(Mutex::new(child)), Arc::new(AtomicBool::new(true)));
+        let running = Running { child: Arc::clone(&child), goes_on: Arc::clone(&goes_on) };
+        let watch = move || {
+            while lock(&child).try_wait().is_ok_and(|status| status.is_none()) {
+                thread::sleep(PAUSE);
+            }
+            goes_on.store(false, Ordering::Release);
+        };
+        let watcher = thread::Builder::new().name("watcher".to_owned()).spawn(watch);
+        watcher.map_err(|error| Failure::said(format!("cannot start a thread: {error}")))?;
+        Ok(running)
+    }
+
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on.load(Ordering::Acquire)
+    }
+
+    pub(super) fn growth(&self) -> Growth {
+        Growth(Arc::clone(&self.goes_on))
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn status(&self) -> Option<ExitStatus> {
+        lock(&self.child).try_wait().ok().flatten()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let pid = i32::try_from(lock(&self.child).id()).ok().and_then(Pid::from_raw);
+        if self.status().is_some() {
+            return;
+        }
+        if let Some(pid) = pid {
+            // If it has just ended, there is nobody to tell.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let mut waited = Duration::ZERO;
+        while self.status().is_none() {
+            if waited >= GRACE {
+                let _ = lock(&self.child).kill();
+                let _ = lock(&self.child).wait();
+                return;
+            }
+            thread::sleep(PAUSE);
+            waited += PAUSE;
+        }
+    }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
