@@ -135,6 +135,9 @@ export class Desk {
       section.classList.toggle('current', pane === this.current);
       byId(`toggle-${pane}`).setAttribute('aria-pressed', `${this.open.has(pane)}`);
     }
+    // Beside the source there is room for two.
+    const beside = [...this.open].filter((pane) => !['source', 'sentence', 'timeline'].includes(pane));
+    byId('pane-source').classList.toggle('tall', beside.length > 1);
   }
 
   setCurrent(pane) {
@@ -174,7 +177,7 @@ export class Desk {
   }
 
   begin() {
-    this.lesson = lessonOf(this.recording.sources);
+    this.lesson = lessonOf(this.recording, this.history);
     const program = this.recording.properties.get('program');
     if (program !== undefined) byId('title').textContent = plain(program.split('/').at(-1));
     if (!this.scene) {
@@ -434,6 +437,7 @@ export class Desk {
     this.isAnswerShown = false;
     document.body.classList.remove('zoomed');
     this.openOnly(stop.panes);
+    byId('panes').scrollTop = 0;
     // Its text is told there.
     this.open.add('sentence');
     this.arrange();

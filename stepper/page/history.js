@@ -83,8 +83,9 @@ export class History {
     this.spentCalls.push(this.spent);
     if (this.runners.has(task)) return;
     this.runners.add(task);
-    const name = this.names.get(task) ?? `T${task}`;
-    if (!this.firstRuns.has(name)) this.firstRuns.set(name, step);
+    for (const name of [this.names.get(task), `${task}`, `T${task}`]) {
+      if (name !== undefined && !this.firstRuns.has(name)) this.firstRuns.set(name, step);
+    }
   }
 
   begun(step, { task, what, site, stack }, mirror) {

@@ -2,16 +2,19 @@
 
 const MARK = 'LESSON ';
 
-/** The lesson that a recording's sources tell; the first, if several do. */
-export function lessonOf(sources) {
-  for (const { text } of sources.values()) {
-    const lesson = parseLesson(text);
-    if (lesson) return lesson;
-  }
-  return undefined;
+/**
+ * The lesson that a recording's sources tell; the first, if several do. Its stops are in the order of their steps,
+ * wherever they stand in the text.
+ */
+export function lessonOf(recording, history) {
+  const texts = [...recording.sources.values()].map(({ text }) => parseLesson(text));
+  const lesson = texts.find((lesson) => lesson !== undefined);
+  const at = (stop) => stepOf(stop, recording, history) ?? Infinity;
+  lesson?.stops.sort((a, b) => (at(a) < at(b) ? -1 : at(a) > at(b) ? 1 : 0));
+  return lesson;
 }
 
-export function parseLesson(text) {
+function parseLesson(text) {
   let title;
   let isOpen = false;
   const stops = [];
@@ -30,6 +33,16 @@ export function parseLesson(text) {
     }
   }
   return title === undefined ? undefined : { title, stops };
+}
+
+/** Which lines of a text are a lesson's own: they are shown beside it, and not in it. The answers stand there. */
+export function ownLines(lines) {
+  let isOpen = false;
+  return lines.map((line) => {
+    const [, comment] = /^\s*\/\/(?![/!]) ?(.*)$/.exec(line) ?? [];
+    isOpen = comment !== undefined && (isOpen || comment.startsWith(MARK));
+    return isOpen;
+  });
 }
 
 /** `step 3 panes source,ready`, `first call sleep`, `first task ping`, `end`. */

@@ -100,7 +100,7 @@ export function valueName(value, mirror) {
     case 'fd': return `fd ${value.number}`;
     case 'held': return value.task === undefined ? 'somebody' : short(value.task);
     case 'text': return mirror.tables.str(value.number);
-    case 'os': return `${ERRORS[value.number] ?? 'Unknown error'} (os error ${value.number})`;
+    case 'os': return `${ERRORS[value.number] ?? `Unknown error ${value.number}`} (os error ${value.number})`;
   }
   return `"${asciiText(value.bytes)}"`;
 }

@@ -1,6 +1,7 @@
 // The panes: each draws what is to be seen into its element. Whatever text is a trace's enters as text, never as HTML.
 
 import { reasonOf } from './history.js';
+import { ownLines } from './lesson.js';
 import { sorted } from './mirror.js';
 import {
   causeName, clockName, onName, place, plain, short, shownFile, siteName, taskName, thing, valueName,
@@ -223,6 +224,7 @@ function sourceList(source) {
   const lines = source.text.split('\n');
   if (lines.at(-1) === '') lines.pop();
   const list = el('ol', { class: 'code' }, ...lines.map((line, at) => codeLine(at + 1, line, false)));
+  ownLines(lines).forEach((isOwn, at) => { list.children[at].hidden = isOwn; });
   list.source = source;
   list.marked = [];
   return list;

@@ -32,7 +32,7 @@ export function beatsOf(records, prelude) {
   const beats = [{ phase: 'pick', start: prelude, end: picked }];
   let [phase, start] = ['resume', picked];
   for (let at = picked; at < records.length; at++) {
-    const next = phaseAfter(records[at].kind, phase);
+    const next = phaseAfter(records, at, phase);
     if (next !== phase) {
       beats.push({ phase, start, end: at });
       [phase, start] = [next, at];
@@ -42,10 +42,18 @@ export function beatsOf(records, prelude) {
   return beats;
 }
 
-function phaseAfter(kind, phase) {
-  if (kind === 'begun' && (phase === 'resume' || phase === 'serve')) return 'trap';
+function phaseAfter(records, at, phase) {
+  const { kind } = records[at];
+  const asks = kind === 'begun' || (kind === 'born' && isAskedFor(records, at + 1));
+  if (asks && (phase === 'resume' || phase === 'serve')) return 'trap';
+  if (kind === 'begun' && phase === 'trap') return 'trap';
   if (kind === 'rested' || kind === 'end') return 'settle';
-  return phase === 'trap' ? 'serve' : phase;
+  return phase === 'trap' && !DEFINITIONS.has(kind) ? 'serve' : phase;
+}
+
+/** Whether the call comes next that has asked for a task that is born. */
+export function isAskedFor(records, from) {
+  return records.find(({ kind }, at) => at >= from && !DEFINITIONS.has(kind))?.kind === 'begun';
 }
 
 /** What is to be seen. `phases` of the step are over; all, if it is undefined. */

@@ -4,6 +4,7 @@ import {
   asciiText, capital, causeName, clockName, duration, onName, ordinal, plural, several, short, siteName, taskName,
   thing, valueName,
 } from './names.js';
+import { isAskedFor } from './scene.js';
 
 /** What the part of a step that is over comes to; the last phase alone, where the step is not over. */
 export function told(history, scene) {
@@ -63,6 +64,8 @@ class Teller {
     this.own = new Set();
     this.answeredTask = undefined;
     this.panicText = undefined;
+    this.lastCall = undefined;
+    this.births = [];
     this.rest = [];
   }
 
@@ -154,8 +157,7 @@ class Teller {
   /** "T2 has held it since step 17; T3 joins its queue." */
   waitsForThing(who, object, roleName) {
     const role = this.str(roleName);
-    if (role === 'read') return `nothing is there to read, so ${who} waits.`;
-    if (role === 'write') return `there is no room to write, so ${who} waits.`;
+    if (role === 'read' || role === 'write') return `that is not so yet, so ${who} waits.`;
     const queue = this.mirror.waiting(object).flatMap(({ task }) => task ?? []);
     const joins = queue.length === 0 ? `${who} joins its queue.` : `${who} joins its queue, behind ${several(queue)}.`;
     const holder = this.mirror.field(object, 'holder');
@@ -166,21 +168,18 @@ class Teller {
       return `${name} has held it since ${since}; ${joins}`;
     }
     const count = this.mirror.field(object, 'count');
-    if (count?.is !== 'count') return joins;
+    if (count?.is !== 'count') return `it has to wait, and ${joins}`;
     return count.number === 0 ? `nothing is in it; ${joins}` : `${count.number} are in it; ${joins}`;
   }
 
-  answeredAtOnce(what, task, reply, text) {
+  answeredAtOnce(what, reply, text) {
     // The queue is told of when it rests.
     if (what === 'yield_now' || what === 'park') return;
-    const who = task === undefined ? 'nobody' : short(task);
     if (what === 'get_tid' || what === 'now') this.say(`The answer is there at once: ${text}.`);
-    else if (what === 'spawn' && reply.is === 'task') {
-      this.say(`The answer is its number, ${reply.number}; ${who} goes on.`);
-    } else if (what === 'wait' || what === 'join') {
-      this.say(`It has ended before (${text}), so the answer is there at once.`);
-    } else if (reply.is === 'os') this.say(`The answer is an error: ${text}.`);
-    else if (reply.is === 'nothing') this.say(`It is done at once, and ${who} goes on.`);
+    else if (what === 'spawn' && reply.is === 'task') this.say(`The answer is its number, ${reply.number}.`);
+    else if (what === 'wait' || what === 'join') this.say('It has ended before, so the answer is there at once.');
+    else if (reply.is === 'os') this.say(`The answer is an error: ${text}.`);
+    else if (reply.is === 'nothing') this.say('It is done at once.');
     else this.say(`The answer is there at once: ${text}.`);
   }
 
@@ -192,6 +191,12 @@ class Teller {
     if (now === was) return;
     const verb = now > was ? 'puts something into' : 'takes something out of';
     this.say(`${who} ${verb} ${name}, which now holds ${now}${of}.`);
+  }
+
+  /** The thing for which a call is going to wait, where its argument does not say. */
+  waitedForIn(call) {
+    const blocked = this.rest.find((record) => record.kind === 'blocked' && record.call === call && record.on.for === 'object');
+    return blocked ? this.thing(blocked.on.object) : '';
   }
 
   /** For what the calls of a task wait. */
@@ -208,13 +213,19 @@ const TELL = {
     const left = others.length === 0 ? 'nobody is left behind it'
       : `${several(others)} ${others.length === 1 ? 'is' : 'are'} left behind it`;
     const { wokenBy, wokenStep } = this.mirror.tasks.get(task);
-    const why = wokenBy && wokenStep < this.step ? ` (${this.cause(wokenBy)} woke it in step ${wokenStep})` : '';
+    // Of one that has run since, it is no news.
+    const isNews = wokenBy && wokenStep < this.step && !(this.history.previousOf(task, this.step) > wokenStep);
+    const why = isNews ? ` (${this.cause(wokenBy)} woke it in step ${wokenStep})` : '';
     this.say(`${this.name(task)} is taken from the head of the ready queue${why}; ${left}.`);
   },
   born({ task, parent, daemon }) {
     const what = daemon ? ', a daemon, for which no run waits,' : '';
     const who = parent === undefined ? 'The program' : short(parent);
-    this.say(`${who} makes a new task: ${this.name(task)}${what} joins the ready queue${this.placeInQueue()}.`);
+    const joins = `${this.name(task)}${what} joins the ready queue${this.placeInQueue()}.`;
+    // It is there before it is told that it was asked for.
+    const isAsked = parent !== undefined && parent === this.task && isAskedFor(this.rest, 0);
+    if (isAsked) this.births.push(`The kernel makes it: ${joins}`);
+    else this.say(`${who} makes a new task: ${joins}`);
   },
   ended({ task, how }) {
     const name = task === this.task ? this.who() : this.name(task);
@@ -241,8 +252,9 @@ const TELL = {
     this.say(`An order from outside puts ${this.name(task)} at the head of the ready queue.`);
   },
   rested({ task, isReady }) {
-    const who = short(task);
     const calls = this.mirror.blockedCalls(task);
+    const isSpent = isReady && this.lastCall !== undefined && this.lastCall !== 'yield_now';
+    const who = isSpent ? `Its quantum is used up, so ${short(task)}` : short(task);
     if (isReady) {
       const ahead = this.mirror.ready();
       this.say(ahead.length === 0
@@ -260,11 +272,11 @@ const TELL = {
     this.own.add(call);
     const who = task === this.task ? this.who() : short(task);
     const word = this.str(what);
-    const given = this.value(argument);
+    const given = this.value(argument) || this.waitedForIn(call);
     const isAtOnce = this.rest.some((record) => record.kind === 'answered' && record.call === call);
     const asks = {
       yield_now: `it offers the others a turn (yield_now)`,
-      sleep: `it asks to sleep for ${given}`,
+      sleep: given === '' ? 'it asks to sleep' : `it asks to sleep for ${given}`,
       sleep_until: `it asks to sleep until ${given}`,
       wait: `it asks how ${given} ends (wait)`,
       join: `it asks how ${given} ends (join)`,
@@ -280,6 +292,8 @@ const TELL = {
     if (word === 'park') this.say(`${who} asks for ${given}${isAtOnce ? ', and need not wait' : ''}.`);
     else if (Object.hasOwn(asks, word)) this.say(`${who} traps: ${asks[word]}.`);
     else this.say(`${who} traps: it asks ${given === '' ? word : `${word}(${given})`}.`);
+    this.lastCall = word;
+    this.births.splice(0).forEach((birth) => this.say(birth));
   },
   blocked({ call, on }) {
     const asked = this.mirror.calls.get(call);
@@ -292,7 +306,7 @@ const TELL = {
       }
       case 'exit': return this.joinLast(`${short(on.task)} lives, so ${who} waits for its end.`);
       case 'object': return this.joinLast(this.waitsForThing(who, on.object, on.role));
-      case 'fd': return this.joinLast(`Nothing is there yet, so ${who} waits for fd ${on.fd}.`);
+      case 'fd': return this.joinLast(`That is not so yet, so ${who} waits for fd ${on.fd}.`);
     }
     return this.joinLast(`${who} waits until somebody in the program answers.`);
   },
@@ -301,27 +315,27 @@ const TELL = {
     const { task, on } = asked;
     const what = this.str(asked.what);
     const text = this.value(reply);
-    if (!on) return this.answeredAtOnce(what, task, reply, text);
+    if (!on) return this.answeredAtOnce(what, reply, text);
     if (task === undefined) return this.say(`A call ${what} of nobody is answered.`);
     this.answeredTask = task;
     const who = this.name(task);
     const { clock } = this.mirror;
-    const took = duration(clock > asked.sinceTime ? BigInt(clock) - BigInt(asked.sinceTime) : 0n);
+    const took = clock > asked.sinceTime ? ` ${duration(BigInt(clock) - BigInt(asked.sinceTime))}` : '';
     const joins = {
       blocked: `it joins the ready queue${this.placeInQueue()}`, ready: 'it is ready already',
     }[this.mirror.tasks.get(task)?.state] ?? 'it runs already';
     if (by.by === 'timer') return this.say(`The clock has come to when ${who} wanted to be woken: ${joins}.`);
     if (by.by === 'exit') {
-      return this.say(`${who} has waited for the end of T${by.number} for ${took} and is told (${text}): ${joins}.`);
+      return this.say(`${who} has waited${took} for the end of T${by.number}, and is told: ${joins}.`);
     }
     if (by.by === 'fd') {
-      return this.say(`fd ${by.number} is ready, after ${took}; ${who} has waited for that: ${joins}.`);
+      return this.say(`fd ${by.number} is ready; ${who} has waited${took} for that: ${joins}.`);
     }
     if (on.for === 'object') {
       const name = this.thing(on.object);
-      return this.say(`${this.thisOr(by)} answers ${who}, which has waited ${took} for ${name}: ${joins}.`);
+      return this.say(`${this.thisOr(by)} answers ${who}, which has waited${took} for ${name}: ${joins}.`);
     }
-    return this.say(`${capital(this.cause(by))} answers ${what} of ${who} after ${took}: ${joins}.`);
+    return this.say(`${capital(this.cause(by))} answers ${who}, which has waited${took} for its ${what}: ${joins}.`);
   },
   withdrawn({ call }) {
     const { task, on, what } = this.mirror.calls.get(call);
@@ -385,7 +399,10 @@ const TELL = {
     if (['lock', 'acquire', 'release', 'unlock'].includes(word)) return;
     const text = this.value(result);
     const isRead = word === 'read' || word === 'recv';
-    if (word === 'bytes' && result.is === 'payload') this.say(`They begin with "${asciiText(result.bytes)}".`);
+    if (word === 'accept') {
+      this.say(result.is === 'os' ? `${who} looks for a connection on ${name}: there is none.`
+        : `${who} accepts a connection on ${name}${atOnce}.`);
+    } else if (word === 'bytes' && result.is === 'payload') this.say(`They begin with "${asciiText(result.bytes)}".`);
     else if (result.is === 'os') this.say(`${who} tries to ${word}: ${name} says "${text}".`);
     else if (isRead && result.is === 'bytes' && result.number === 0) {
       this.say(`${who} reads from ${name}: it has ended.`);
