@@ -1,4 +1,4 @@
-// The page of one file: what is to be shown is in it, deflated, in base64.
+// What is to be shown: it is in the page, deflated, in base64; or whoever serves the page has it.
 
 import { Desk } from './desk.js';
 
@@ -21,13 +21,31 @@ async function whole(id) {
   return stream && new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+/** The recording of whoever serves this page: its bytes are read as they come. */
+async function readServed(desk) {
+  const query = new URLSearchParams(location.search);
+  const token = query.get('token') ?? sessionStorage.getItem('token') ?? '';
+  sessionStorage.setItem('token', token);
+  query.delete('token');
+  window.history.replaceState(null, '', `?${query}${location.hash}`);
+  const response = await fetch('/trace', { headers: { 'x-trapline-token': token } });
+  if (!response.ok) throw new Error(`${await response.text()} (open the link that the viewer prints)`);
+  const reader = response.body.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    desk.push(part.value);
+    if (desk.recording.bytes.length > 12) await desk.load(false);
+  }
+}
+
 async function main() {
   const loopText = new TextDecoder().decode((await whole('loop')) ?? new Uint8Array(0));
   const desk = new Desk({ loopText, output: await whole('output') });
-  desk.push(await whole('trace'));
-  await desk.load(true);
   // For tests, and for whoever looks in from the console.
   window.desk = desk;
+  const trace = await whole('trace');
+  if (trace) desk.push(trace);
+  else await readServed(desk);
+  await desk.load(true);
 }
 
 main().catch((error) => {

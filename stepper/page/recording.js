@@ -36,14 +36,15 @@ export class Recording {
 
   /** Takes more bytes; `advance` reads them. */
   push(more) {
-    if (this.bytes.length === 0) {
-      this.bytes = more;
-      return;
+    const length = this.bytes.length + more.length;
+    if (this.bytes.length === 0) this.storage = more;
+    else if (this.storage.length < length) {
+      // Twice as much as is needed, so that it is not copied at each push.
+      this.storage = new Uint8Array(2 * length);
+      this.storage.set(this.bytes);
     }
-    const all = new Uint8Array(this.bytes.length + more.length);
-    all.set(this.bytes);
-    all.set(more, this.bytes.length);
-    this.bytes = all;
+    if (this.storage !== more) this.storage.set(more, this.bytes.length);
+    this.bytes = this.storage.subarray(0, length);
     if (this.damage?.isTruncated) this.damage = undefined;
   }
 

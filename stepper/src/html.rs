@@ -1,6 +1,6 @@
 //! `trapline html FILE -o OUT`: viewer, recording and sources in one file, which opens from disk and can be mailed.
 
-mod bundle;
+pub(crate) mod bundle;
 mod cut;
 
 use std::fs;
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         None => None,
     };
     let title = title(&recording, args);
-    let page = Page { title: &title, trace: &trace, output: output.as_deref() }.html();
+    let page = Page { title: &title, trace: Some(&trace), output: output.as_deref() }.html();
     if page.len() > LARGEST {
         let (first, last) =
             (recording.first_step().unwrap_or(0), recording.last_step().unwrap_or(0));

@@ -1,7 +1,7 @@
 //! `trapline`: shows what a scheduler did, from a recording, and what one is doing, from its monitor.
 //!
 //! It shares nothing with the program but bytes. The subcommands, in the order in which one meets them:
-//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`html`], [`attach`]. The last two of those that read a
+//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`html`], [`web`], [`attach`]. The last two of those that read a
 //! recording go over it by its [`timeline`].
 
 mod attach;
@@ -17,6 +17,7 @@ mod stats;
 mod step;
 mod strace;
 mod timeline;
+mod web;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,8 @@ enum Command {
     View(step::ViewArgs),
     /// Writes a recording as a page: one file that opens from disk
     Html(html::Args),
+    /// Shows a recording in the browser, from a server of its own
+    Web(web::Args),
     /// Asks a program that runs under `TRAPLINE=monitor`
     Attach(attach::Args),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Step(args) => step::step(&args),
         Command::View(args) => step::view(&args),
         Command::Html(args) => html::run(&args),
+        Command::Web(args) => web::run(&args),
         Command::Attach(args) => attach::run(&args),
     };
     match done {

@@ -34,24 +34,22 @@ const LOOP: &str = include_str!("../../../scheduler/src/scheduler.rs");
 
 /// What goes into a page.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Page<'a> {
-    pub(super) title: &'a str,
-    /// The bytes of the recording.
-    pub(super) trace: &'a [u8],
+pub(crate) struct Page<'a> {
+    pub(crate) title: &'a str,
+    /// The bytes of the recording; without, the page asks whoever serves it.
+    pub(crate) trace: Option<&'a [u8]>,
     /// What the program wrote.
-    pub(super) output: Option<&'a [u8]>,
+    pub(crate) output: Option<&'a [u8]>,
 }
 
 impl Page<'_> {
-    pub(super) fn html(&self) -> String {
+    pub(crate) fn html(&self) -> String {
         let script = script();
-        let policy = format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; base-uri 'none'; form-action 'none'",
-            hash(&script),
-            hash(STYLE)
-        );
+        let policy = self.policy();
         let mut data = block("loop", LOOP.as_bytes());
-        data.push_str(&block("trace", self.trace));
+        if let Some(trace) = self.trace {
+            data.push_str(&block("trace", trace));
+        }
         if let Some(output) = self.output {
             data.push_str(&block("output", output));
         }
@@ -76,6 +74,15 @@ impl Page<'_> {
         }
         html.push_str(rest);
         html
+    }
+
+    /// What the page may do: run its own script, and nothing else.
+    pub(crate) fn policy(&self) -> String {
+        let (script, style) = (hash(&script()), hash(STYLE));
+        let asks = if self.trace.is_none() { " connect-src 'self';" } else { "" };
+        format!(
+            "default-src 'none'; script-src '{script}'; style-src '{style}';{asks} base-uri 'none'; form-action 'none'"
+        )
     }
 }
 
@@ -164,7 +171,7 @@ mod tests {
     #[test]
     fn odd_texts_then_the_page_has_them_as_text_only() {
         let title = "</title><script>alert(1)</script>{script}";
-        let html = Page { title, trace: b"<!--", output: Some(b"</script>") }.html();
+        let html = Page { title, trace: Some(b"<!--"), output: Some(b"</script>") }.html();
         assert!(html.contains("&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;{script}"));
         assert_eq!(html.matches("</script>").count(), 4);
         assert!(!html.contains("<script>alert"));
