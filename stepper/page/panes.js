@@ -130,14 +130,19 @@ const DRAW = {
 
   tasks(desk, body) {
     const head = ['task', 'state', 'waits for', 'line', 'runs', 'woken by'];
-    const rows = sorted(desk.scene.now.tasks)
-      .filter(({ id }) => desk.shows(id)).map((task) => ({ task, cells: taskCells(desk, task) }))
-      .filter(({ cells }) => desk.passes(cells.join(' ')));
-    const shown = rows.slice(0, 500).map(({ task, cells: [name, ...cells] }) =>
-      el('tr', { class: desk.look.selected === task.id ? 'chosen' : undefined },
+    let tasks = sorted(desk.scene.now.tasks).filter(({ id }) => desk.shows(id));
+    if (desk.look.filter !== '') tasks = tasks.filter((task) => desk.passes(taskCells(desk, task).join(' ')));
+    // About the selected one: a thousand lines are not read, and take long to draw.
+    const chosen = tasks.findIndex(({ id }) => id === desk.look.selected);
+    const first = Math.max(0, Math.min(chosen - ROWS / 2, tasks.length - ROWS));
+    const shown = tasks.slice(first, first + ROWS).map((task) => {
+      const [name, ...cells] = taskCells(desk, task);
+      return el('tr', { class: desk.look.selected === task.id ? 'chosen' : undefined },
         el('th', { scope: 'row' }, taskButton(desk, task.id, name)),
-        ...cells.map((cell, at) => el('td', { class: at === 0 ? task.state : undefined }, cell))));
-    const more = rows.length > 500 ? [dim(`… ${rows.length - 500} more; f filters them`)] : [];
+        ...cells.map((cell, at) => el('td', { class: at === 0 ? task.state : undefined }, cell)));
+    });
+    const left = tasks.length - shown.length;
+    const more = left > 0 ? [dim(`… ${left} more; f filters them`)] : [];
     replaceKeepingFocus(body, el('table', {},
       el('thead', {}, el('tr', {}, ...head.map((text) => el('th', { scope: 'col' }, text)))),
       el('tbody', {}, ...shown)), ...more);
@@ -350,6 +355,9 @@ function waiterName(desk, { task, on }) {
   return role === 'token' ? who : `${who} to ${role}`;
 }
 
+/** So many tasks are shown. */
+const ROWS = 100;
+
 const STATES = { running: 'R running', ready: 'r ready', blocked: 'b blocked' };
 
 function taskCells(desk, task) {
@@ -443,23 +451,25 @@ function drawTimeline(desk, body) {
   const { scene, recording, history } = desk;
   const room = Math.max(10, Math.floor((body.clientWidth - NAMES - 30) / COLUMN));
   const first = Math.max(recording.beginning + 1, Math.min(scene.step - Math.floor((room * 2) / 3), recording.last - room + 1));
+  const last = Math.min(first + room - 1, recording.last);
+  const seen = new Set(scene.now.tasks.keys());
+  for (let step = first; step <= last; step++) seen.add(history.whoRan(step));
+  seen.delete(undefined);
+  let lanes = [...seen].filter((task) => desk.shows(task)).sort((a, b) => (a < b ? -1 : 1));
+  const most = 40;
+  const skipped = Math.max(0, Math.min(lanes.indexOf(desk.look.selected) - most / 2, lanes.length - most));
+  const more = Math.max(0, lanes.length - most);
+  lanes = lanes.slice(skipped, skipped + most);
   const columns = [];
-  recording.eachStep(first, first + room - 1, (step, records, mirror, applyUntil) => {
+  recording.eachStep(first, last, (step, records, mirror, applyUntil) => {
     const prelude = preludeOf(records);
     const wakes = records.filter(({ kind }, at) => at >= prelude && kind === 'ready');
     applyUntil(records.length);
-    const states = new Map([...mirror.tasks.values()].map(({ id, state }) => [id, state]));
+    const states = new Map(lanes.map((task) => [task, mirror.tasks.get(task)?.state]));
     const ran = history.whoRan(step);
     if (ran !== undefined) states.set(ran, 'running');
     columns.push({ step, states, wakes, ran });
   });
-  let lanes = [...new Set(columns.flatMap(({ states }) => [...states.keys()]))].filter((task) => desk.shows(task));
-  lanes.sort((a, b) => (a < b ? -1 : 1));
-  const most = 40;
-  const chosen = lanes.indexOf(desk.look.selected);
-  const skipped = Math.max(0, Math.min(lanes.length - most, chosen - most / 2));
-  const more = Math.max(0, lanes.length - most);
-  lanes = lanes.slice(skipped, skipped + most);
   const picture = svg('svg', {
     width: NAMES + columns.length * COLUMN + 30, height: (lanes.length + 1) * LANE + 6, role: 'img',
     'aria-label': `Steps ${first} to ${columns.at(-1)?.step ?? first}. ${ranText(columns)}`,
