@@ -45,6 +45,17 @@ fn odd_names_and_large_numbers_then_the_same_text() {
 }
 
 #[test]
+fn recorded_program_then_the_same_text_after_every_step() {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("examples/relay");
+    let trace = Scratch::new("relay.trace");
+    let recorded =
+        support::command(["record", program.to_str().unwrap(), "-o", trace.str()]).output();
+    assert!(recorded.unwrap().status.success());
+    same_text("relay", &std::fs::read(trace.path()).unwrap(), None);
+}
+
+#[test]
 fn short_run_then_the_same_text_after_every_step() {
     same_text("short", &file(&a_short_run().records, 64), Some(1));
 }
