@@ -270,7 +270,7 @@ impl Score {
 fn be_worker(args: &Args, number: u64) -> ExitCode {
     raise_descriptor_limit();
     let mut scheduler = Scheduler::builder().seed(args.seed.wrapping_add(number)).build();
-    let why: Box<dyn Error> = match scheduler.block_on(work(args)) {
+    let why: Box<dyn Error> = match trapline::trace::block_on(&mut scheduler, work(args)) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => error,
         Err(error) => error.into(),

@@ -93,7 +93,7 @@ fn pyos3() -> Result<(), RunError> {
     let mut scheduler = scheduler();
     scheduler.spawn(foo()).detach();
     scheduler.spawn(bar()).detach();
-    scheduler.run().map(drop)
+    trapline::trace::run(&mut scheduler).map(drop)
 }
 
 /// Step 4: system calls.
@@ -117,7 +117,7 @@ fn pyos4() -> Result<(), RunError> {
     let mut scheduler = scheduler();
     scheduler.spawn(foo()).detach();
     scheduler.spawn(bar()).detach();
-    scheduler.run().map(drop)
+    trapline::trace::run(&mut scheduler).map(drop)
 }
 
 /// Step 5: tasks that start and kill tasks.
@@ -141,7 +141,7 @@ fn pyos5() -> Result<(), RunError> {
 
     let mut scheduler = scheduler();
     scheduler.spawn(parent()).detach();
-    scheduler.run().map(drop)
+    trapline::trace::run(&mut scheduler).map(drop)
 }
 
 /// Step 6: tasks that wait for tasks.
@@ -162,7 +162,7 @@ fn pyos6() -> Result<(), RunError> {
 
     let mut scheduler = scheduler();
     scheduler.spawn(parent()).detach();
-    scheduler.run().map(drop)
+    trapline::trace::run(&mut scheduler).map(drop)
 }
 
 /// Step 7: tasks that wait for I/O.
@@ -238,7 +238,7 @@ fn serve<T: 'static>(server: impl Future<Output = T> + 'static) -> Result<(), Bo
     let mut scheduler = scheduler();
     scheduler.spawn(server).detach();
     scheduler.spawn_with(TaskOptions::new().daemon(), pending::<()>()).detach();
-    Ok(scheduler.run().map(drop)?)
+    Ok(trapline::trace::run(&mut scheduler).map(drop)?)
 }
 
 type Step = fn() -> Result<(), RunError>;

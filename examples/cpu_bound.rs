@@ -78,7 +78,7 @@ fn run(on_a_thread: bool) -> Result<(), RunError> {
     for _ in 0..TASKS {
         scheduler.spawn(compute(Rc::clone(&seen), on_a_thread)).detach();
     }
-    let _no_failures = scheduler.run()?;
+    let _no_failures = trapline::trace::run(&mut scheduler)?;
     let Seen { on_time, late, latest, .. } = &*seen;
     println!("  ticks on time: {}", on_time.get());
     println!("  ticks late: {}, the latest by {} ms", late.get(), latest.get().as_millis());

@@ -57,7 +57,7 @@ fn run(address: &str) -> Result<(), Box<dyn Error>> {
     let mut scheduler = Scheduler::builder().quantum(1).build();
     scheduler.spawn(alive()).detach();
     scheduler.spawn(server(listener)).detach();
-    Ok(scheduler.run().map(drop)?)
+    Ok(trapline::trace::run(&mut scheduler).map(drop)?)
 }
 
 fn main() -> ExitCode {

@@ -38,6 +38,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut scheduler = Scheduler::new();
     let handle = scheduler.handle();
     // The scheduler runs until the thread is done; it sleeps while there is nothing to do.
-    scheduler.block_on(trapline::unblock(move || feed(&handle)))??;
+    trapline::trace::block_on(&mut scheduler, trapline::unblock(move || feed(&handle)))??;
     Ok(())
 }

@@ -26,7 +26,6 @@ use clap::Parser;
 use futures::{FutureExt, Stream, StreamExt, select_biased, stream};
 use signal_hook::consts::SIGINT;
 use signal_hook::low_level::pipe;
-use trapline::Scheduler;
 use trapline::pattern::{PipelineError, pipeline};
 
 /// What is read at once.
@@ -84,8 +83,7 @@ fn main() -> ExitCode {
         Err(error) => return complain(1, &format!("error: {error}")),
     };
     let counts = Rc::new(Counts::default());
-    let mut scheduler = Scheduler::new();
-    let ended = scheduler.block_on(follow_and_grep(&args, file, &interrupted, &counts));
+    let ended = trapline::block_on(follow_and_grep(&args, file, &interrupted, &counts));
     let Counts { bytes, lines, matches, printed } = &*counts;
     let (bytes, lines, matches) = (bytes.get(), lines.get(), matches.get());
     let printed = printed.get();

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use trapline::{CallId, KernelFace, OwnCall, OwnTrap, Scheduler, Served, TaskId, own_call};
+use trapline::{CallId, KernelFace, OwnCall, OwnTrap, Served, TaskId, own_call};
 
 /// Asks how many tasks live.
 #[track_caller]
@@ -131,8 +131,7 @@ fn lives(kernel: &dyn KernelFace, id: TaskId) -> bool {
 }
 
 fn main() -> Result<(), trapline::RunError> {
-    let mut scheduler = Scheduler::new();
-    scheduler.block_on(async {
+    trapline::block_on(async {
         println!("{} task", count_tasks().await);
         let echo = trapline::spawn(async {
             loop {

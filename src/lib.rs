@@ -37,7 +37,7 @@
 //! | values one by one | [`generator`] |
 //! | the line from which a helper was called | [`macro@traced`], [`frame`](fn@frame) |
 //! | building blocks of your own | [`WaitQueue`], [`OwnCall`] |
-//! | looking at it | [`Scheduler::step`], [`Scheduler::snapshot`], [`Probe`], [`DeadlockReport`]; the environment variable `TRAPLINE`, with the feature `trace`: `strace` prints each call, `record:FILE` records the run |
+//! | looking at it | [`Scheduler::step`], [`Scheduler::snapshot`], [`Probe`], [`DeadlockReport`]; the environment variable `TRAPLINE`, with the feature `trace`: `strace` prints each call, `record:FILE` records the run, `monitor` answers and takes orders over a socket |
 //!
 //! # Coming from elsewhere
 //!
@@ -84,6 +84,32 @@ pub use trapline_syscalls::*;
 pub use trapline_trace as trace;
 #[cfg(feature = "trace")]
 pub use trapline_trace::free::{block_on, run};
+
+/// Programs that call these are the same without the feature `trace`, and nobody listens to them.
+#[cfg(not(feature = "trace"))]
+pub mod trace {
+    use trapline_scheduler::{RunError, RunReport, Scheduler};
+
+    /// [`Scheduler::run`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run(scheduler: &mut Scheduler) -> Result<RunReport, RunError> {
+        scheduler.run()
+    }
+
+    /// [`Scheduler::block_on`].
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn block_on<F: Future>(
+        scheduler: &mut Scheduler,
+        future: F,
+    ) -> Result<F::Output, RunError> {
+        scheduler.block_on(future)
+    }
+}
 
 /// What the macros expand to. Not for programs.
 #[doc(hidden)]

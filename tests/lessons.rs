@@ -67,6 +67,9 @@ impl Outcome for io::Result<()> {
     }
 }
 
+/// Its sockets are real: what has come by which step is the operating system's to say.
+const ON_THE_NETWORK: &str = "8_echo";
+
 struct Lesson {
     name: &'static str,
     source: &'static str,
@@ -255,7 +258,7 @@ fn lesson_then_a_title_and_five_to_nine_stops_that_say_where_to_look() {
     }
 }
 
-/// After the text there is at least one question, and each has its answer.
+/// After the text there is a question, and its answer.
 fn assert_is_asked_and_answered(place: &str, text: &[String]) {
     let kind = |line: &str| match line.get(..2) {
         Some("? ") => '?',
@@ -264,13 +267,16 @@ fn assert_is_asked_and_answered(place: &str, text: &[String]) {
     };
     let kinds: String = text.iter().map(|line| kind(line)).collect();
     let asked = kinds.trim_start_matches('.');
-    assert!(asked.starts_with('?') && asked.ends_with('='), "{place}: {kinds}");
-    assert!(!asked.contains("??") && !asked.contains('.'), "{place}: {kinds}");
+    let answered = asked.strip_prefix('?').unwrap_or_default();
+    assert!(!answered.is_empty() && answered.chars().all(|kind| kind == '='), "{place}: {kinds}");
 }
 
 #[test]
 fn steps_of_each_lesson_then_as_they_are_written_down() {
     for lesson in lessons() {
+        if lesson.name == ON_THE_NETWORK {
+            continue;
+        }
         let steps = lesson.run();
         let told = Told::read(lesson.source);
         let stops: Vec<_> = told.stops.iter().filter_map(|stop| stop.step(&steps)).collect();
@@ -289,7 +295,12 @@ fn output_of_each_lesson_then_as_it_is_written_down() {
         let output = example(&format!("lesson_{}", lesson.name)).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{}", lesson.name);
         assert!(output.status.success(), "{}: {}", lesson.name, output.status);
-        let printed = String::from_utf8(output.stdout).unwrap();
+        let mut printed = String::from_utf8(output.stdout).unwrap();
+        if lesson.name == ON_THE_NETWORK {
+            let mut lines: Vec<_> = printed.lines().collect();
+            lines.sort_unstable();
+            printed = lines.join("\n") + "\n";
+        }
         assert_is_written(&golden(lesson.name, "out"), &printed);
     }
 }

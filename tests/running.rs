@@ -689,6 +689,7 @@ fn quantum_then_one_taken_covers_the_whole_dispatch() {
         "1 goes to the back",
         "1 is taken",
         "1 ends: returned",
+        "a look at the outside",
     ];
     assert_eq!(trace.take(), expected);
 }

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     };
     let hall = Rc::new(Hall::default());
     let mut scheduler = Scheduler::new();
-    let ended = scheduler.block_on(run(&args, Rc::clone(&hall)));
+    let ended = trapline::trace::block_on(&mut scheduler, run(&args, Rc::clone(&hall)));
     let served = match ended {
         Ok(Ok(served)) => served,
         Ok(Err(error)) => return complain(2, &format!("error: {error}")),

@@ -59,11 +59,10 @@ async fn read(mut here: UnixStream, by_a_trap: bool) -> io::Result<()> {
     // LESSON step 4 panes source,loop,ready,output
     // This one step took half a second. All that time the loop stood in *resume*: the task had called
     // `read`, and the whole thread slept. The queue did not move. It only ended because the socket had been
-    // told to give up after half a second.
+    // told to give up after half a second. Without that, never: the one who should write cannot run before
+    // the one who reads has read.
     // ? Why did the scheduler not switch to the writer?
     // = It was not asked. It has the thread only between two traps, and `read` is none.
-    // ? And without the time limit?
-    // = For ever. The one who should write cannot run before the one who reads has read.
     //
     // LESSON step 17 panes source,sentence,output
     // The reader goes on, and calls the same `read` as in step 4. It returns at once.
@@ -71,7 +70,10 @@ async fn read(mut here: UnixStream, by_a_trap: bool) -> io::Result<()> {
     // = It was made when it cannot block. Ask first, then read: that is what a socket library hides.
     match here.read(&mut letter) {
         Ok(length) => println!("  reader: {}", String::from_utf8_lossy(&letter[..length])),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => println!("  reader: nobody writes"),
+        // The half second is over; or a signal came, which ends the wait, too.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            println!("  reader: nobody writes");
+        }
         Err(error) => return Err(error),
     }
     Ok(())

@@ -63,7 +63,7 @@ async fn dinner(rule: Rule) {
     // ? Who takes which fork first? (Look at `dine`, and draw the table.)
     // = Plato 0, Kant 1, Arendt 2: each the one on the left.
     //
-    // LESSON step 12 panes waiting,graph,sentence,output
+    // LESSON step 12 panes ready,waiting,graph,sentence,output
     // The clock jumped to the end of the host's minute, since nothing else could happen any more.
     // ? And without the host?
     // = The run ends there and then: a deadlock, with the three, their forks, and the lines.
@@ -78,7 +78,7 @@ async fn dinner(rule: Rule) {
 async fn dine(name: &'static str, seat: usize, rule: Rule, forks: Forks) {
     let (first, second) = rule(seat, (seat + 1) % 3);
 
-    // LESSON step 19 panes source,waiting,graph,sentence
+    // LESSON step 19 panes source,ready,waiting,graph,sentence
     // The second dinner. Arendt sits between forks 2 and 0, and now asks for 0 first. Plato has it, so she
     // waits, with empty hands. That is the cure.
     // ? Why can no circle close now?
@@ -92,7 +92,7 @@ async fn dine(name: &'static str, seat: usize, rule: Rule, forks: Forks) {
     // = None. Nothing is wrong yet; but can you find a way out?
     trapline::sleep(SECOND).await;
 
-    // LESSON step 9 panes source,waiting,graph,sentence
+    // LESSON step 9 panes source,ready,waiting,graph,sentence
     // Plato asks for `fork1`, which Kant holds, and waits in the fork's queue. Select Plato and press `w`:
     // why is it not running?
     // ? Is this a deadlock?
@@ -104,7 +104,7 @@ async fn dine(name: &'static str, seat: usize, rule: Rule, forks: Forks) {
     // ? Which of the three made the mistake?
     // = None of them. Each line is right, and was right before. The mistake is the order of all.
     //
-    // LESSON step 24 panes source,waiting,graph,sentence
+    // LESSON step 24 panes source,ready,waiting,graph,sentence
     // Kant has eaten and left. By that `fork1` went to Plato, who is ready, and holds it already.
     // ? Could somebody have snatched the fork before Plato ran?
     // = No: it was handed over in Kant's step. When Plato runs, it has been Plato's for long.

@@ -97,12 +97,33 @@ impl Builder {
 
     /// How many dispatches there may be between two looks at the outside. Zero counts as 1.
     /// Default 256.
+    ///
+    /// ```
+    /// use trapline_scheduler::{Scheduler, StepEvent};
+    ///
+    /// // The outside is looked at after every dispatch.
+    /// let mut scheduler = Scheduler::builder().quantum(1).batch(1).build();
+    /// scheduler.spawn(async { for _turn in 0..9 { trapline_syscalls::yield_now().await } }).detach();
+    /// let steps: Vec<_> = std::iter::repeat_with(|| scheduler.step()).take(8).collect();
+    /// let looks = steps.iter().filter(|step| matches!(step.event(), StepEvent::Outside { .. }));
+    /// assert_eq!(looks.count(), 4);
+    /// ```
     pub fn batch(mut self, dispatches: u32) -> Builder {
         self.batch = dispatches.max(1);
         self
     }
 
     /// What the outside is. Default [`OsDriver`].
+    ///
+    /// ```
+    /// use trapline_scheduler::Scheduler;
+    /// use trapline_scheduler::driver::SimulatedDriver;
+    ///
+    /// let mut scheduler = Scheduler::builder().driver(SimulatedDriver::new()).build();
+    /// let start = scheduler.block_on(trapline_syscalls::now())?;
+    /// assert_eq!(start.as_nanos(), 0, "the virtual clock has not moved");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn driver(mut self, driver: impl Driver + 'static) -> Builder {
         self.driver = Some(Box::new(driver));
         self
@@ -125,6 +146,18 @@ impl Builder {
     }
 
     /// Where random numbers start: the same seed, the same numbers. Default 0.
+    ///
+    /// ```
+    /// use trapline_scheduler::Scheduler;
+    ///
+    /// let roll = |seed| {
+    ///     let mut scheduler = Scheduler::builder().seed(seed).build();
+    ///     scheduler.block_on(async { trapline_abi::random() })
+    /// };
+    /// assert_eq!(roll(7)?, roll(7)?);
+    /// assert_ne!(roll(7)?, roll(8)?);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Builder {
         self.seed = seed;
         self
@@ -153,6 +186,16 @@ impl Builder {
     /// Makes `run` return [`RunError::Stalled`](crate::RunError::Stalled) where nothing could run
     /// but by a waker held elsewhere for so long, in whole seconds of real time, at least one.
     /// Without it the scheduler sleeps on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trapline_scheduler::Scheduler;
+    ///
+    /// // A wake-up that never comes ends the run after five seconds.
+    /// let mut scheduler = Scheduler::builder().stall_limit(Duration::from_secs(5)).build();
+    /// assert_eq!(scheduler.block_on(async { "nothing to wait for" })?, "nothing to wait for");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn stall_limit(mut self, limit: Duration) -> Builder {
         self.stall_limit = Some(limit);
         self
@@ -164,6 +207,18 @@ impl Builder {
 
     /// How many closures handed to `unblock` may run on threads at the same time. Further ones wait their
     /// turn, first come, first served. Zero counts as 1. Default 64.
+    ///
+    /// ```
+    /// use trapline_scheduler::Scheduler;
+    /// use trapline_syscalls::unblock;
+    ///
+    /// // The second closure begins when the first has ended.
+    /// let mut scheduler = Scheduler::builder().thread_limit(1).build();
+    /// let other = scheduler.spawn(unblock(|| 40));
+    /// let sum = scheduler.block_on(async { unblock(|| 2).await + other.await.unwrap() })?;
+    /// assert_eq!(sum, 42);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn thread_limit(mut self, closures: usize) -> Builder {
         self.threads = closures.max(1);
         self
@@ -176,6 +231,27 @@ impl Builder {
     /// What is measured is the poll of the task, on the driver's clock: a virtual one, which stands still
     /// while anything runs, shows none.
     ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use std::time::Duration;
+    /// use trapline_scheduler::{Event, Scheduler};
+    ///
+    /// let slowest = Rc::new(Cell::new(Duration::ZERO));
+    /// let seen = Rc::clone(&slowest);
+    /// let probe = move |event: &Event<'_>| {
+    ///     if let Event::SlowStep { took, .. } = event {
+    ///         seen.set(seen.get().max(*took));
+    ///     }
+    /// };
+    /// let limit = Duration::from_millis(1);
+    /// let mut scheduler = Scheduler::builder().slow_step(limit).probe(probe).build();
+    /// // It stops the whole loop.
+    /// scheduler.block_on(async { std::thread::sleep(Duration::from_millis(2)) })?;
+    /// assert!(slowest.get() >= limit);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    ///
     /// # Cost
     /// Two looks at the clock a step.
     pub fn slow_step(mut self, limit: Duration) -> Builder {
@@ -185,6 +261,17 @@ impl Builder {
 
     /// Writes a line to standard error for each such step, whether or not there is a probe. Nothing without
     /// [`slow_step`](Builder::slow_step).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trapline_scheduler::Scheduler;
+    ///
+    /// let limit = Duration::from_millis(100);
+    /// let mut scheduler = Scheduler::builder().slow_step(limit).warn_of_slow_steps().build();
+    /// // In time, so there is nothing to read.
+    /// scheduler.block_on(trapline_syscalls::yield_now())?;
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     pub fn warn_of_slow_steps(mut self) -> Builder {
         self.warns_of_slow_steps = true;
         self
@@ -198,6 +285,14 @@ impl Builder {
     }
 
     /// Makes the scheduler. It asks the operating system for nothing until it must.
+    ///
+    /// ```
+    /// use trapline_scheduler::Builder;
+    ///
+    /// let mut scheduler = Builder::default().quantum(1).build();
+    /// assert_eq!(scheduler.block_on(async { 6 * 7 })?, 42);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn build(self) -> Scheduler {
         let driver = self.driver.unwrap_or_else(|| Box::new(OsDriver::new()));

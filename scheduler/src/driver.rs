@@ -17,6 +17,17 @@ use std::time::Duration;
 use trapline_abi::{Instant, Readiness};
 
 /// How long a driver may wait.
+///
+/// ```
+/// use trapline_abi::Instant;
+/// use trapline_scheduler::driver::{Driver, SimulatedDriver, Until};
+///
+/// let mut driver = SimulatedDriver::new();
+/// // A virtual clock jumps there.
+/// driver.wait(Until::Deadline(Instant::from_nanos(500)), &mut Vec::new())?;
+/// assert_eq!(driver.now().as_nanos(), 500);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Until {
     /// Not at all.
@@ -30,6 +41,16 @@ pub enum Until {
 }
 
 /// What ended a wait.
+///
+/// ```
+/// use trapline_scheduler::driver::{Driver, OsDriver, Until, Waited};
+///
+/// let mut driver = OsDriver::new();
+/// assert_eq!(driver.wait(Until::Now, &mut Vec::new())?, Waited::TimedOut);
+/// driver.unparker().unpark();
+/// assert_eq!(driver.wait(Until::Forever, &mut Vec::new())?, Waited::Woken);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waited {
     /// The time was up, and nothing had happened.
@@ -39,6 +60,22 @@ pub enum Waited {
 }
 
 /// Which readiness a registration is for.
+///
+/// ```
+/// use std::os::fd::AsRawFd;
+/// use std::os::unix::net::UnixStream;
+/// use trapline_scheduler::driver::{Driver, Interest, OsDriver, Until, Waited};
+///
+/// let (near, _far) = UnixStream::pair()?;
+/// # near.set_nonblocking(true)?;
+/// let mut driver = OsDriver::new();
+/// // There is nothing to read, but there is room to write.
+/// driver.register(near.as_raw_fd(), 7, Interest::Read)?;
+/// assert_eq!(driver.wait(Until::Now, &mut Vec::new())?, Waited::TimedOut);
+/// driver.reregister(near.as_raw_fd(), 7, Interest::Both)?;
+/// assert_eq!(driver.wait(Until::Forever, &mut Vec::new())?, Waited::Woken);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interest {
     /// Something to read.
@@ -50,6 +87,24 @@ pub enum Interest {
 }
 
 /// What happened to a registered descriptor.
+///
+/// ```
+/// use std::io::Write;
+/// use std::os::fd::AsRawFd;
+/// use std::os::unix::net::UnixStream;
+/// use trapline_abi::Readiness;
+/// use trapline_scheduler::driver::{Driver, Interest, OsDriver, Until};
+///
+/// let (near, mut far) = UnixStream::pair()?;
+/// # near.set_nonblocking(true)?;
+/// let (mut driver, mut events) = (OsDriver::new(), Vec::new());
+/// driver.register(near.as_raw_fd(), 7, Interest::Read)?;
+/// far.write_all(b"hello")?;
+/// driver.wait(Until::Forever, &mut events)?;
+/// assert_eq!(events[0].token, 7);
+/// assert!(events[0].readiness.intersects(Readiness::READABLE));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IoEvent {
     /// The token it was registered with.
@@ -62,6 +117,48 @@ pub struct IoEvent {
 ///
 /// Registrations are edge-triggered: one event when a descriptor becomes ready, and one at
 /// `register` and `reregister` if it is ready then.
+///
+/// ```
+/// # use std::io;
+/// # use std::os::fd::RawFd;
+/// # use std::sync::Arc;
+/// use trapline_abi::Instant;
+/// # use trapline_scheduler::driver::{Interest, Unpark};
+/// use trapline_scheduler::Scheduler;
+/// use trapline_scheduler::driver::{Driver, IoEvent, SimulatedDriver, Until, Waited};
+///
+/// /// The virtual clock; says what the loop waits for.
+/// #[derive(Debug)]
+/// struct Told(SimulatedDriver);
+///
+/// impl Driver for Told {
+///     fn now(&mut self) -> Instant {
+///         self.0.now()
+///     }
+///
+///     fn wait(&mut self, until: Until, events: &mut Vec<IoEvent>) -> io::Result<Waited> {
+///         println!("nobody can run: waits for {until:?}");
+///         self.0.wait(until, events)
+///     }
+///     // … and the other methods, which hand on likewise.
+/// #    fn register(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+/// #        self.0.register(fd, token, interest)
+/// #    }
+/// #    fn reregister(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+/// #        self.0.reregister(fd, token, interest)
+/// #    }
+/// #    fn deregister(&mut self, fd: RawFd) -> io::Result<()> {
+/// #        self.0.deregister(fd)
+/// #    }
+/// #    fn unparker(&self) -> Arc<dyn Unpark> {
+/// #        self.0.unparker()
+/// #    }
+/// }
+///
+/// let mut scheduler = Scheduler::builder().driver(Told(SimulatedDriver::new())).build();
+/// scheduler.block_on(trapline_syscalls::sleep(std::time::Duration::from_secs(3600)))?;
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 pub trait Driver: fmt::Debug {
     /// The time on the driver's clock.
     fn now(&mut self) -> Instant;
@@ -102,6 +199,18 @@ pub trait Driver: fmt::Debug {
 }
 
 /// Ends a driver's wait, from any thread: the one under way, or else the next.
+///
+/// ```
+/// use std::thread;
+/// use trapline_scheduler::driver::{Driver, OsDriver, Until};
+///
+/// let mut driver = OsDriver::new();
+/// let unparker = driver.unparker();
+/// let other = thread::spawn(move || unparker.unpark());
+/// driver.wait(Until::Forever, &mut Vec::new())?;
+/// # other.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Unpark: Send + Sync {
     /// Ends the wait.
     fn unpark(&self);

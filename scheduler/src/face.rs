@@ -15,6 +15,12 @@ use crate::step::{Shown, Step};
 impl Scheduler {
     /// A scheduler on the operating system, with the default quantum.
     ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// assert_eq!(scheduler.block_on(async { 6 * 7 })?, 42);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    ///
     /// # Cost
     /// No system call until it must wait.
     #[must_use]

@@ -21,6 +21,10 @@ impl Kernel {
     #[cold]
     #[inline(never)]
     pub(crate) fn look_outside(&mut self) -> (Kind, usize) {
+        if self.probe.is_some() {
+            let at = self.driver.now();
+            self.tell(&Event::LooksOutside { at });
+        }
         let looked = self.look();
         // What the probe drops may post, too.
         self.serve_posts();

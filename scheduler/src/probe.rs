@@ -158,6 +158,12 @@ pub enum Event<'a> {
         /// How.
         status: &'a ExitStatus,
     },
+    /// The loop is about to look at the outside, and perhaps to sleep there: whoever ran before has run until
+    /// now.
+    LooksOutside {
+        /// When, on the driver's clock.
+        at: Instant,
+    },
     /// The outside was looked at.
     Outside {
         /// How many calls were answered.
@@ -207,6 +213,29 @@ pub enum Event<'a> {
 }
 
 /// Who made a task ready.
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+/// use trapline_abi::WaitQueue;
+/// use trapline_scheduler::{Cause, Event, Scheduler};
+///
+/// let causes = Rc::new(RefCell::new(Vec::new()));
+/// let seen = Rc::clone(&causes);
+/// let probe = move |event: &Event<'_>| {
+///     if let Event::Ready { by, .. } = event {
+///         seen.borrow_mut().push(*by);
+///     }
+/// };
+/// let mut scheduler = Scheduler::builder().probe(probe).build();
+/// let bell = Rc::new(WaitQueue::signal("bell"));
+/// let heard = Rc::clone(&bell);
+/// scheduler.spawn(async move { heard.park().await }).detach();
+/// let guest = scheduler.spawn(async move { bell.wake() });
+/// scheduler.run()?;
+/// assert_eq!(*causes.borrow(), [Cause::Task(guest.id())]);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Cause {
@@ -268,6 +297,7 @@ impl fmt::Display for Event<'_> {
             }
             Event::Cancelled { task, why } => write!(f, "{task} is {why}"),
             Event::Ended { task, status } => write!(f, "{task} ends: {status}"),
+            Event::LooksOutside { .. } => f.write_str("a look at the outside"),
             Event::Outside { answered, .. } => write!(f, "outside: {answered}"),
             Event::Failed { task, text } => write!(f, "{task} failed, unseen: {text}"),
             Event::Stalled { report } => write!(f, "stalled: {report}"),

@@ -43,6 +43,17 @@ pub struct Snapshot {
 }
 
 /// A thing that tasks wait for, in a [`Snapshot`].
+///
+/// ```
+/// use trapline_abi::WaitQueue;
+///
+/// let bell = WaitQueue::signal("bell");
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(async move { bell.park().await }).detach();
+/// scheduler.run().unwrap_err(); // nobody rings
+/// let state = &scheduler.snapshot().objects[0];
+/// assert_eq!((state.object.kind, state.waiting.len()), ("bell", 1));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ObjectState {
     /// What it is.

@@ -146,12 +146,25 @@ impl Step {
     }
 
     /// The task that was resumed, if one was.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async {});
+    /// assert_eq!(scheduler.step().task(), Some(task.id()));
+    /// ```
     #[must_use]
     pub fn task(&self) -> Option<TaskId> {
         self.task
     }
 
     /// What it did.
+    ///
+    /// ```
+    /// use trapline_scheduler::{Scheduler, StepEvent};
+    ///
+    /// let mut scheduler = Scheduler::new();
+    /// assert_eq!(scheduler.step().event(), StepEvent::Finished);
+    /// ```
     #[must_use]
     pub fn event(&self) -> StepEvent {
         match (self.kind, self.site) {
@@ -172,12 +185,26 @@ impl Step {
     }
 
     /// How many system calls were served.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(trapline_syscalls::yield_now()).detach();
+    /// assert_eq!(scheduler.step().calls(), 1);
+    /// assert_eq!(scheduler.step().calls(), 0, "it returned");
+    /// ```
     #[must_use]
     pub fn calls(&self) -> usize {
         if self.kind == Kind::Outside { 0 } else { usize::from(self.calls) }
     }
 
     /// Whether there is no more to do: finished, deadlocked, or failed.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(trapline_syscalls::yield_now()).detach();
+    /// while !scheduler.step().is_last() {}
+    /// assert_eq!(scheduler.task_count(), 0);
+    /// ```
     #[must_use]
     #[inline]
     pub fn is_last(&self) -> bool {

@@ -28,7 +28,10 @@ export function thing(number, mirror) {
     const name = mirror.tables.str(object.name);
     return name.startsWith('fd ') ? name : `${sort} \`${name}\``;
   }
-  if (object.site !== undefined) return `the ${sort} of ${siteName(object.site, mirror)}`;
+  if (object.site !== undefined) {
+    const at = siteName(object.site, mirror);
+    return sort.startsWith('the ') ? `${sort} (${at})` : `the ${sort} of ${at}`;
+  }
   return `${sort} ${number}`;
 }
 
@@ -48,6 +51,10 @@ export function shownFile(file) {
   const registry = parts.findIndex((part, at) => part === 'registry' && parts[at + 1] === 'src');
   const split = /^(.*?)-(\d.*)$/.exec(parts[registry + 3] ?? '');
   if (registry >= 0 && split) return `${split[1]} ${split[2]}: ${base}`;
+  const git = parts.findIndex((part, at) => part === 'git' && parts[at + 1] === 'checkouts');
+  const [repository, commit, beneath] = git < 0 ? [] : parts.slice(git + 2);
+  const dash = repository?.lastIndexOf('-') ?? -1;
+  if (dash >= 0 && beneath !== undefined) return `${repository.slice(0, dash)} ${commit}: ${base}`;
   const library = parts.indexOf('library');
   if (parts.includes('rustc') && library >= 0 && parts[library + 1]) return `${parts[library + 1]}: ${base}`;
   const kept = { 'mod.rs': 2, 'lib.rs': 3, 'main.rs': 3 }[base] ?? 1;

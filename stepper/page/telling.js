@@ -188,9 +188,11 @@ class Teller {
     const capacity = this.mirror.field(object, 'capacity');
     const of = capacity?.is === 'count' ? ` of ${capacity.number}` : '';
     const was = before?.is === 'count' ? before.number : 0;
-    if (now === was) return;
+    if (now === was) return undefined;
+    const sort = this.str(this.mirror.objects.get(object)?.sort);
+    if (sort === 'group') return this.say(`A task ${now > was ? 'joins' : 'leaves'} ${name}: ${now} in it.`);
     const verb = now > was ? 'puts something into' : 'takes something out of';
-    this.say(`${who} ${verb} ${name}, which now holds ${now}${of}.`);
+    return this.say(`${who} ${verb} ${name}, which now holds ${now}${of}.`);
   }
 
   /** The thing for which a call is going to wait, where its argument does not say. */
@@ -324,7 +326,7 @@ const TELL = {
     const joins = {
       blocked: `it joins the ready queue${this.placeInQueue()}`, ready: 'it is ready already',
     }[this.mirror.tasks.get(task)?.state] ?? 'it runs already';
-    if (by.by === 'timer') return this.say(`The clock has come to when ${who} wanted to be woken: ${joins}.`);
+    if (by.by === 'timer') return this.say(`The time until which ${who} waited has come: ${joins}.`);
     if (by.by === 'exit') {
       return this.say(`${who} has waited${took} for the end of T${by.number}, and is told: ${joins}.`);
     }

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use trapline_trace::{Cause, Ended, Mirror, Move, Record, StepEnd};
+use trapline_trace::{Cause, Ended, Mirror, Move, Record, Recording, StepEnd};
 
 use crate::failure::Failure;
 use crate::opened;
@@ -36,14 +36,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let recording = opened::open(&args.file)?;
     if args.output.as_os_str() == "-" {
         let mut output = crate::output::Output::new();
-        let mut chrome = Chrome::new(output.writer(), Failure::Output);
+        let mut chrome = Chrome::new(output.writer(), Failure::Output, program(&recording));
         timeline::watch(&recording, &mut chrome)?;
         chrome.end()?;
         output.flush()?;
     } else {
         let failed = |error| Failure::Path { path: args.output.clone(), error };
         let mut file = BufWriter::new(File::create(&args.output).map_err(failed)?);
-        let mut chrome = Chrome::new(&mut file, failed);
+        let mut chrome = Chrome::new(&mut file, failed, program(&recording));
         timeline::watch(&recording, &mut chrome)?;
         chrome.end()?;
         file.flush().map_err(failed)?;
@@ -51,9 +51,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(opened::conclude(&recording, &args.file))
 }
 
+/// What the process is called: the program, without where it lies.
+fn program(recording: &Recording) -> String {
+    let program = Path::new(recording.property("program").unwrap_or_default()).file_name();
+    program.map_or_else(|| "trapline".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 struct Chrome<W, F> {
     out: W,
     failed: F,
+    program: String,
     has_events: bool,
     /// The tasks whose slice is open.
     open: BTreeMap<u64, Open>,
@@ -126,10 +133,11 @@ impl<'a> Event<'a> {
 }
 
 impl<W: Write, F: Fn(std::io::Error) -> Failure> Chrome<W, F> {
-    fn new(out: W, failed: F) -> Chrome<W, F> {
+    fn new(out: W, failed: F, program: String) -> Chrome<W, F> {
         Chrome {
             out,
             failed,
+            program,
             has_events: false,
             open: BTreeMap::new(),
             is_looking: false,
@@ -144,7 +152,8 @@ impl<W: Write, F: Fn(std::io::Error) -> Failure> Chrome<W, F> {
         if !self.has_events {
             self.has_events = true;
             self.write(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n")?;
-            self.put(&Event::new("M", KERNEL).name("process_name").arg("name", "trapline"))?;
+            let program = std::mem::take(&mut self.program);
+            self.put(&Event::new("M", KERNEL).name("process_name").arg("name", program))?;
             self.write(b",\n")?;
             self.put(&Event::new("M", KERNEL).name("thread_name").arg("name", "kernel"))?;
         }

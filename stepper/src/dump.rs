@@ -37,7 +37,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn state(recording: &Recording, step: Option<u64>) -> Result<Mirror, Failure> {
     let (Some(first), Some(last)) = (recording.first_step(), recording.last_step()) else {
-        return Err(Failure::said("no step is in the recording as a whole"));
+        let why = recording.damage().map(|damage| format!(": {damage}")).unwrap_or_default();
+        return Err(Failure::said(format!("no step is in the recording as a whole{why}")));
     };
     let step = step.unwrap_or(last);
     recording.state_at(step).ok_or_else(|| {

@@ -1,8 +1,8 @@
 //! `trapline`: shows what a scheduler did, from a recording, and what one is doing, from its monitor.
 //!
 //! It shares nothing with the program but bytes. The subcommands, in the order in which one meets them:
-//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`html`], [`web`], [`attach`]. The last two of those that read a
-//! recording go over it by its [`timeline`].
+//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`step`] and its `view`, [`html`], [`web`],
+//! [`attach`]. `stats` and `chrome` go over a recording by its [`timeline`].
 
 mod attach;
 mod chrome;

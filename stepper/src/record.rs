@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP])
         .map_err(|error| Failure::said(format!("signals: {error}")))?;
     let status = wait(start(args, &target)?, signals)?;
-    let is_recorded = conclude(&args.output, before);
+    let is_recorded = conclude(&args.output, &before);
     match (code_of(status), is_recorded) {
         (0, false) => Ok(ExitCode::FAILURE),
         (code, _) => Ok(ExitCode::from(code)),
@@ -162,19 +162,35 @@ fn code_of(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(1)
 }
 
-/// Says what has become of the recording. Whether there is one.
-fn conclude(file: &Path, before: Option<SystemTime>) -> bool {
+/// Of so many runs of a process it is told what was recorded.
+const MOST_RUNS: usize = 100;
+
+/// Says what has become of the recordings: a program that makes several runs has one of each. Whether there is one.
+fn conclude(file: &Path, before: &[Option<SystemTime>]) -> bool {
+    // What was there before is none of this run.
+    let is_new =
+        |(before, now): (&Option<SystemTime>, &Option<SystemTime>)| now.is_some() && now != before;
+    let after = written(file);
+    let runs: Vec<bool> = before.iter().zip(&after).map(is_new).collect();
+    if !runs.contains(&true) {
+        let shown = file.display().to_string();
+        let shown = Plain(&shown);
+        eprintln!(
+            "trapline: the program has recorded nothing: it is not one of Trapline's that obey `{VARIABLE}` (by \
+             `trapline::run`, `block_on`, `main` or `trace::run`), has started no run, or could not write {shown}"
+        );
+    }
+    let mut are_recorded = runs.contains(&true);
+    for run in (1..).zip(runs).filter_map(|(run, is_new)| is_new.then_some(run)) {
+        are_recorded &= tell(&name_of_run(file, run));
+    }
+    are_recorded
+}
+
+/// Says what is in a recording. Whether it can be read.
+fn tell(file: &Path) -> bool {
     let shown = file.display().to_string();
     let shown = Plain(&shown);
-    // What was there before is none of this run.
-    let written = written(file);
-    if written.is_none() || written == before {
-        eprintln!(
-            "trapline: the program has recorded nothing: it is not one of Trapline's that obey `{VARIABLE}`, \
-             has started no run, or could not write {shown}"
-        );
-        return false;
-    }
     match Recording::open(file) {
         Ok(recording) => {
             let (steps, sources) = (recording.steps(), recording.sources().len());
@@ -197,7 +213,17 @@ fn conclude(file: &Path, before: Option<SystemTime>) -> bool {
     }
 }
 
-/// When a file was written to.
-fn written(file: &Path) -> Option<SystemTime> {
-    fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+/// The file of the n-th run of a process.
+fn name_of_run(file: &Path, run: usize) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    if run > 1 {
+        name.push(format!(".{run}"));
+    }
+    name.into()
+}
+
+/// When the recordings of a process, of its first run and of the others, were written to.
+fn written(file: &Path) -> Vec<Option<SystemTime>> {
+    let modified = |file| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    (1..=MOST_RUNS).map(|run| modified(name_of_run(file, run))).collect()
 }

@@ -55,8 +55,9 @@ runner 3 is back, with lap 3
     let stats = printed(["stats", trace.str()]);
     assert!(stats.contains("T2 \"runner 1\" relay.rs:37, returned\n"), "{stats}");
     assert!(printed(["dump", trace.str(), "--step", "7"]).contains("mutex \"track\" held"));
-    serde_json::from_str::<serde_json::Value>(&printed(["chrome", trace.str(), "-o", "-"]))
-        .unwrap();
+    let chrome = printed(["chrome", trace.str(), "-o", "-"]);
+    let chrome: serde_json::Value = serde_json::from_str(&chrome).unwrap();
+    assert_eq!(chrome["traceEvents"][0]["args"]["name"], "relay");
 }
 
 #[test]
@@ -92,6 +93,23 @@ fn program_that_makes_no_trace_then_it_is_told_and_the_status_is_1() {
     let output = record(Path::new("/bin/true"), &trace, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(std::fs::read(trace.path()).unwrap(), b"old");
+}
+
+#[test]
+fn program_that_makes_two_runs_then_both_recordings_are_told_of_and_an_older_one_is_not() {
+    let (model, trace) = (Scratch::new("model"), Scratch::new("trace"));
+    assert!(record(&relay(), &model, &[]).status.success());
+    let [second, third] = [2, 3].map(|run| format!("{}.{run}", trace.str()));
+    std::fs::write(&third, "old").unwrap();
+    let script = "for run in '' .2; do cp $0 \"${TRAPLINE#record:}$run\"; done";
+    let output = record(Path::new("/bin/sh"), &trace, &["--", "-c", script, model.str()]);
+    assert_eq!(output.status.code(), Some(0));
+    let lines: Vec<&str> = said(&output).lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("trapline: {} has ", trace.str())), "{lines:?}");
+    assert!(lines[1].starts_with(&format!("trapline: {second} has ")), "{lines:?}");
+    std::fs::remove_file(second).unwrap();
+    std::fs::remove_file(third).unwrap();
 }
 
 #[test]

@@ -47,6 +47,28 @@ fn keys_pressed_then_the_screen_is_what_is_dumped() {
 }
 
 #[test]
+fn long_recording_then_its_beginning_is_shown_while_the_rest_is_read() {
+    let steps = 40_000;
+    let mut script = support::Script::new();
+    script.born(1, "one", None);
+    for step in 1..=steps {
+        script.taken(1, step * 1000);
+        script.begun(step, 1, "yield_now", 20);
+        script.answered(step, trapline_trace::Cause::Task(1));
+        script.rested(1, true);
+        script.ran();
+    }
+    let trace = script.file();
+    let mut terminal = view(&trace, &["--keys", "n"]);
+    terminal.wait_for(&format!("step 1 of {steps} ·"));
+    assert!(terminal.has_written("+ (loading)"));
+    terminal.press("\x1b[F");
+    terminal.wait_for(&format!("step {steps} of {steps} ·"));
+    terminal.press("q");
+    assert!(terminal.end().success());
+}
+
+#[test]
 fn window_resized_then_the_screen_fits_it() {
     let trace = a_short_run().file();
     let mut terminal = view(&trace, &["--keys", "n"]);

@@ -72,6 +72,23 @@ pub fn frame_at<F: Future>(future: F, site: &'static Location<'static>) -> Frame
 }
 
 /// The future of [`frame`] and [`frame_at`].
+///
+/// ```
+/// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+/// # scheduler.block_on(async { use trapline_syscalls as trapline;
+/// /// One that many call: the line of each shows.
+/// #[track_caller]
+/// fn turns(count: u32) -> trapline::Frame<impl Future<Output = u32>> {
+///     trapline::frame(async move {
+///         for _turn in 0..count {
+///             trapline::yield_now().await;
+///         }
+///         count
+///     })
+/// }
+/// assert_eq!(turns(3).await, 3);
+/// # }).unwrap();
+/// ```
 #[must_use = "futures do nothing until they are awaited"]
 #[pin_project]
 pub struct Frame<F> {

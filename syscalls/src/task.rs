@@ -78,6 +78,15 @@ pub fn get_tid() -> GetTid {
 
 trap_future! {
     /// The future of [`get_tid`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let asked: trapline::GetTid = trapline::get_tid();
+    /// // The first task of its scheduler.
+    /// assert_eq!(asked.await.sequence(), 1);
+    /// # }).unwrap();
+    /// ```
     GetTid -> TaskId, |reply| match reply {
         Reply::Task(task) => task,
         other => unexpected(Syscall::GetTid, other),
@@ -484,6 +493,17 @@ pub fn kill(target: TaskId) -> Kill {
 
 trap_future! {
     /// The future of [`kill`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let child = trapline::spawn(async { "alive" }).await;
+    /// let order = trapline::kill(child.id());
+    /// // Nobody is ended until it is awaited.
+    /// drop(order);
+    /// assert_eq!(child.await.unwrap(), "alive");
+    /// # }).unwrap();
+    /// ```
     Kill -> Result<KillOutcome, NoSuchTask>, |reply| match reply {
         Reply::Done => Ok(KillOutcome::Killed),
         Reply::AlreadyEnded => Ok(KillOutcome::AlreadyEnded),

@@ -40,6 +40,18 @@ pub fn now() -> Now {
 
 trap_future! {
     /// The future of [`now`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let later = trapline::now();
+    /// trapline::sleep(Duration::from_secs(5)).await;
+    /// // The clock is looked at when it is awaited.
+    /// assert_eq!(later.await.as_nanos(), 5_000_000_000);
+    /// # }).unwrap();
+    /// ```
     Now -> Instant, |reply| match reply {
         Reply::Time(time) => time,
         other => unexpected(Syscall::Now, other),
@@ -99,6 +111,18 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 
 trap_future! {
     /// The future of [`sleep`] and [`sleep_until`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let mut nap = trapline::sleep(Duration::from_secs(5));
+    /// // Given up after two seconds, it sleeps on.
+    /// assert!(trapline::timeout(Duration::from_secs(2), &mut nap).await.is_err());
+    /// assert_eq!(nap.await.as_nanos(), 5_000_000_000);
+    /// # }).unwrap();
+    /// ```
     Sleep -> Instant, |reply| match reply {
         Reply::Time(time) => time,
         other => unexpected(Syscall::Sleep { nanos: 0 }, other),

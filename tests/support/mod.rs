@@ -59,6 +59,7 @@ pub fn is_beside(event: &Event<'_>) -> bool {
     matches!(
         event,
         Event::Rested { .. }
+            | Event::LooksOutside { .. }
             | Event::WokenRunning { .. }
             | Event::WokenReady { .. }
             | Event::Frame { .. }

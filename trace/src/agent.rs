@@ -62,6 +62,27 @@ pub trait Between {
 }
 
 /// Outlets, and who else is to have a turn between the steps of a run.
+///
+/// A program seldom makes one: [`run`](crate::run) and its kin do, as the environment says. One that does
+/// chooses its outlets itself, or takes the steps itself and [attaches](Agent::attach) it:
+///
+/// ```
+/// use trapline_scheduler::Scheduler;
+/// use trapline_trace::agent::{Agent, Lines};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(async {}).detach();
+/// // `0.000 T1 born  src/main.rs:6` and so on, on standard error.
+/// let mut attached = Agent::new().outlet(Lines::new()).attach(&mut scheduler);
+/// loop {
+///     let step = scheduler.step();
+///     attached.after(&mut scheduler, &step);
+///     if step.is_last() {
+///         break;
+///     }
+/// }
+/// assert!(attached.detach(&mut scheduler).is_none());
+/// ```
 #[derive(Default)]
 pub struct Agent {
     outlets: Vec<Box<dyn Outlet>>,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::panic::Location;
 
 use trapline_abi::{CallInfo, CallState, Object, On, Syscall, TaskId, TaskInfo, TaskState};
 use trapline_scheduler::{ObjectState, Snapshot};
 
+use crate::mirror::Site;
 use crate::scribe::{holders, word_of};
 
 /// The calls of each task, by their serials.
@@ -57,7 +59,7 @@ fn write_task(text: &mut String, task: &TaskInfo) {
         TaskState::Blocked(_) => "blocked",
         TaskState::Ended(_) => "ended",
     };
-    let (parent, site, dispatches) = (or_dash(task.parent), task.site, task.dispatches);
+    let (parent, site, dispatches) = (or_dash(task.parent), shown(task.site), task.dispatches);
     let _ = writeln!(text, " parent {parent} {daemon}at {site}: {state}, dispatches {dispatches}");
 }
 
@@ -70,7 +72,7 @@ fn write_name(text: &mut String, name: Option<&str>) {
 
 fn write_call(text: &mut String, call: &CallInfo) {
     let (word, _) = word_of(call.request, call.label);
-    let _ = writeln!(text, "{word} at {}: {}", call.site, waited_for(call));
+    let _ = writeln!(text, "{word} at {}: {}", shown(call.site), waited_for(call));
 }
 
 fn waited_for(call: &CallInfo) -> String {
@@ -103,7 +105,7 @@ fn write_object(text: &mut String, state: &ObjectState) {
     if let Some(holder) = &state.holder {
         let mut before = " ";
         if let Some(since) = holder.since {
-            let _ = write!(text, " held by {} since {since}", or_dash(holder.task));
+            let _ = write!(text, " held by {} since {}", or_dash(holder.task), shown(since));
             before = ", ";
         }
         let _ = write!(text, "{before}holders {}", holders(holder));
@@ -113,6 +115,10 @@ fn write_object(text: &mut String, state: &ObjectState) {
         let _ = write!(text, " {}", call.serial());
     }
     text.push('\n');
+}
+
+fn shown(site: &'static Location<'static>) -> Site<'static> {
+    Site { file: site.file(), line: site.line(), column: site.column() }
 }
 
 fn or_dash(task: Option<TaskId>) -> String {

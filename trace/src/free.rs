@@ -1,4 +1,4 @@
-//! A scheduler for one run, as in `trapline_scheduler`, that obeys the environment: see [`words`](crate::words).
+//! A scheduler for one run, as in `trapline_scheduler`, that obeys the environment.
 
 use std::process::{ExitCode, Termination};
 

@@ -233,6 +233,7 @@ impl Known {
     /// Brings the mirror up to date.
     fn read(&mut self) {
         self.keeper.take(&self.bytes, self.heard);
+        self.keeper.set_in_gap(self.intake.is_in_gap());
         self.bytes.clear();
         self.has_asked = false;
     }

@@ -194,7 +194,8 @@ pub enum Move {
         /// What it holds now.
         value: Value,
     },
-    /// The outside was looked at.
+    /// The outside was looked at. Where a step has two of these, the first, with nothing answered, says when the
+    /// look began.
     Outside {
         /// How many calls were answered.
         answered: u64,

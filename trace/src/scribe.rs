@@ -4,10 +4,11 @@ mod key_frame;
 mod names;
 
 use std::panic::Location;
+use std::rc::Rc;
 
 use trapline_abi::{
-    CallId, ExitStatus, Holder, Instant, Note, NoteValue, Object, On as BlockedOn, Reply, StackId,
-    Syscall, Target, TaskId,
+    CallId, ExitStatus, Holder, Instant, Note, NoteValue, Object, ObjectId, On as BlockedOn, Reply,
+    StackId, Syscall, Target, TaskId,
 };
 use trapline_scheduler::{Cause as By, Event, Fate, Step, StepEvent};
 
@@ -34,8 +35,8 @@ pub struct Scribe {
     blocked: Serials,
     running: Option<u64>,
     is_ordered: bool,
-    /// The line and the frames of the last operation that was told of: the bytes it moved come after it.
-    last_done: Option<(&'static Location<'static>, StackId)>,
+    /// Of which object bytes were moved, and which: by the operation that is told of next, on whose line they are.
+    moved_bytes: Option<(ObjectId, Rc<[u8]>)>,
 }
 
 impl Scribe {
@@ -126,6 +127,10 @@ impl Scribe {
                 self.withdrawn(call, task, (request, site), out);
             }
             Event::Noted { note } => self.noted(note, out),
+            // Two of them in a step: when the look began, and when it was over.
+            Event::LooksOutside { at } => {
+                out.push(moved(Move::Outside { answered: 0, at_nanos: at.as_nanos() }));
+            }
             Event::Outside { answered, at } => {
                 let (answered, at_nanos) = (answered as u64, at.as_nanos());
                 out.push(moved(Move::Outside { answered, at_nanos }));
@@ -331,7 +336,6 @@ impl Scribe {
             }
             Note::Done { ref object, operation, result, site, stack } => {
                 self.object(object, out);
-                self.last_done = Some((site, stack));
                 let is_bytes = matches!(operation, "read" | "write" | "recv" | "send_to");
                 let result = match result {
                     Ok(bytes) if is_bytes => Value::Bytes(bytes),
@@ -341,12 +345,15 @@ impl Scribe {
                 let operation = self.names.word(operation, out);
                 let place = (self.names.site(site, out), self.names.stack(stack, out));
                 self.done(object.id.number(), operation, result, place, out);
+                if let Some((_, bytes)) = self.moved_bytes.take().filter(|(of, _)| *of == object.id)
+                {
+                    let operation = self.names.word("bytes", out);
+                    let bytes = Value::Payload(bytes.to_vec());
+                    self.done(object.id.number(), operation, bytes, place, out);
+                }
             }
             Note::Bytes { object, ref bytes } => {
-                let Some((site, stack)) = self.last_done else { return };
-                let operation = self.names.word("bytes", out);
-                let place = (self.names.site(site, out), self.names.stack(stack, out));
-                self.done(object.number(), operation, Value::Payload(bytes.to_vec()), place, out);
+                self.moved_bytes = Some((object, Rc::clone(bytes)))
             }
             Note::Gone { object } if self.objects.remove(object.number()) => {
                 let object = u64::from(object.number());

@@ -20,6 +20,7 @@ use crate::record::{
     About, Cause, Ended, Move, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState, Value,
 };
 
+pub(crate) use words::shown_dependency;
 use words::{shown_bytes, shown_text, shown_time};
 pub use words::{shown_duration, shown_file};
 
@@ -27,6 +28,16 @@ pub use words::{shown_duration, shown_file};
 const FRAMES_SHOWN: usize = 8;
 
 /// Prints records as lines: those of a run as it goes on, or those of a file, with the same letters.
+///
+/// ```
+/// use trapline_trace::strace::Printer;
+/// use trapline_trace::{Record, StepEnd};
+///
+/// let (mut printer, mut lines) = (Printer::new(), String::new());
+/// printer.record(&Record::Reset { step: 0, at_nanos: 12_003_000_000, missed_steps: 0 }, &mut lines);
+/// printer.record(&Record::StepEnd(StepEnd::Deadlock), &mut lines);
+/// assert_eq!(lines, "12.003 deadlock\n");
+/// ```
 #[derive(Debug, Default)]
 pub struct Printer {
     strings: Vec<String>,
@@ -280,7 +291,8 @@ impl Printer {
         match *remark {
             Remark::Done { task, object, operation, ref result, site, stack } => {
                 let result = match result {
-                    Value::Nothing => String::new(),
+                    // Of what moves no bytes, that it was done: 1.
+                    Value::Nothing | Value::Count(1) => String::new(),
                     result => format!(" = {}", self.value(result)),
                 };
                 let (operation, thing) = (self.string(operation), self.thing(object));

@@ -77,9 +77,9 @@ fn move_line(change: &Move) -> String {
                 TaskState::Running => "running",
                 TaskState::Blocked => "blocked",
             };
-            let daemon = if *daemon { " daemon" } else { "" };
+            let daemon = if *daemon { "daemon" } else { "-" };
             let (parent, name) = (or_dash(*parent), or_dash(name.map(|name| name.0)));
-            format!("born {task} {parent} {name} {} {state}{daemon} {dispatches}", site.0)
+            format!("born {task} {parent} {name} {} {state} {daemon} {dispatches}", site.0)
         }
         Move::TaskEnded { task, how } => {
             let how = match how {
@@ -99,7 +99,7 @@ fn move_line(change: &Move) -> String {
         Move::CallBegun { call, task, what, argument, site, stack } => {
             let (what, site, stack) = (what.0, site.0, stack.0);
             let argument = value(argument);
-            format!("begun {call} {task} string {what} site {site} stack {stack} {argument}")
+            format!("begun {task} {call} string {what} site {site} stack {stack} {argument}")
         }
         Move::CallBlocked { call, on } => format!("blocked {call} {}", waits_on(*on)),
         Move::CallAnswered { call, by, reply } => {

@@ -17,6 +17,17 @@ static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
 /// The driver of production: the operating system's monotonic clock, and readiness by `mio`.
 ///
 /// A wait ends up to 1 ms after its deadline, since `epoll` counts in milliseconds; never before.
+///
+/// ```
+/// use std::time::Duration;
+/// use trapline_scheduler::driver::{Driver, OsDriver, Until};
+///
+/// let mut driver = OsDriver::new();
+/// let deadline = driver.now() + Duration::from_millis(1);
+/// driver.wait(Until::Deadline(deadline), &mut Vec::new())?;
+/// assert!(driver.now() >= deadline, "it does not wake early");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct OsDriver {
     poller: Poller,
@@ -26,6 +37,15 @@ pub struct OsDriver {
 
 impl OsDriver {
     /// A driver that has asked the operating system for nothing yet.
+    ///
+    /// ```
+    /// use trapline_scheduler::Scheduler;
+    /// use trapline_scheduler::driver::OsDriver;
+    ///
+    /// // What a builder takes where it is told of no other.
+    /// let scheduler = Scheduler::builder().driver(OsDriver::new()).build();
+    /// # drop(scheduler);
+    /// ```
     #[must_use]
     pub fn new() -> OsDriver {
         OsDriver::default()

@@ -17,6 +17,17 @@ use super::{Driver, Interest, IoEvent, Unpark, Until, Waited};
 /// looked at before the clock jumps, and waited for where no timer is armed. So a time-out may
 /// come due while a peer in another thread is still at work; with the virtual clock, let a peer be
 /// done before the deadline matters.
+///
+/// ```
+/// use std::time::Duration;
+/// use trapline_scheduler::Scheduler;
+/// use trapline_scheduler::driver::SimulatedDriver;
+///
+/// let mut scheduler = Scheduler::builder().driver(SimulatedDriver::new()).build();
+/// let end = scheduler.block_on(trapline_syscalls::sleep(Duration::from_secs(3600)))?;
+/// assert_eq!(end.as_nanos(), 3_600_000_000_000, "to the nanosecond");
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct SimulatedDriver {
     now_nanos: u64,
@@ -25,6 +36,12 @@ pub struct SimulatedDriver {
 
 impl SimulatedDriver {
     /// A clock that shows zero.
+    ///
+    /// ```
+    /// use trapline_scheduler::driver::{Driver, SimulatedDriver};
+    ///
+    /// assert_eq!(SimulatedDriver::new().now().as_nanos(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> SimulatedDriver {
         SimulatedDriver::default()

@@ -185,3 +185,6 @@ impl Scene {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,7 @@ pub(crate) fn thing_of(object: &ObjectMirror, mirror: &Mirror) -> String {
         // A descriptor of the library's.
         (Some(name), _) if name.starts_with("fd ") => name.to_owned(),
         (Some(name), _) => format!("{kind} `{name}`"),
+        (None, Some(at)) if kind.starts_with("the ") => format!("{kind} ({})", site(at, mirror)),
         (None, Some(at)) => format!("the {kind} of {}", site(at, mirror)),
         (None, None) => format!("{kind} {}", object.id),
     }

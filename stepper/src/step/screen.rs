@@ -3,6 +3,7 @@
 use super::desk::Desk;
 use super::line::{Line, Tone, wrap};
 use super::pane::{Pane, position};
+use super::telling::told;
 
 /// The size from which panes lie side by side; below it they are tabs.
 const WIDE: usize = 80;
@@ -82,13 +83,20 @@ fn laid_out(desk: &Desk, width: usize, height: usize, aside: &[Line]) -> Vec<Lin
     let has_columns = !left.is_empty() || !right.is_empty() || has_lesson;
     let sentence = match (open(&Pane::Sentence), has_columns || !wide.is_empty()) {
         (false, _) if aside.is_empty() => 0,
-        (_, true) => (height / 3).clamp(6, 12),
+        // Of one height, so that nothing jumps about; higher only for what would not go in.
+        (_, true) => {
+            let least = (height / 3).clamp(6, 12);
+            // Beside a lesson there is no more room.
+            let most = if has_lesson { least } else { (height / 2).max(least) };
+            sentence_rows(desk, width, aside).clamp(least, most)
+        }
         (_, false) => height,
     };
     let above = height - sentence;
     let wide_rows = match (wide.len(), has_columns) {
         (0, _) => 0,
         (_, false) => above,
+        (count, true) if has_lesson => (above / 3).min(count * 10),
         (count, true) => (above / 2).min(count * 10),
     };
     let mut lines = match has_columns {
@@ -102,6 +110,12 @@ fn laid_out(desk: &Desk, width: usize, height: usize, aside: &[Line]) -> Vec<Lin
     filled(lines, width, height)
 }
 
+/// Rows that all the sentences take, with the title.
+fn sentence_rows(desk: &Desk, width: usize, aside: &[Line]) -> usize {
+    let sentences = told(&desk.atlas, &desk.scene);
+    1 + wrap(&sentences.join(" "), width).len() + aside.len()
+}
+
 fn columns(
     desk: &Desk,
     left: &[Pane],
@@ -111,6 +125,11 @@ fn columns(
     aside: &[Line],
 ) -> Vec<Line> {
     let has_right = !right.is_empty() || desk.stop.is_some();
+    // Two columns are filled, whatever is in them.
+    let (left, right) = match (left, right) {
+        ([], [first, .., _]) => (std::slice::from_ref(first), &right[1..]),
+        columns => columns,
+    };
     if left.is_empty() {
         return right_column(desk, right, width, height, aside);
     }
@@ -140,7 +159,11 @@ fn right_column(
     aside: &[Line],
 ) -> Vec<Line> {
     let lesson = lesson(desk, width);
-    let most = if panes.is_empty() { height } else { height.saturating_sub(LEAST + 2) };
+    // It is what the others are looked at for.
+    let most = match panes {
+        [] => height,
+        _ => height.saturating_sub(LEAST).max(height * 2 / 3),
+    };
     let rows = lesson.len().min(most);
     let mut lines = filled(lesson, width, rows);
     lines.extend(stacked(desk, panes, width, height - rows, aside));
@@ -150,7 +173,7 @@ fn right_column(
 fn lesson(desk: &Desk, width: usize) -> Vec<Line> {
     let (Some(lesson), Some(at)) = (&desk.lesson, desk.stop) else { return Vec::new() };
     let Some(stop) = lesson.stops.get(at) else { return Vec::new() };
-    let head = format!("{} ({} of {})", lesson.title, at + 1, lesson.stops.len());
+    let head = format!("{} of {}: {}", at + 1, lesson.stops.len(), lesson.title);
     let mut lines = vec![title(&head, width)];
     let mut paragraph = |tone: Tone, text: &str| {
         lines.extend(wrap(text, width).into_iter().map(|line| Line::of(tone, line)));

@@ -69,10 +69,15 @@ fn wait_for(most: Duration, is_so: impl Fn() -> bool) -> bool {
         if waited >= most {
             return false;
         }
-        thread::sleep(PAUSE);
+        pause();
         waited = waited.saturating_add(PAUSE);
     }
     true
+}
+
+#[allow(clippy::disallowed_methods, reason = "no loop of ours runs on this thread")]
+fn pause() {
+    thread::sleep(PAUSE);
 }
 
 fn not_ours(executable: &Path, running: &Running) -> Failure {

@@ -29,6 +29,8 @@ pub struct Terminal {
     slave: OwnedFd,
     bytes: Receiver<Vec<u8>>,
     screen: vt100::Parser,
+    /// All that was ever written.
+    written: Vec<u8>,
     pub child: Child,
 }
 
@@ -57,7 +59,7 @@ impl Terminal {
         let master = File::from(master);
         let bytes = read_on(master.try_clone().unwrap());
         let screen = vt100::Parser::new(nonzero(rows), nonzero(columns), 0);
-        Terminal { master, slave, bytes, screen, child }
+        Terminal { master, slave, bytes, screen, written: Vec::new(), child }
     }
 
     pub fn press(&mut self, keys: &str) {
@@ -84,7 +86,7 @@ impl Terminal {
                 return screen;
             }
             match self.bytes.recv_timeout(PATIENCE) {
-                Ok(bytes) => self.screen.process(&bytes),
+                Ok(bytes) => self.process(&bytes),
                 Err(error) => panic!("no {what:?} on the screen ({error}):\n{screen}"),
             }
         }
@@ -94,12 +96,22 @@ impl Terminal {
     pub fn settled(&mut self) -> String {
         loop {
             match self.bytes.recv_timeout(REST) {
-                Ok(bytes) => self.screen.process(&bytes),
+                Ok(bytes) => self.process(&bytes),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return self.contents();
                 }
             }
         }
+    }
+
+    fn process(&mut self, bytes: &[u8]) {
+        self.screen.process(bytes);
+        self.written.extend_from_slice(bytes);
+    }
+
+    /// Whether this has ever been on the screen, in one piece.
+    pub fn has_written(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.written).contains(text)
     }
 
     pub fn contents(&self) -> String {

@@ -17,6 +17,21 @@ use crate::wait_queue::Want;
 ///
 /// The set is closed, so that a kernel's table has no arm for "others"; what a user adds goes
 /// through [`Syscall::Own`].
+///
+/// ```
+/// use trapline_abi::Syscall;
+/// use trapline_scheduler::{Scheduler, StepEvent};
+///
+/// let mut scheduler = Scheduler::new();
+/// let cook = scheduler.spawn(async { "soup" });
+/// let id = cook.id();
+/// scheduler.spawn(cook).detach();
+/// scheduler.step();
+/// // The second task waits for the first.
+/// let StepEvent::Trapped { request, .. } = scheduler.step().event() else { unreachable!() };
+/// assert_eq!(request, Syscall::Join(id));
+/// assert_eq!(request.to_string(), "join(task 1)");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 // One word for the tag, and one for whatever the variant carries: so the compiler moves the two in
 // registers. With a byte for a tag, or a payload of another size, every copy reads in one piece
@@ -61,6 +76,13 @@ pub enum Syscall {
 }
 
 /// What an I/O wait is for, in one word: see [`Target::source`].
+///
+/// ```
+/// use trapline_abi::{Syscall, Target};
+///
+/// let request = Syscall::ReadWait(Target::borrowed(3));
+/// assert_eq!(request.to_string(), "read_wait(fd 3)");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Target {
     /// The generation of a source, or 0, which none has, for a borrowed descriptor; and below it
@@ -70,18 +92,37 @@ pub struct Target {
 
 impl Target {
     /// A source that the library owns: registered once, its readiness cached.
+    ///
+    /// ```
+    /// use trapline_abi::{SourceId, Target};
+    ///
+    /// let source = SourceId { place: 7, generation: 1 };
+    /// assert_eq!(Target::owned(source).to_string(), "source 7");
+    /// ```
     #[must_use]
     pub const fn owned(source: SourceId) -> Target {
         Target { word: (source.generation as u64) << 32 | source.place as u64 }
     }
 
     /// Somebody else's descriptor: registered for as long as anyone waits.
+    ///
+    /// ```
+    /// assert_eq!(trapline_abi::Target::borrowed(3).to_string(), "fd 3");
+    /// ```
     #[must_use]
     pub const fn borrowed(fd: RawFd) -> Target {
         Target { word: fd.cast_unsigned() as u64 }
     }
 
     /// The source, or else the number of the borrowed descriptor.
+    ///
+    /// ```
+    /// use trapline_abi::{SourceId, Target};
+    ///
+    /// let source = SourceId { place: 7, generation: 1 };
+    /// assert_eq!(Target::owned(source).source(), Ok(source));
+    /// assert_eq!(Target::borrowed(3).source(), Err(3));
+    /// ```
     ///
     /// # Errors
     /// The number, if the descriptor is borrowed.
@@ -95,6 +136,17 @@ impl Target {
 }
 
 /// The answer to a system call.
+///
+/// ```
+/// use trapline_abi::{Reply, WaitQueue};
+/// use trapline_scheduler::{Fate, Scheduler, StepEvent};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(async { WaitQueue::new(1).park().await }).detach();
+/// let StepEvent::Trapped { fate, .. } = scheduler.step().event() else { unreachable!() };
+/// // A token was free.
+/// assert_eq!(fate, Fate::Answer(Reply::Token));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Reply {
@@ -128,6 +180,14 @@ pub enum Reply {
 }
 
 /// An error number of the operating system.
+///
+/// ```
+/// use std::io;
+/// use trapline_abi::{Errno, Reply};
+///
+/// let refused = io::Error::from_raw_os_error(13);
+/// assert_eq!(Reply::Os(Errno::of(&refused)).to_string(), refused.to_string());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(u64);
 
@@ -136,6 +196,14 @@ impl Errno {
     pub const BADF: Errno = Errno(9);
 
     /// The number that `error` carries; `EBADF` where it carries none.
+    ///
+    /// ```
+    /// use std::io;
+    /// use trapline_abi::Errno;
+    ///
+    /// assert_eq!(Errno::of(&io::Error::from_raw_os_error(9)), Errno::BADF);
+    /// assert_eq!(Errno::of(&io::Error::other("made up")), Errno::BADF);
+    /// ```
     #[must_use]
     pub fn of(error: &io::Error) -> Errno {
         let raw = error.raw_os_error().and_then(|raw| u64::try_from(raw).ok());
@@ -143,6 +211,10 @@ impl Errno {
     }
 
     /// The error with this number.
+    ///
+    /// ```
+    /// assert_eq!(trapline_abi::Errno::BADF.to_error().raw_os_error(), Some(9));
+    /// ```
     #[must_use]
     pub fn to_error(self) -> io::Error {
         io::Error::from_raw_os_error(i32::try_from(self.0).unwrap_or(i32::MAX))
@@ -150,6 +222,15 @@ impl Errno {
 }
 
 /// How a task ended.
+///
+/// ```
+/// use trapline_abi::Ended;
+/// use trapline_scheduler::{Scheduler, StepEvent};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(async {}).detach();
+/// assert_eq!(scheduler.step().event(), StepEvent::Ended(Ended::Returned));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Ended {

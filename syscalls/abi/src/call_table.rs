@@ -24,6 +24,19 @@ use crate::wait_queue::{QueueId, WaitQueue, Want};
 const NONE: u32 = u32::MAX;
 
 /// What a blocked call waits for: the kernel's note of where to look when the call is withdrawn.
+///
+/// ```
+/// use trapline_abi::On;
+/// use trapline_scheduler::{Fate, Scheduler, StepEvent};
+///
+/// let mut scheduler = Scheduler::new();
+/// let server = scheduler.spawn(std::future::pending::<()>());
+/// let id = server.id();
+/// scheduler.spawn(server).detach();
+/// scheduler.step();
+/// let StepEvent::Trapped { fate, .. } = scheduler.step().event() else { unreachable!() };
+/// assert_eq!(fate, Fate::Block(On::Exit(id)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum On {
@@ -61,6 +74,17 @@ pub enum Direction {
 ///                     v      `-------------------------------> Answered
 ///                  Queued --(token)--> Answered
 /// ```
+///
+/// ```
+/// use trapline_abi::{CallState, On, TaskState, WaitQueue};
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(async { WaitQueue::new(0).park().await });
+/// scheduler.run().unwrap_err(); // nobody wakes it
+/// let snapshot = scheduler.snapshot();
+/// let TaskState::Blocked(calls) = &snapshot.task(task.id()).unwrap().state else { unreachable!() };
+/// assert!(matches!(calls[0].state, CallState::Blocked(On::Queue(_))));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum CallState {
@@ -88,6 +112,18 @@ pub struct Booking {
 
 /// A call in flight, as a snapshot shows it. Of one that has been answered, what it asked and where
 /// may be forgotten.
+///
+/// ```
+/// use trapline_abi::{TaskState, WaitQueue};
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let guest = scheduler.spawn(async { WaitQueue::labelled("a free seat", 0).park().await });
+/// scheduler.run().unwrap_err(); // nobody wakes it
+/// let snapshot = scheduler.snapshot();
+/// let TaskState::Blocked(calls) = &snapshot.task(guest.id()).unwrap().state else { unreachable!() };
+/// assert_eq!(calls[0].label, Some("a free seat"));
+/// println!("the guest waits for {}", calls[0]);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallInfo {
     /// Its id.
@@ -114,6 +150,19 @@ pub struct CallInfo {
 
 impl CallInfo {
     /// The task that it waits for: to end, or to let go of what that task alone holds.
+    ///
+    /// ```
+    /// use trapline_abi::TaskState;
+    ///
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let server = scheduler.spawn(std::future::pending::<()>());
+    /// let id = server.id();
+    /// let waiter = scheduler.spawn(server);
+    /// scheduler.run().unwrap_err(); // the server never ends
+    /// let snapshot = scheduler.snapshot();
+    /// let TaskState::Blocked(calls) = &snapshot.task(waiter.id()).unwrap().state else { unreachable!() };
+    /// assert_eq!(calls[0].waits_for(), Some(id));
+    /// ```
     #[must_use]
     pub fn waits_for(&self) -> Option<TaskId> {
         match self.request {

@@ -69,18 +69,54 @@ impl CancelReason {
     }
 
     /// A deadline has passed.
+    ///
+    /// ```
+    /// use trapline_abi::{CancelCause, CancelReason, Instant};
+    ///
+    /// let noon = Instant::from_nanos(12_000);
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// task.cancel(CancelReason::deadline(noon));
+    /// let error = scheduler.block_on(task)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().cause(), CancelCause::Deadline(noon));
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn deadline(deadline: Instant) -> CancelReason {
         CancelReason { cause: CancelCause::Deadline(deadline), text: "the time was up".into() }
     }
 
     /// A task has failed that this one works with; `text` says how.
+    ///
+    /// ```
+    /// use trapline_abi::{CancelCause, CancelReason};
+    ///
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let reader = scheduler.spawn(async {});
+    /// let writer = scheduler.spawn(std::future::pending::<()>());
+    /// writer.cancel(CancelReason::failure(reader.id(), "the file is empty"));
+    /// let error = scheduler.block_on(writer)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().cause(), CancelCause::Failure(reader.id()));
+    /// assert!(error.to_string().ends_with("task 1 failed: the file is empty"));
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn failure(task: TaskId, text: impl Into<Cow<'static, str>>) -> CancelReason {
         CancelReason { cause: CancelCause::Failure(task), text: text.into() }
     }
 
     /// The program is shutting down.
+    ///
+    /// ```
+    /// use trapline_abi::{CancelCause, CancelReason};
+    ///
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// task.cancel(CancelReason::shutdown("closing time"));
+    /// let error = scheduler.block_on(task)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().cause(), CancelCause::Shutdown);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn shutdown(text: impl Into<Cow<'static, str>>) -> CancelReason {
         CancelReason { cause: CancelCause::Shutdown, text: text.into() }
@@ -122,6 +158,15 @@ struct Told {
 
 impl Cancelled {
     /// A cancellation asked for at `site`, by the running task if there is one.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use trapline_abi::Cancelled;
+    ///
+    /// let why = Cancelled::new("closing time".into(), Location::caller());
+    /// // Asked for outside a task.
+    /// assert_eq!((why.text(), why.by()), ("closing time", None));
+    /// ```
     #[must_use]
     pub fn new(reason: CancelReason, site: &'static Location<'static>) -> Cancelled {
         let by = Ring::current().and_then(Ring::running);
@@ -129,24 +174,67 @@ impl Cancelled {
     }
 
     /// What brought it about.
+    ///
+    /// ```
+    /// use trapline_abi::CancelCause;
+    ///
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # let task = scheduler.spawn(std::future::pending::<()>());
+    /// task.cancel("no longer needed");
+    /// let error = scheduler.block_on(task)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().cause(), CancelCause::Request);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn cause(&self) -> CancelCause {
         self.0.reason.cause
     }
 
     /// The reason in words.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # let task = scheduler.spawn(std::future::pending::<()>());
+    /// task.cancel("no longer needed");
+    /// let error = scheduler.block_on(task)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.reason.text
     }
 
     /// The task that asked for it, if one did.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # let task = scheduler.spawn(std::future::pending::<()>());
+    /// let foreman = scheduler.spawn(async move {
+    ///     task.cancel("no longer needed");
+    ///     task.await
+    /// });
+    /// let id = foreman.id();
+    /// let error = scheduler.block_on(foreman)?.unwrap().unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().by(), Some(id));
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn by(&self) -> Option<TaskId> {
         self.0.by
     }
 
     /// Where it was asked for.
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// # let task = scheduler.spawn(std::future::pending::<()>());
+    /// let line = line!() + 1;
+    /// task.cancel("no longer needed");
+    /// let error = scheduler.block_on(task)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().site().line(), line);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn site(&self) -> &'static Location<'static> {
         self.0.site

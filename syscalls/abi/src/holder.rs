@@ -100,6 +100,25 @@ impl Holders {
 }
 
 /// Who holds a lock, as a snapshot shows it: the last one who took it, where there are several.
+///
+/// ```
+/// use std::rc::Rc;
+/// use trapline_abi::{TaskState, WaitQueue};
+///
+/// let vault = Rc::new(WaitQueue::lock("vault", 1));
+/// let key = Rc::clone(&vault);
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let owner = scheduler.spawn(async move {
+///     key.park().await;
+///     std::future::pending::<()>().await
+/// });
+/// let thief = scheduler.spawn(async move { vault.park().await });
+/// scheduler.run().unwrap_err(); // the owner keeps it
+/// let snapshot = scheduler.snapshot();
+/// let TaskState::Blocked(calls) = &snapshot.task(thief.id()).unwrap().state else { unreachable!() };
+/// let holder = calls[0].queue.as_ref().unwrap().holder.as_ref().unwrap();
+/// assert_eq!((holder.task, holder.others), (Some(owner.id()), 0));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
     /// The task; `None` if it was taken outside a task, or under another scheduler, or if that is
@@ -115,6 +134,15 @@ pub struct Holder {
 
 impl Holder {
     /// The task, if it alone holds the lock.
+    ///
+    /// ```
+    /// use trapline_abi::{Holder, TaskId};
+    ///
+    /// let task = Some(TaskId::new(1, 0));
+    /// let alone = Holder { task, since: None, others: 0, ended: false };
+    /// assert_eq!(alone.sole_task(), task);
+    /// assert_eq!(Holder { others: 1, ..alone }.sole_task(), None);
+    /// ```
     #[must_use]
     pub fn sole_task(&self) -> Option<TaskId> {
         self.task.filter(|_| self.others == 0)
@@ -140,6 +168,20 @@ impl fmt::Display for Holder {
 }
 
 /// What a task waits for that is parked, as a snapshot shows it.
+///
+/// ```
+/// use trapline_abi::{TaskState, WaitQueue};
+///
+/// let bell = WaitQueue::signal("bell");
+/// bell.set_name("front door");
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let guest = scheduler.spawn(async move { bell.park().await });
+/// scheduler.run().unwrap_err(); // nobody rings
+/// let snapshot = scheduler.snapshot();
+/// let TaskState::Blocked(calls) = &snapshot.task(guest.id()).unwrap().state else { unreachable!() };
+/// let queue = calls[0].queue.as_ref().unwrap();
+/// assert_eq!((queue.kind, queue.name.as_deref()), (Some("bell"), Some("front door")));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QueueInfo {
     /// What sort of thing the queue belongs to: `mutex`, `event`, …; `None` for a bare queue.

@@ -27,6 +27,11 @@ impl TaskId {
 
     /// The id of the `sequence`-th task, which lives at `place`. For kernels.
     ///
+    /// ```
+    /// let id = trapline_abi::TaskId::new(3, 0);
+    /// assert_eq!((id.sequence(), id.place()), (3, 0));
+    /// ```
+    ///
     /// # Panics
     /// If `sequence` is 0 or over [`TaskId::MAX_SEQUENCE`], or `place` is not below [`MAX_TASKS`].
     #[must_use]
@@ -39,6 +44,15 @@ impl TaskId {
     }
 
     /// The id as a word, for an atomic. For kernels.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use trapline_abi::TaskId;
+    ///
+    /// let latest = AtomicU64::new(0);
+    /// latest.store(TaskId::new(3, 0).to_bits().get(), Ordering::Relaxed);
+    /// assert_ne!(latest.into_inner(), 0, "no id is zero");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn to_bits(self) -> NonZeroU64 {
@@ -46,6 +60,13 @@ impl TaskId {
     }
 
     /// The id of a word that [`TaskId::to_bits`] gave. For kernels.
+    ///
+    /// ```
+    /// use trapline_abi::TaskId;
+    ///
+    /// let id = TaskId::new(3, 0);
+    /// assert_eq!(TaskId::from_bits(id.to_bits()), id);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn from_bits(word: NonZeroU64) -> TaskId {
@@ -53,6 +74,12 @@ impl TaskId {
     }
 
     /// The number that is shown: 1, 2, 3, …
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let (first, second) = (scheduler.spawn(async {}), scheduler.spawn(async {}));
+    /// assert_eq!((first.id().sequence(), second.id().sequence()), (1, 2));
+    /// ```
     #[must_use]
     #[inline]
     pub fn sequence(self) -> u64 {
@@ -60,6 +87,13 @@ impl TaskId {
     }
 
     /// Where the kernel keeps the task. For kernels.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let (first, second) = (scheduler.spawn(async {}), scheduler.spawn(async {}));
+    /// // Two tasks that live at the same time stand in two places.
+    /// assert_ne!(first.id().place(), second.id().place());
+    /// ```
     #[must_use]
     #[inline]
     pub fn place(self) -> usize {
@@ -80,6 +114,29 @@ impl fmt::Debug for TaskId {
 }
 
 /// Names a call in flight: its place in the call table and a serial that no other call of its ring ever has.
+///
+/// ```
+/// use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+///
+/// /// Under which id is this call known?
+/// struct WhichCall;
+///
+/// impl OwnCall for WhichCall {
+///     type Reply = CallId;
+/// #
+/// #    fn name(&self) -> &'static str { "which_call" }
+///
+///     fn serve(&mut self, _kernel: &mut dyn KernelFace, call: CallId) -> Served<CallId> {
+///         Served::Answer(call)
+///     }
+/// }
+///
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let ask_twice = async { (own_call(WhichCall).await, own_call(WhichCall).await) };
+/// let (first, second) = scheduler.block_on(ask_twice)?;
+/// assert_ne!(first, second);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId {
     pub(crate) serial: NonZeroU64,
@@ -88,6 +145,17 @@ pub struct CallId {
 
 impl CallId {
     /// The call's number; it rises with every call a ring ever carried.
+    ///
+    /// ```
+    /// use trapline_abi::{TaskState, WaitQueue};
+    ///
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async { WaitQueue::new(0).park().await });
+    /// scheduler.run().unwrap_err(); // nobody wakes it
+    /// let snapshot = scheduler.snapshot();
+    /// let TaskState::Blocked(calls) = &snapshot.task(task.id()).unwrap().state else { unreachable!() };
+    /// println!("call {} waits", calls[0].id.serial());
+    /// ```
     #[must_use]
     pub fn serial(self) -> u64 {
         self.serial.get()

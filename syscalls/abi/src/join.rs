@@ -295,6 +295,15 @@ impl JoinError {
     }
 
     /// Who cancelled the task and why, if that is how it ended.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// task.cancel("no longer needed");
+    /// let error = scheduler.block_on(task)?.unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> Option<&Cancelled> {
         match &self.cause {

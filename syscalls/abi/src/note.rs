@@ -17,11 +17,33 @@ use crate::ring::Ring;
 
 /// Names a thing that tasks share, for as long as the scheduler lives: 1 for the first that was told of,
 /// then 2, 3, ….
+///
+/// ```
+/// use trapline_abi::WaitQueue;
+///
+/// let (bell, phone) = (WaitQueue::signal("bell"), WaitQueue::signal("phone"));
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(async move { bell.park().await }).detach();
+/// scheduler.spawn(async move { phone.park().await }).detach();
+/// scheduler.run().unwrap_err(); // nobody rings
+/// let objects = scheduler.snapshot().objects;
+/// assert_ne!(objects[0].object.id, objects[1].object.id);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ObjectId(u32);
 
 impl ObjectId {
     /// The number that is shown.
+    ///
+    /// ```
+    /// use trapline_abi::WaitQueue;
+    ///
+    /// let bell = WaitQueue::signal("bell");
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(async move { bell.park().await }).detach();
+    /// scheduler.run().unwrap_err(); // nobody rings
+    /// assert_eq!(scheduler.snapshot().objects[0].object.id.number(), 1);
+    /// ```
     #[must_use]
     pub const fn number(self) -> u32 {
         self.0
@@ -114,6 +136,18 @@ impl Default for ObjectTag {
 }
 
 /// A thing that tasks share, as it is told of: whoever has not heard of the number learns of it here.
+///
+/// ```
+/// use trapline_abi::WaitQueue;
+///
+/// let bell = WaitQueue::signal("bell");
+/// bell.set_name("front door");
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(async move { bell.park().await }).detach();
+/// scheduler.run().unwrap_err(); // nobody rings
+/// let object = &scheduler.snapshot().objects[0].object;
+/// assert_eq!((object.kind, object.name.as_deref()), ("bell", Some("front door")));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Object {
     /// Its number.
@@ -127,6 +161,25 @@ pub struct Object {
 }
 
 /// What a field of a thing holds.
+///
+/// ```
+/// # use std::cell::RefCell;
+/// # use std::rc::Rc;
+/// use trapline_abi::{Note, NoteValue, WaitQueue};
+/// use trapline_scheduler::{Event, Scheduler};
+///
+/// # let values = Rc::new(RefCell::new(Vec::new()));
+/// # let seen = Rc::clone(&values);
+/// let probe = move |event: &Event<'_>| {
+///     if let Event::Noted { note: Note::Set { field: "free", value, .. } } = event {
+///         seen.borrow_mut().push(value.clone());
+///     }
+/// };
+/// let mut scheduler = Scheduler::builder().probe(probe).build();
+/// scheduler.block_on(async { WaitQueue::of("seat", 0).wake_many(4) })?;
+/// assert_eq!(*values.borrow(), [NoteValue::Count(4)]);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum NoteValue {
@@ -146,6 +199,26 @@ pub enum NoteValue {
 }
 
 /// Something that did not trap, or that the kernel does not hear of otherwise.
+///
+/// ```
+/// # use std::cell::RefCell;
+/// # use std::rc::Rc;
+/// use trapline_abi::{Note, WaitQueue};
+/// use trapline_scheduler::{Event, Scheduler};
+///
+/// # let fields = Rc::new(RefCell::new(Vec::new()));
+/// # let seen = Rc::clone(&fields);
+/// let probe = move |event: &Event<'_>| {
+///     if let Event::Noted { note: Note::Set { object, field, .. } } = event {
+///         seen.borrow_mut().push(format!("{field} {}", object.kind));
+///     }
+/// };
+/// let mut scheduler = Scheduler::builder().probe(probe).build();
+/// // No call of the kernel's, but the probe is told.
+/// scheduler.block_on(async { WaitQueue::of("seat", 0).wake() })?;
+/// assert_eq!(*fields.borrow(), ["free seat"]);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Note {
@@ -220,6 +293,25 @@ pub enum Note {
 
 /// Names the frames around a call, innermost first: a frame, and the [`StackId`] of those around it. The
 /// probe is told of each as it first appears.
+///
+/// ```
+/// # use std::cell::Cell;
+/// # use std::rc::Rc;
+/// use trapline_abi::{StackId, WaitQueue};
+/// use trapline_scheduler::{Event, Scheduler};
+///
+/// # let last = Rc::new(Cell::new(None));
+/// # let seen = Rc::clone(&last);
+/// let probe = move |event: &Event<'_>| {
+///     if let Event::Trapped { stack, .. } = event {
+///         seen.set(Some(*stack));
+///     }
+/// };
+/// let mut scheduler = Scheduler::builder().probe(probe).build();
+/// scheduler.block_on(async { WaitQueue::new(1).park().await })?;
+/// assert_eq!(last.get(), Some(StackId::EMPTY), "there is no frame around it");
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct StackId(pub(crate) u32);
 
@@ -228,6 +320,10 @@ impl StackId {
     pub const EMPTY: StackId = StackId(0);
 
     /// The number: frames are numbered from 1 as they appear.
+    ///
+    /// ```
+    /// assert_eq!(trapline_abi::StackId::EMPTY.number(), 0);
+    /// ```
     #[must_use]
     pub const fn number(self) -> u32 {
         self.0

@@ -49,6 +49,30 @@ pub trait OwnCall: 'static {
 }
 
 /// What becomes of a call of the program's own.
+///
+/// ```
+/// use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+///
+/// /// Waits for its turn in the ready queue, or for ever.
+/// struct Rest {
+///     ever: bool,
+/// }
+///
+/// impl OwnCall for Rest {
+///     type Reply = ();
+/// #
+/// #    fn name(&self) -> &'static str { "rest" }
+///
+///     fn serve(&mut self, _kernel: &mut dyn KernelFace, _call: CallId) -> Served<()> {
+///         if self.ever { Served::Block } else { Served::Yield(()) }
+///     }
+/// }
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.block_on(own_call(Rest { ever: false }))?;
+/// assert!(scheduler.block_on(own_call(Rest { ever: true })).is_err(), "nobody answers it");
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Served<R> {
     /// Here is the reply; the caller goes on.
@@ -61,30 +85,197 @@ pub enum Served<R> {
 }
 
 /// The kernel, as the handler of a program's own call sees it.
+///
+/// ```
+/// use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+///
+/// /// Ends all tasks but the one that asks, and says how many.
+/// struct EndOthers;
+///
+/// impl OwnCall for EndOthers {
+///     type Reply = usize;
+/// #
+/// #    fn name(&self) -> &'static str { "end_others" }
+///
+///     fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<usize> {
+///         for task in kernel.tasks() {
+///             if task.id != kernel.caller() {
+///                 kernel.kill(task.id);
+///             }
+///         }
+///         Served::Answer(kernel.task_count() - 1)
+///     }
+/// }
+///
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(std::future::pending::<()>()).detach();
+/// assert_eq!(scheduler.block_on(own_call(EndOthers))?, 1);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 pub trait KernelFace {
     /// The task that made the call.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask;
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = usize;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<usize> {
+    ///     let own = kernel.caller();
+    ///     Served::Answer(kernel.tasks().iter().filter(|task| task.parent == Some(own)).count())
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// // It has spawned nobody.
+    /// assert_eq!(scheduler.block_on(own_call(Ask))?, 0);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn caller(&self) -> TaskId;
 
     /// How many tasks live.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask;
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = usize;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<usize> {
+    ///     Served::Answer(kernel.task_count())
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.spawn(std::future::pending::<()>()).detach();
+    /// assert_eq!(scheduler.block_on(own_call(Ask))?, 2);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn task_count(&self) -> usize;
 
     /// The task table, in the order of spawning.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask;
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = Vec<String>;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<Vec<String>> {
+    ///     Served::Answer(kernel.tasks().into_iter().filter_map(|task| task.name).collect())
+    /// }
+    /// # }
+    /// # use trapline_abi::TaskOptions;
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let options = TaskOptions::new().name("cook");
+    /// scheduler.spawn_with(options, std::future::pending::<()>()).detach();
+    /// assert_eq!(scheduler.block_on(own_call(Ask))?, ["cook"]);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn tasks(&self) -> Vec<TaskInfo>;
 
     /// Whether a task lives. This looks through the task table; a kernel may do better.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask(trapline_abi::TaskId);
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = bool;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<bool> {
+    ///     Served::Answer(kernel.is_alive(self.0))
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(async {});
+    /// assert!(!scheduler.block_on(own_call(Ask(task.id())))?, "it has run, and ended");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn is_alive(&mut self, task: TaskId) -> bool {
         let lives = |info: &TaskInfo| !matches!(info.state, TaskState::Ended(_));
         self.tasks().iter().any(|info| info.id == task && lives(info))
     }
 
     /// The time on the scheduler's clock.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, Instant, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask;
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = Instant;
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<Instant> {
+    ///     Served::Answer(kernel.now())
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// // The same as `trapline::now()`.
+    /// assert_eq!(scheduler.block_on(own_call(Ask))?.as_nanos(), 0);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn now(&mut self) -> Instant;
 
     /// Ends a task, once this call has been served.
+    ///
+    /// ```
+    /// # use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    /// # struct Ask(trapline_abi::TaskId);
+    /// # impl OwnCall for Ask {
+    /// #     type Reply = ();
+    /// #     fn name(&self) -> &'static str { "ask" }
+    /// fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<()> {
+    ///     kernel.kill(self.0);
+    ///     Served::Answer(())
+    /// }
+    /// # }
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.spawn(std::future::pending::<()>());
+    /// scheduler.block_on(own_call(Ask(task.id())))?;
+    /// assert!(scheduler.block_on(task)?.unwrap_err().is_killed());
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     fn kill(&mut self, task: TaskId);
 
     /// Answers a call that a handler left blocked. `reply` must be a box of that call's
     /// [`OwnCall::Reply`].
+    ///
+    /// ```
+    /// use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    ///
+    /// /// A call waits here until another answers it.
+    /// #[derive(Default)]
+    /// struct Waiting(Option<CallId>);
+    ///
+    /// struct AwaitText;
+    /// struct Tell(&'static str);
+    ///
+    /// impl OwnCall for AwaitText {
+    ///     type Reply = &'static str;
+    /// #
+    /// #    fn name(&self) -> &'static str { "await_text" }
+    ///
+    ///     fn serve(&mut self, kernel: &mut dyn KernelFace, call: CallId) -> Served<&'static str> {
+    ///         kernel.state::<Waiting>().0 = Some(call);
+    ///         Served::Block
+    ///     }
+    /// }
+    ///
+    /// impl OwnCall for Tell {
+    ///     type Reply = bool;
+    /// #
+    /// #    fn name(&self) -> &'static str { "tell" }
+    ///
+    ///     fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<bool> {
+    ///         let Some(waiting) = kernel.state::<Waiting>().0.take() else { return Served::Answer(false) };
+    ///         Served::Answer(kernel.answer(waiting, Box::new(self.0)).is_ok())
+    ///     }
+    /// }
+    ///
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let listener = scheduler.spawn(own_call(AwaitText));
+    /// scheduler.spawn(async { assert!(own_call(Tell("lunch")).await) }).detach();
+    /// assert_eq!(scheduler.block_on(listener)?.unwrap(), "lunch");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     ///
     /// # Errors
     /// The reply itself, if the call is gone (its future was dropped), has been answered, or has
@@ -102,6 +293,30 @@ pub trait KernelFace {
 
 impl dyn KernelFace + '_ {
     /// The scheduler's one value of type `T`, made by default when it is first asked for.
+    ///
+    /// ```
+    /// use trapline_abi::{CallId, KernelFace, OwnCall, Served, own_call};
+    ///
+    /// /// The next number of all that are drawn in a scheduler.
+    /// struct Draw;
+    ///
+    /// impl OwnCall for Draw {
+    ///     type Reply = u32;
+    /// #
+    /// #    fn name(&self) -> &'static str { "draw" }
+    ///
+    ///     fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<u32> {
+    ///         let drawn: &mut u32 = kernel.state();
+    ///         *drawn += 1;
+    ///         Served::Answer(*drawn)
+    ///     }
+    /// }
+    ///
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// assert_eq!(scheduler.block_on(own_call(Draw))?, 1);
+    /// assert_eq!(scheduler.block_on(own_call(Draw))?, 2);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     ///
     /// # Panics
     /// Never, on a kernel that keeps what `state_any` says.
@@ -219,6 +434,28 @@ pub fn own_call_at<C: OwnCall>(call: C, site: &'static Location<'static>) -> Own
 }
 
 /// The future of [`own_call`].
+///
+/// ```
+/// # use trapline_abi::{CallId, KernelFace, OwnCall, OwnTrap, Served, own_call};
+/// # struct CountTasks;
+/// # impl OwnCall for CountTasks {
+/// #     type Reply = usize;
+/// #     fn name(&self) -> &'static str { "count_tasks" }
+/// #     fn serve(&mut self, kernel: &mut dyn KernelFace, _call: CallId) -> Served<usize> {
+/// #         Served::Answer(kernel.task_count())
+/// #     }
+/// # }
+/// /// Hides that there is such a call.
+/// #[track_caller]
+/// fn count_tasks() -> OwnTrap<CountTasks> {
+///     own_call(CountTasks)
+/// }
+///
+/// # let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.spawn(std::future::pending::<()>()).detach();
+/// assert_eq!(scheduler.block_on(async { count_tasks().await })?, 2);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct OwnTrap<C: OwnCall> {
     call: Option<Box<dyn ErasedOwnCall>>,

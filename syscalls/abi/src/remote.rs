@@ -35,6 +35,16 @@ pub trait Door: Send + Sync {
 }
 
 /// The scheduler that was asked is gone.
+///
+/// ```
+/// use trapline_abi::SchedulerGone;
+///
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.spawn(std::future::pending::<()>());
+/// let (handle, id) = (scheduler.handle(), task.id());
+/// drop(scheduler);
+/// assert_eq!(handle.kill(id), Err(SchedulerGone));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the scheduler is gone")]
 pub struct SchedulerGone;
@@ -44,6 +54,16 @@ pub struct SchedulerGone;
 /// It may be cloned and sent anywhere. It does not keep its scheduler alive, nor its `run` going; and a
 /// task that waits for what only the holder of a handle could do is in a deadlock, as far as the scheduler
 /// can tell.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let server = scheduler.spawn(std::future::pending::<()>());
+/// let (handle, id) = (scheduler.handle(), server.id());
+/// let thread = std::thread::spawn(move || handle.kill(id));
+/// thread.join().unwrap().unwrap();
+/// assert!(scheduler.block_on(server)?.unwrap_err().is_killed());
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 ///
 /// # Kin
 /// tokio's `runtime::Handle`; trio's `from_thread`.

@@ -7,6 +7,15 @@ use std::sync::{Mutex, PoisonError};
 use crate::cancel::Cancelled;
 
 /// Why a task that a thread started gave no value.
+///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let task = scheduler.handle().spawn(|| async { "7o".parse::<u32>().expect("a number") });
+/// scheduler.run()?;
+/// let error = task.join().unwrap_err();
+/// assert!(error.to_string().starts_with("the task panicked: a number"));
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 pub struct RemoteJoinError {
     cause: Cause,
 }
@@ -29,18 +38,49 @@ impl RemoteJoinError {
     }
 
     /// Whether the task panicked.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.handle().spawn(|| async { "7o".parse::<u32>().expect("a number") });
+    /// scheduler.run()?;
+    /// assert!(task.join().unwrap_err().is_panic());
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(self.cause, Cause::Panicked(_))
     }
 
     /// Whether the task was killed.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let handle = scheduler.handle();
+    /// let task = handle.spawn(std::future::pending::<()>);
+    /// scheduler.run().unwrap_err(); // nobody could wake it
+    /// handle.kill(task.id().unwrap()).unwrap();
+    /// scheduler.run()?;
+    /// assert!(task.join().unwrap_err().is_killed());
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn is_killed(&self) -> bool {
         matches!(self.cause, Cause::Killed)
     }
 
     /// Who cancelled the task and why, if that is how it ended.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let handle = scheduler.handle();
+    /// let task = handle.spawn(std::future::pending::<()>);
+    /// scheduler.run().unwrap_err(); // nobody could wake it
+    /// handle.cancel(task.id().unwrap(), "no longer needed").unwrap();
+    /// scheduler.run()?;
+    /// let error = task.join().unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().text(), "no longer needed");
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> Option<&Cancelled> {
         match &self.cause {
@@ -50,12 +90,28 @@ impl RemoteJoinError {
     }
 
     /// Whether the scheduler is gone: before it was asked, before the task began, or while it lived.
+    ///
+    /// ```
+    /// let scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.handle().spawn(|| async { 42 });
+    /// drop(scheduler);
+    /// assert!(task.join().unwrap_err().is_gone());
+    /// ```
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self.cause, Cause::Gone)
     }
 
     /// The payload of the panic, for `std::panic::resume_unwind`.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let task = scheduler.handle().spawn(|| async { assert!(1 > 2, "oh dear") });
+    /// scheduler.run()?;
+    /// let payload = task.join().unwrap_err().try_into_panic().unwrap();
+    /// assert_eq!(payload.downcast_ref(), Some(&"oh dear"));
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
     ///
     /// # Errors
     /// The error itself, if the task did not panic.

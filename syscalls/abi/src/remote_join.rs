@@ -191,6 +191,16 @@ where
 /// Dropping it detaches the task. A task that awaits it waits for somebody's waker, as far as its
 /// scheduler can tell.
 ///
+/// ```
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// let handle = scheduler.handle();
+/// // In another thread, as a rule.
+/// let task = handle.spawn(|| async { 6 * 7 });
+/// scheduler.run()?;
+/// assert_eq!(task.join().unwrap(), 42);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
+///
 /// # Errors
 /// [`RemoteJoinError`], if the task panicked, was killed or cancelled, or its
 /// scheduler is gone.

@@ -142,6 +142,16 @@ impl TaskOptions {
     }
 
     /// Names the task, for reports and the task table.
+    ///
+    /// ```
+    /// use trapline_abi::TaskOptions;
+    ///
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let options = TaskOptions::new().name("cook");
+    /// let deadlock = scheduler.spawn_with(options, std::future::pending::<()>());
+    /// let error = scheduler.block_on(deadlock).unwrap_err();
+    /// assert!(error.to_string().contains("cook"));
+    /// ```
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> TaskOptions {
         self.name = Some(name.into());
@@ -167,12 +177,26 @@ impl TaskOptions {
     }
 
     /// Whether it is a daemon.
+    ///
+    /// ```
+    /// use trapline_abi::TaskOptions;
+    ///
+    /// assert!(!TaskOptions::new().is_daemon());
+    /// assert!(TaskOptions::new().daemon().is_daemon());
+    /// ```
     #[must_use]
     pub fn is_daemon(&self) -> bool {
         self.daemon
     }
 
     /// Boxes `future` as the body of such a task, which takes the name.
+    ///
+    /// ```
+    /// use trapline_abi::TaskOptions;
+    ///
+    /// let body = TaskOptions::new().name("cook").body(async { "soup" });
+    /// assert_eq!(body.name(), Some("cook"));
+    /// ```
     pub fn body<F>(&mut self, future: F) -> Pin<Box<dyn TaskBody>>
     where
         F: Future<Output: 'static> + 'static,
@@ -282,6 +306,12 @@ pub enum ExitStatus {
 
 impl ExitStatus {
     /// The status in a byte.
+    ///
+    /// ```
+    /// use trapline_abi::{Ended, ExitStatus};
+    ///
+    /// assert_eq!(ExitStatus::Panicked("no luck".into()).ended(), Ended::Panicked);
+    /// ```
     #[must_use]
     pub fn ended(&self) -> Ended {
         match self {

@@ -35,6 +35,14 @@ impl Instant {
     }
 
     /// Nanoseconds since the clock began.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trapline_abi::Instant;
+    ///
+    /// let later = Instant::from_nanos(7) + Duration::from_micros(1);
+    /// assert_eq!(later.as_nanos(), 1_007);
+    /// ```
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0

@@ -17,6 +17,18 @@ use crate::ring::Ring;
 use crate::trap::Trap;
 
 /// Names a wait queue within its ring.
+///
+/// ```
+/// use trapline_abi::{On, Syscall, WaitQueue};
+/// use trapline_scheduler::{Fate, Scheduler, StepEvent};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(async { WaitQueue::new(0).park().await }).detach();
+/// let StepEvent::Trapped { request, fate, .. } = scheduler.step().event() else { unreachable!() };
+/// let Syscall::Park(want) = request else { unreachable!() };
+/// // What was asked for and what is waited for are the same queue.
+/// assert_eq!(fate, Fate::Block(On::Queue(want.queue())));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QueueId(u64);
 
@@ -40,6 +52,17 @@ impl fmt::Display for QueueId {
 }
 
 /// So many tokens of a wait queue, in one word.
+///
+/// ```
+/// use trapline_abi::{Syscall, WaitQueue};
+/// use trapline_scheduler::{Scheduler, StepEvent};
+///
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(async { WaitQueue::new(0).park_many(2).await }).detach();
+/// let StepEvent::Trapped { request, .. } = scheduler.step().event() else { unreachable!() };
+/// let Syscall::Park(want) = request else { unreachable!() };
+/// assert_eq!(want.to_string(), format!("{}, 2 tokens", want.queue()));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Want {
     /// The number of tokens, and below it the place of the queue.
@@ -53,6 +76,19 @@ impl Want {
     }
 
     /// Of which queue.
+    ///
+    /// ```
+    /// # use trapline_abi::{Syscall, WaitQueue};
+    /// # use trapline_scheduler::{Scheduler, StepEvent};
+    /// # let mut scheduler = Scheduler::new();
+    /// scheduler.spawn(async { WaitQueue::new(0).park().await }).detach();
+    /// scheduler.spawn(async { WaitQueue::new(0).park().await }).detach();
+    /// let queues = [scheduler.step(), scheduler.step()].map(|step| match step.event() {
+    ///     StepEvent::Trapped { request: Syscall::Park(want), .. } => want.queue(),
+    ///     _ => unreachable!("both park"),
+    /// });
+    /// assert_ne!(queues[0], queues[1]);
+    /// ```
     #[must_use]
     #[inline]
     pub fn queue(self) -> QueueId {
@@ -60,6 +96,16 @@ impl Want {
     }
 
     /// How many.
+    ///
+    /// ```
+    /// # use trapline_abi::{Syscall, WaitQueue};
+    /// # use trapline_scheduler::{Scheduler, StepEvent};
+    /// # let mut scheduler = Scheduler::new();
+    /// scheduler.spawn(async { WaitQueue::new(0).park_many(2).await }).detach();
+    /// let StepEvent::Trapped { request, .. } = scheduler.step().event() else { unreachable!() };
+    /// let Syscall::Park(want) = request else { unreachable!() };
+    /// assert_eq!(want.tokens(), 2);
+    /// ```
     #[must_use]
     #[inline]
     pub fn tokens(self) -> u32 {
@@ -232,6 +278,16 @@ impl WaitQueue {
 
     /// The queue of a thing of some `kind`, with so many tokens: the task table says that a task
     /// "waits for" the kind, and the name, if the thing is given one.
+    ///
+    /// ```
+    /// use trapline_abi::WaitQueue;
+    ///
+    /// let seats = WaitQueue::of("seat", 0);
+    /// seats.set_name("by the window");
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let deadlock = scheduler.block_on(seats.park()).unwrap_err();
+    /// assert!(deadlock.to_string().contains("waits for seat `by the window`"));
+    /// ```
     #[must_use]
     #[track_caller]
     pub const fn of(kind: &'static str, tokens: usize) -> WaitQueue {
@@ -243,6 +299,23 @@ impl WaitQueue {
     /// Those who park are noted when they are given their tokens; one who takes them without says so
     /// by [`note_held`](WaitQueue::note_held), and either by
     /// [`note_released`](WaitQueue::note_released) before giving them back.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use trapline_abi::WaitQueue;
+    ///
+    /// let vault = Rc::new(WaitQueue::lock("vault", 1));
+    /// let key = Rc::clone(&vault);
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let owner = async move {
+    ///     key.park().await;
+    ///     std::future::pending::<()>().await
+    /// };
+    /// scheduler.spawn(owner).detach();
+    /// scheduler.spawn(async move { vault.park().await }).detach();
+    /// let deadlock = scheduler.run().unwrap_err();
+    /// assert!(deadlock.to_string().contains("held by task 1"));
+    /// ```
     #[must_use]
     #[track_caller]
     pub const fn lock(kind: &'static str, tokens: usize) -> WaitQueue {
@@ -346,6 +419,13 @@ impl WaitQueue {
     }
 
     /// The name it was given.
+    ///
+    /// ```
+    /// let queue = trapline_abi::WaitQueue::of("bell", 0);
+    /// assert_eq!(queue.name(), None);
+    /// queue.set_name("front door");
+    /// assert_eq!(queue.name().as_deref(), Some("front door"));
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<Rc<str>> {
         self.home.get()?.name()
@@ -376,6 +456,20 @@ impl WaitQueue {
     }
 
     /// How many calls wait.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use trapline_abi::WaitQueue;
+    ///
+    /// let queue = Rc::new(WaitQueue::new(0));
+    /// let there = Rc::clone(&queue);
+    /// # let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let waiter = scheduler.spawn(async move { there.park().await });
+    /// scheduler.run().unwrap_err(); // nobody wakes it
+    /// assert_eq!(queue.waiting(), 1);
+    /// queue.wake();
+    /// assert_eq!(queue.waiting(), 0);
+    /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.home
@@ -560,6 +654,26 @@ impl WaitQueue {
 
     /// Notes that whoever runs now holds the thing, since `since`: for the task table.
     ///
+    /// ```
+    /// use std::panic::Location;
+    /// use std::rc::Rc;
+    /// use trapline_abi::WaitQueue;
+    ///
+    /// let vault = Rc::new(WaitQueue::lock("vault", 1));
+    /// let key = Rc::clone(&vault);
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let owner = async move {
+    ///     // Taken without a wait, so the queue is told.
+    ///     assert!(key.try_take());
+    ///     key.note_held(Location::caller());
+    ///     std::future::pending::<()>().await
+    /// };
+    /// scheduler.spawn(owner).detach();
+    /// scheduler.spawn(async move { vault.park().await }).detach();
+    /// let deadlock = scheduler.run().unwrap_err();
+    /// assert!(deadlock.to_string().contains("held by task 1"));
+    /// ```
+    ///
     /// # Cost
     /// A few stores.
     #[inline]
@@ -570,6 +684,20 @@ impl WaitQueue {
 
     /// Notes that one who held the thing since `since` does not any more. The tokens are given
     /// back apart from this, and after it.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use trapline_abi::WaitQueue;
+    ///
+    /// let vault = WaitQueue::lock("vault", 1);
+    /// let since = Location::caller();
+    /// assert!(vault.try_take());
+    /// vault.note_held(since);
+    /// // … what is done with it …
+    /// vault.note_released(since);
+    /// vault.wake();
+    /// assert_eq!(vault.tokens(), 1);
+    /// ```
     ///
     /// # Cost
     /// A few instructions.
@@ -633,6 +761,18 @@ impl Drop for WaitQueue {
 }
 
 /// The future of [`WaitQueue::park`] and [`WaitQueue::park_many`].
+///
+/// ```
+/// use trapline_abi::WaitQueue;
+///
+/// let queue = WaitQueue::new(1);
+/// let place = queue.park();
+/// assert_eq!(queue.tokens(), 1, "nothing is asked for until it is awaited");
+/// let mut scheduler = trapline_scheduler::Scheduler::new();
+/// scheduler.block_on(place)?;
+/// assert_eq!(queue.tokens(), 0);
+/// # Ok::<(), trapline_scheduler::RunError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a system call does nothing until it is awaited"]
 pub struct Park<'a> {

@@ -286,6 +286,18 @@ macro_rules! whole_group {
 
 whole_group! {
     /// The future of [`TaskGroup::join_all`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::time::Duration;
+    ///
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(std::future::pending());
+    /// // Given up, it takes the group along, and so the children.
+    /// assert!(trapline::timeout(Duration::from_secs(1), group.join_all()).await.is_err());
+    /// # }).unwrap();
+    /// ```
     JoinGroup { sum: Sum<T, E> = Sum::new() }
 }
 
@@ -303,6 +315,14 @@ impl<T, E> Future for JoinGroup<T, E> {
 
 whole_group! {
     /// The future of [`TaskGroup::first`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let nobody = trapline::TaskGroup::<()>::new();
+    /// assert!(nobody.first().await.is_none());
+    /// # }).unwrap();
+    /// ```
     FirstEnded {
         next: Option<NextEnded<T, E>> = None,
         first: Option<(TaskId, Result<T, ChildError<E>>)> = None
@@ -327,6 +347,17 @@ impl<T, E> Future for FirstEnded<T, E> {
 
 whole_group! {
     /// The future of [`TaskGroup::first_ok`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// let mirrors = trapline::TaskGroup::<(), &str>::new().tolerant();
+    /// mirrors.post(async { Err("down") });
+    /// mirrors.post(async { Err("busy") });
+    /// let error = mirrors.first_ok().await.unwrap_err();
+    /// assert_eq!(error.children().len(), 2);
+    /// # }).unwrap();
+    /// ```
     FirstOk {
         next: Option<NextEnded<T, E>> = None,
         first: Option<(TaskId, T)> = None,
@@ -362,6 +393,23 @@ impl<T, E> Future for FirstOk<T, E> {
 
 whole_group! {
     /// The future of [`TaskGroup::close`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use std::rc::Rc;
+    ///
+    /// let token = Rc::new(());
+    /// let held = Rc::clone(&token);
+    /// let group = trapline::TaskGroup::<()>::new();
+    /// group.post_value(async move {
+    ///     std::future::pending::<()>().await;
+    ///     drop(held);
+    /// });
+    /// group.close().await;
+    /// assert_eq!(Rc::strong_count(&token), 1, "the child is gone, and what it held");
+    /// # }).unwrap();
+    /// ```
     CloseGroup {}
 }
 

@@ -151,10 +151,36 @@ macro_rules! end_of_pipeline {
 
 end_of_pipeline! {
     /// The future of [`Pipeline::for_each`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::{ForEach, pipeline};
+    ///
+    /// let printed: ForEach = pipeline(stream::iter(1..=3)).for_each(|number| async move {
+    ///     println!("{number}");
+    /// });
+    /// // Nothing runs until it is awaited.
+    /// printed.await.unwrap();
+    /// # }).unwrap();
+    /// ```
     ForEach -> ()
 }
 
 end_of_pipeline! {
     /// The future of [`Pipeline::collect`].
+    ///
+    /// ```
+    /// # let mut scheduler = trapline_scheduler::Scheduler::builder().virtual_clock().build();
+    /// # scheduler.block_on(async { use trapline_syscalls as trapline;
+    /// use futures::stream;
+    /// use trapline::pattern::{Collect, pipeline};
+    ///
+    /// let doubled: Collect<u32> =
+    ///     pipeline(stream::iter(1..=3)).stage(4, async |number| number * 2).collect();
+    /// assert_eq!(doubled.await.unwrap(), [2, 4, 6]);
+    /// # }).unwrap();
+    /// ```
     Collect<T> -> Vec<T>
 }

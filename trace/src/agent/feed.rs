@@ -84,6 +84,8 @@ struct Shared {
     is_over: AtomicBool,
     /// The reader reads no more.
     is_closed: AtomicBool,
+    /// The loop is in a gap: nothing is written until there is room, and a second has passed.
+    is_in_gap: AtomicBool,
     /// The reader would rather have a key frame than what it has not read.
     wants_key: AtomicBool,
 }
@@ -226,8 +228,14 @@ impl Feed {
         }
     }
 
+    #[cold]
+    fn set_behind(&mut self, is_behind: bool) {
+        self.is_behind = is_behind;
+        self.shared.is_in_gap.store(is_behind, Ordering::Relaxed);
+    }
+
     fn end_gap(&mut self, scheduler: &mut Scheduler) {
-        self.is_behind = false;
+        self.set_behind(false);
         self.key_second = Some(self.shared.seconds.load(Ordering::Relaxed));
         self.key_frame(scheduler, self.steps - self.steps_written);
         self.steps_written = self.steps;
@@ -357,7 +365,9 @@ impl Outlet for Feed {
 
     fn publish(&mut self) {
         if !self.bytes.is_empty() && !self.is_behind {
-            self.is_behind = !self.send();
+            if !self.send() {
+                self.set_behind(true);
+            }
             self.is_key = false;
             self.bytes.clear();
         }
@@ -428,6 +438,12 @@ impl Intake {
     /// Says how many whole seconds have passed on the reader's clock.
     pub fn set_seconds(&self, seconds: u32) {
         self.shared.seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Whether events are being missed: what has been taken is then not of this moment.
+    #[must_use]
+    pub fn is_in_gap(&self) -> bool {
+        self.shared.is_in_gap.load(Ordering::Relaxed)
     }
 
     /// Asks for a key frame, after the step under way.

@@ -274,8 +274,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The text of a source file below `directory`, and whether it is newer than this program.
+/// The text of a source file below `directory`, and whether it is newer than this program. Those of dependencies stay
+/// out, also where cargo keeps them below it.
 pub(super) fn source_of(directory: &Path, name: &str) -> Option<(String, bool)> {
+    if ["registry/src/", "git/checkouts/"].iter().any(|kept| name.contains(kept)) {
+        return None;
+    }
     let name = Path::new(name);
     let goes_up = name.components().any(|part| part == Component::ParentDir);
     let path = directory.join(name);
@@ -291,4 +295,28 @@ pub(super) fn source_of(directory: &Path, name: &str) -> Option<(String, bool)> 
     let is_newer =
         matches!((metadata.modified(), built), (Ok(source), Ok(built)) if source > built);
     Some((text, is_newer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_of_a_dependency_or_from_elsewhere_then_it_stays_out() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let kept = env::temp_dir().join(format!("trapline-sources-{}", process::id()));
+        let dependency = "registry/src/index/left-pad-1.0.0/lib.rs";
+        let path = kept.join(dependency);
+        fs::create_dir_all(path.parent().unwrap_or(&kept)).expect("a directory of ours");
+        fs::write(&path, "fn left_pad() {}").expect("a file of ours");
+        let of_dependency = source_of(&kept, dependency);
+        fs::remove_dir_all(&kept).expect("a directory of ours");
+        assert_eq!(of_dependency, None);
+        let absolute = directory.join("lib.rs");
+        assert!(source_of(&directory, "lib.rs").is_some());
+        assert!(source_of(&directory, &absolute.to_string_lossy()).is_some());
+        assert_eq!(source_of(&directory, "../Cargo.toml"), None);
+        assert_eq!(source_of(&directory, "agent"), None);
+        assert_eq!(source_of(&directory.join("agent"), &absolute.to_string_lossy()), None);
+    }
 }

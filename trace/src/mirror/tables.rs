@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::MirrorErrorKind;
 use crate::record::{SiteRef, StackRef, Str};
+use crate::strace::shown_dependency;
 
 /// Frames of a stack that are shown.
 const MAX_FRAMES: usize = 256;
@@ -24,7 +25,14 @@ struct Defined {
     stacks: Vec<(SiteRef, StackRef)>,
 }
 
-/// A place in the source. It displays as `src/main.rs:12:5`.
+/// A place in the source. It displays as `src/main.rs:12:5`, and of a dependency as `mio 1.2.5: poll.rs:12:5`.
+///
+/// ```
+/// use trapline_trace::Site;
+///
+/// let file = "/home/me/.cargo/registry/src/some-index/mio-1.2.5/src/poll.rs";
+/// assert_eq!(Site { file, line: 12, column: 5 }.to_string(), "mio 1.2.5: poll.rs:12:5");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Site<'a> {
     /// The file, as the compiler names it.
@@ -37,7 +45,11 @@ pub struct Site<'a> {
 
 impl fmt::Display for Site<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        match shown_dependency(self.file) {
+            Some(file) => f.write_str(&file)?,
+            None => f.write_str(self.file)?,
+        }
+        write!(f, ":{}:{}", self.line, self.column)
     }
 }
 

@@ -227,7 +227,8 @@ pub fn where_is(look: &Look<'_>, id: u64) -> Option<String> {
         let _ = write!(out, " \"{}\"", escaped(name));
     }
     let state = state_of(task);
-    let _ = writeln!(out, ", {state} for {since}, taken {} times", task.dispatches);
+    let times = if task.dispatches == 1 { "time" } else { "times" };
+    let _ = writeln!(out, ", {state} for {since}, taken {} {times}", task.dispatches);
     let _ = match task.parent {
         Some(parent) => write!(out, "spawned by {}", title_of(look, parent)),
         None => write!(out, "spawned by the program"),

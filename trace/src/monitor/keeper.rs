@@ -30,6 +30,8 @@ pub struct Keeper {
     clock: (u64, Instant),
     /// Whether the loop is held: then its clock stands still.
     held: Option<Instant>,
+    /// Whether the loop is ahead of what is known.
+    is_in_gap: bool,
     missed_steps: u64,
     last_end: Option<StepEnd>,
     fault: Option<String>,
@@ -59,6 +61,7 @@ impl Keeper {
             heard: now,
             clock: (0, now),
             held: None,
+            is_in_gap: false,
             missed_steps: 0,
             last_end: None,
             fault: None,
@@ -141,6 +144,11 @@ impl Keeper {
         self.heard = now;
     }
 
+    /// Whether the loop goes on without telling, since nobody took what it told.
+    pub fn set_in_gap(&mut self, is_in_gap: bool) {
+        self.is_in_gap = is_in_gap;
+    }
+
     /// The time on the driver's clock, as far as can be told from here.
     fn now_nanos(&self, now: Instant) -> u64 {
         let (nanos, then) = self.clock;
@@ -159,7 +167,8 @@ impl Keeper {
     pub fn stuck_in(&self, now: Instant) -> Option<(u64, Duration)> {
         let task = self.mirror.running()?;
         let quiet = now.duration_since(self.heard);
-        (self.held.is_none() && quiet >= QUIET).then_some((task, quiet))
+        let is_silent = self.held.is_none() && !self.is_in_gap && quiet >= QUIET;
+        is_silent.then_some((task, quiet))
     }
 
     /// The sentence about a loop that is stuck.
@@ -200,6 +209,7 @@ impl Keeper {
             Some(StepEnd::Deadlock) => "the run is over: a deadlock".to_owned(),
             Some(StepEnd::Stalled) => "the run is over: it stalled".to_owned(),
             Some(StepEnd::DriverFailed) => "the run is over: the driver failed".to_owned(),
+            _ if self.is_in_gap => "the loop is ahead of what is shown here".to_owned(),
             _ if now.duration_since(self.heard) < QUIET => "the loop is at work".to_owned(),
             _ => "the loop waits until something happens".to_owned(),
         }

@@ -128,12 +128,8 @@ fn admit(id: u64, stream: UnixStream, shared: &Arc<Shared>, clients: &Arc<Client
         }
         all.insert(id, other);
     }
-    let (shared, seat) = (Arc::clone(shared), Seat { id, clients: Arc::clone(clients) });
-    let serve = move || {
-        Client::new(id, stream, &shared).serve();
-        shared.desk.leave(id);
-        drop(seat);
-    };
+    let seat = Seat { id, shared: Arc::clone(shared), clients: Arc::clone(clients) };
+    let serve = move || Client::new(id, stream, &seat.shared).serve();
     let thread = thread::Builder::new().name(format!("trapline-client-{id}"));
     // Without a thread the client is disconnected: its streams were in the closure.
     drop(thread.spawn(serve));
@@ -142,11 +138,13 @@ fn admit(id: u64, stream: UnixStream, shared: &Arc<Shared>, clients: &Arc<Client
 /// A client's place among the clients, also if its thread panics.
 struct Seat {
     id: u64,
+    shared: Arc<Shared>,
     clients: Arc<Clients>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.shared.desk.leave(self.id);
         self.clients.all().remove(&self.id);
         self.clients.left.notify_all();
     }

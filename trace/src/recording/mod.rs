@@ -20,6 +20,28 @@ use crate::record::Record;
 ///
 /// One pass makes an index: a copy of the mirror now and then, from which any step is a short replay away.
 /// Whatever the file holds, that takes at most 16 times its size, or 16 MiB if that is more.
+///
+/// ```
+/// use trapline_scheduler::Scheduler;
+/// use trapline_trace::Recording;
+/// use trapline_trace::agent::{Agent, Recorder, RecorderOptions};
+/// use trapline_trace::words::RecordOptions;
+///
+/// # let file = std::env::temp_dir().join(format!("trapline-doc-{}.trace", std::process::id()));
+/// let recorder = Recorder::open(&file, &RecorderOptions::new(&RecordOptions::default()))?;
+/// let mut scheduler = Scheduler::new();
+/// scheduler.spawn(async {}).detach();
+/// scheduler.spawn(async {}).detach();
+/// Agent::new().outlet(recorder).run(&mut scheduler)?;
+///
+/// let recording = Recording::open(&file)?;
+/// assert_eq!(recording.damage(), None);
+/// let after_one_step = recording.state_at(1).unwrap();
+/// assert_eq!(after_one_step.ready().collect::<Vec<_>>(), [2]);
+/// assert_eq!(recording.end().tasks().count(), 0);
+/// # std::fs::remove_file(&file)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Recording {
     bytes: Vec<u8>,

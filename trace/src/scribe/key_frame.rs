@@ -24,7 +24,7 @@ impl Scribe {
         self.objects.clear();
         self.holders.clear();
         self.blocked.clear();
-        self.last_done = None;
+        self.moved_bytes = None;
         self.running = snapshot.running.map(TaskId::sequence);
         let (step, at_nanos) = (snapshot.steps, at.as_nanos());
         out.push(Record::Reset { step, at_nanos, missed_steps });

@@ -43,10 +43,26 @@ pub fn shown_duration(nanos: u64) -> String {
 /// assert_eq!(shown_file("syscalls/src/net/mod.rs"), "net/mod.rs");
 /// assert_eq!(shown_file("shop/src/main.rs"), "shop/src/main.rs");
 /// assert_eq!(shown_file("/c/registry/src/some-index/futures-util-0.3.31/src/lib.rs"), "futures-util 0.3.31: lib.rs");
+/// assert_eq!(shown_file("/c/git/checkouts/mio-71b0/4f9a2c1/src/poll.rs"), "mio 4f9a2c1: poll.rs");
 /// assert_eq!(shown_file("/rustc/0123abcd/library/core/src/future/poll_fn.rs"), "core: poll_fn.rs");
 /// ```
 #[must_use]
 pub fn shown_file(file: &str) -> String {
+    if let Some(shown) = shown_dependency(file) {
+        return shown;
+    }
+    let parts: Vec<&str> = file.split(['/', '\\']).collect();
+    let base = parts.last().copied().unwrap_or(file);
+    let kept = match base {
+        "mod.rs" => 2,
+        "lib.rs" | "main.rs" => 3,
+        _ => 1,
+    };
+    parts[parts.len().saturating_sub(kept)..].join("/")
+}
+
+/// `crate version: file` of a file that is a dependency's; `None` of the program's own.
+pub(crate) fn shown_dependency(file: &str) -> Option<String> {
     let parts: Vec<&str> = file.split(['/', '\\']).collect();
     let after = |pair: &[&str]| parts.windows(pair.len()).position(|window| window == pair);
     let base = parts.last().copied().unwrap_or(file);
@@ -54,20 +70,21 @@ pub fn shown_file(file: &str) -> String {
         && let Some(package) = parts.get(at + 3)
         && let Some((name, version)) = split_version(package)
     {
-        return format!("{name} {version}: {base}");
+        return Some(format!("{name} {version}: {base}"));
+    }
+    if let Some(at) = after(&["git", "checkouts"])
+        && let [repository, commit, _, ..] = parts[at + 2..]
+        && let Some((name, _)) = repository.rsplit_once('-')
+    {
+        return Some(format!("{name} {commit}: {base}"));
     }
     if parts.contains(&"rustc")
         && let Some(at) = after(&["library"])
         && let Some(library) = parts.get(at + 1)
     {
-        return format!("{library}: {base}");
+        return Some(format!("{library}: {base}"));
     }
-    let kept = match base {
-        "mod.rs" => 2,
-        "lib.rs" | "main.rs" => 3,
-        _ => 1,
-    };
-    parts[parts.len().saturating_sub(kept)..].join("/")
+    None
 }
 
 /// `futures-util-0.3.31` is `futures-util` and `0.3.31`.

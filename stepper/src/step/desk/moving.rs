@@ -158,8 +158,9 @@ impl Desk {
         self.shows_answer = false;
         self.is_zoomed = false;
         if !stop.panes.is_empty() {
-            self.panes = stop.panes.clone();
-            self.current = self.panes[0];
+            // Those that are opened last stay where there is no room for all: the lesson names the chief one first.
+            self.panes = stop.panes.iter().rev().copied().collect();
+            self.current = stop.panes[0];
         }
         match step {
             Some(step) => self.go(Cursor::after(step)),

@@ -98,13 +98,14 @@ fn row(sight: &Sight<'_>, reason: Reason, width: usize) -> Option<(bool, Line)> 
     if !is_known && waiting.is_empty() {
         return None;
     }
-    let mut line = Line::of(Tone::Strong, head);
-    line.push(Tone::Plain, ": ");
     let words: Vec<String> = waiting.iter().map(|call| waiter(sight, reason, call)).collect();
-    match words.is_empty() {
-        true => line.push(Tone::Dim, "nobody waits"),
-        false => line.push(Tone::Blocked, words.join(", ")),
-    }
+    let (tone, who) = match words.is_empty() {
+        true => (Tone::Dim, "nobody waits".to_owned()),
+        false => (Tone::Blocked, words.join(", ")),
+    };
+    // Who waits is to be seen, whatever that is called for which they do.
+    let room = width.saturating_sub(columns(&who) + 2).max(width / 2);
+    let line = Line::of(Tone::Strong, head).cut(room).add(Tone::Plain, ": ").add(tone, who);
     Some((words.is_empty(), line))
 }
 

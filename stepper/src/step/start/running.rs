@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::{pause, wait_for};
 use crate::failure::Failure;
 use crate::step::terminal::Growth;
 
 /// So long a program has to end when it is asked to.
 const GRACE: Duration = Duration::from_millis(500);
-
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A directory for us alone, which is gone with this.
 pub(super) struct Place(PathBuf);
@@ -76,7 +75,7 @@ impl Running {
         let running = Running { child: Arc::clone(&child), goes_on: Arc::clone(&goes_on) };
         let watch = move || {
             while lock(&child).try_wait().is_ok_and(|status| status.is_none()) {
-                thread::sleep(PAUSE);
+                pause();
             }
             goes_on.store(false, Ordering::Release);
         };
@@ -109,15 +108,11 @@ impl Drop for Running {
             // If it has just ended, there is nobody to tell.
             let _ = kill_process(pid, Signal::TERM);
         }
-        let mut waited = Duration::ZERO;
-        while self.status().is_none() {
-            if waited >= GRACE {
-                let _ = lock(&self.child).kill();
-                let _ = lock(&self.child).wait();
-                return;
-            }
-            thread::sleep(PAUSE);
-            waited += PAUSE;
+        if !wait_for(GRACE, || self.status().is_some()) {
+            let mut child = lock(&self.child);
+            // If that fails, it has just ended.
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

@@ -173,7 +173,7 @@ impl Teller<'_> {
         };
         let sentence = match (by, on) {
             (Cause::Timer, _) => {
-                format!("The clock has come to when {who} wanted to be woken: {joins}.")
+                format!("The time until which {who} waited has come: {joins}.")
             }
             (Cause::Exit(ended), _) => {
                 format!("{who} has waited{took} for the end of T{ended}, and is told: {joins}.")
