@@ -196,6 +196,24 @@ fn recursion_then_a_frame_a_level() {
 }
 
 #[test]
+fn more_frames_than_are_found_without_a_search_then_none_is_told_twice() {
+    #[traced]
+    async fn count_down(n: u32) {
+        if let Some(less) = n.checked_sub(1) {
+            Box::pin(count_down(less)).await;
+        }
+        yield_now().await;
+    }
+    let heard = calls_of(async {
+        for _ in 0..3 {
+            count_down(200).await;
+        }
+    });
+    // One for the line that calls it, and one a level.
+    assert_eq!(heard.frames(), 201);
+}
+
+#[test]
 fn under_join_and_select_then_each_branch_has_its_own() {
     let line = line!();
     let heard = calls_of(async {
@@ -365,6 +383,36 @@ fn blocked_for_long_then_the_stack_is_kept() {
 }
 
 #[test]
+fn many_blocked_in_two_frames_in_turn_then_each_stack_is_kept() {
+    const TASKS: u64 = 300;
+    let (mut scheduler, _heard) = listened_to();
+    let queue = Rc::new(WaitQueue::new(0));
+    for task in 0..TASKS {
+        let waits = Rc::clone(&queue);
+        let one = frame(async move { waits.park().await });
+        let waits = Rc::clone(&queue);
+        let other = frame(async move { waits.park().await });
+        if task % 2 == 0 {
+            scheduler.spawn(one).detach();
+        } else {
+            scheduler.spawn(other).detach();
+        }
+        scheduler.spawn(inner()).detach();
+    }
+    // More than are taken before the outside is looked at.
+    while scheduler.has_ready() {
+        assert!(!scheduler.step().is_last());
+    }
+    // Each other task waits, and in the frame that is not its neighbour's.
+    let stacks: Vec<_> = (0..TASKS).map(|task| stack_of(&scheduler, 2 * task + 1)).collect();
+    assert!(stacks.iter().all(|stack| *stack != 0), "{stacks:?}");
+    assert_ne!(stacks[0], stacks[1]);
+    assert!(stacks.windows(3).all(|three| three[0] == three[2]), "{stacks:?}");
+    queue.wake_all();
+    run_clean(&mut scheduler);
+}
+
+#[test]
 fn nobody_listens_then_no_stack() {
     let mut scheduler = scheduler();
     let queue = Rc::new(WaitQueue::new(0));
@@ -520,6 +568,17 @@ async fn fails() -> Result<(), std::num::ParseIntError> {
     Ok(())
 }
 
+#[traced]
+async fn conditional(
+    #[cfg(any())] absent: NoSuchType,
+    #[cfg(any())] (left, right): NoSuchType,
+    #[cfg(unix)] here: u32,
+    #[allow(unused_mut, reason = "said of the name, wherever that stands")] mut last: u32,
+) -> u32 {
+    yield_now().await;
+    here + last
+}
+
 #[test]
 fn generics_and_question_marks_then_as_without_the_attribute() {
     calls_of(async {
@@ -528,6 +587,7 @@ fn generics_and_question_marks_then_as_without_the_attribute() {
         assert!(parsed::<u8>("x", "").await.unwrap_err().to_string().contains("invalid digit"));
         assert_eq!(shown().await.to_string(), "7");
         assert!(fails().await.is_err());
+        assert_eq!(conditional(3, 4).await, 7);
     });
 }
 

@@ -603,3 +603,26 @@ fn orders_from_outside_then_the_mirror_shows_what_the_kernel_has() {
     mirrored.detach(&mut scheduler);
     drop(late);
 }
+
+#[test]
+fn trace_so_long_that_jumps_begin_in_its_midst_then_the_mirror_shows_what_the_kernel_has() {
+    let mut scheduler = builder().quantum(2).build();
+    let queue = Rc::new(WaitQueue::signal("bell"));
+    let mutex = Rc::new(Mutex::new(()).named("log"));
+    for number in 0..6 {
+        let (queue, mutex) = (Rc::clone(&queue), Rc::clone(&mutex));
+        let task = async move {
+            for round in 0..200_u32 {
+                let guard = mutex.lock().await;
+                yield_now().await;
+                drop(guard);
+                let _ = timeout(MILLI * (1 + round % 3), queue.park()).await;
+                queue.wake();
+                spawn(async { yield_now().await }).await.await.unwrap();
+                sleep(MILLI * (number % 4)).await;
+            }
+        };
+        scheduler.spawn(task).detach();
+    }
+    drop(run_mirrored(&mut scheduler).unwrap());
+}

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use system::{fork, wait_for};
 use trapline::net::{TcpListener, TcpStream};
 use trapline::trace::agent::{Agent, Recorder, RecorderOptions};
 use trapline::trace::strace::Printer;
@@ -58,6 +59,18 @@ fn program_of_a_child() {
             panic!("it was to be")
         })
         .unwrap(),
+        "forks" => {
+            let forked = trapline::block_on(async {
+                yield_now().await;
+                let forked = fork();
+                spawn(async { yield_now().await }).await.await.unwrap();
+                forked
+            });
+            match forked.unwrap() {
+                0 => exit(0),
+                child => wait_for(child),
+            }
+        }
         "stuck" => trapline::block_on(async {
             spawn_detached(async { wait_for_file(|mirror| mirror.running() == Some(2), 0) });
             sleep(Duration::from_millis(1)).await;
@@ -73,6 +86,22 @@ fn program_of_a_child() {
             println!("it: goes on to its end");
         }
         other => panic!("there is no program {other}"),
+    }
+}
+
+#[allow(unsafe_code, reason = "the standard library has no fork without exec")]
+mod system {
+    unsafe extern "C" {
+        pub(crate) safe fn fork() -> i32;
+        fn waitpid(process: i32, status: *mut i32, options: i32) -> i32;
+    }
+
+    /// Waits for a child, which must end well.
+    pub(crate) fn wait_for(child: i32) {
+        let mut status = -1;
+        // SAFETY: the status is written to a place of ours, which outlives the call.
+        let ended = unsafe { waitpid(child, &raw mut status, 0) };
+        assert_eq!((ended, status), (child, 0));
     }
 }
 
@@ -397,6 +426,18 @@ fn file_that_cannot_be_then_one_line_and_the_run_goes_unrecorded() {
 }
 
 #[test]
+fn standard_error_that_nobody_reads_then_no_panic_of_ours() {
+    let scratch = Scratch::new();
+    let no_file = record(&scratch.file("no/such/directory"));
+    for (words, status) in [(no_file.as_str(), 0), ("strace", 0), ("nonsense", 2)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command("greets", words).stderr(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{words}: {output:?}");
+    }
+}
+
+#[test]
 fn program_that_leaves_without_a_word_then_what_was_published_is_in_the_file() {
     let scratch = Scratch::new();
     for program in ["exits", "aborts"] {
@@ -435,6 +476,15 @@ fn run_that_panics_then_the_file_is_whole() {
     assert!(!output.status.success());
     let recording = open(&file);
     assert!(lines_of(&recording).contains("T1 panicked: it was to be"), "{}", lines_of(&recording));
+}
+
+#[test]
+fn program_that_forks_then_its_own_run_is_recorded_and_the_child_ends_as_well() {
+    let scratch = Scratch::new();
+    let path = scratch.file("forks.trace");
+    run("forks", &record(&path));
+    let lines = lines_of(&open(&path));
+    assert!(lines.ends_with("returned\n"), "{lines}");
 }
 
 #[test]

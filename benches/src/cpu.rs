@@ -29,16 +29,26 @@ impl Cores {
 
     /// Pins the calling thread, and whatever it starts from now on.
     pub(crate) fn pin(&self, place: Place) -> Result<()> {
+        Ok(sched_setaffinity(None, &self.at(place))?)
+    }
+
+    /// Pins a thread of another process.
+    pub(crate) fn pin_other(&self, thread: u32, place: Place) -> Result<()> {
+        let thread = rustix::thread::Pid::from_raw(thread.try_into()?);
+        Ok(sched_setaffinity(thread, &self.at(place))?)
+    }
+
+    fn at(&self, place: Place) -> CpuSet {
         let mut numbers = (0..CpuSet::MAX_CPU).filter(|n| self.0.is_set(*n));
         let chosen = match place {
             Place::First => numbers.next(),
             Place::Last => numbers.next_back(),
             Place::Anywhere => None,
         };
-        let Some(core) = chosen else { return Ok(sched_setaffinity(None, &self.0)?) };
+        let Some(core) = chosen else { return self.0 };
         let mut set = CpuSet::new();
         set.set(core);
-        Ok(sched_setaffinity(None, &set)?)
+        set
     }
 }
 

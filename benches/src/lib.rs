@@ -7,7 +7,7 @@
 //! neighbours on a shared machine better.
 //!
 //! The reading order: `harness`, then a file a family (`scheduling`, `sleepers`, `together`, `memory`,
-//! `echo`, `slide`), which says what is compared and what is to be reached; the work itself stands in
+//! `echo`, `slide`, `trace`), which says what is compared and what is to be reached; the work itself stands in
 //! `on_trapline.rs`, `on_tokio.rs` and `on_floor.rs`, and in files so named under `together/`, function
 //! by function the same.
 
@@ -22,6 +22,7 @@ mod memory;
 
 mod echo;
 mod slide;
+mod trace;
 
 mod client;
 mod cpu;
@@ -80,6 +81,8 @@ enum Bench {
     Echo,
     /// Three blasters against the echo servers: the server's CPU time per message
     Slide,
+    /// What it costs to be recorded or looked at, and to read a recording
+    Trace,
     /// All of these
     All,
     #[command(name = "__serve", hide = true)]
@@ -129,6 +132,7 @@ fn run(args: &Args) -> Result<()> {
         Bench::ParkedMemory => memory::parked(&harness),
         Bench::Echo => echo::run(&harness),
         Bench::Slide => slide::run(&harness),
+        Bench::Trace => trace::run(&harness),
         Bench::All => [
             scheduling::yields,
             scheduling::spawn_join,
@@ -142,6 +146,7 @@ fn run(args: &Args) -> Result<()> {
             memory::detached,
             echo::run,
             slide::run,
+            trace::run,
         ]
         .iter()
         .try_for_each(|bench| bench(&harness)),

@@ -1,16 +1,19 @@
 //! `parked_memory` and `spawn_detached --long`: what tasks cost in memory, and what they leave
-//! behind.
+//! behind; and what it takes to read a recording, for `trace`.
 //!
 //! Both run in the program `parked_memory`, whose allocator counts.
 
 use std::cell::Cell;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::{Parser, Subcommand};
 
-use crate::harness::{Figure, Harness, Result, Round, Runtime};
-use crate::{on_floor, on_tokio, on_trapline, process};
+use trapline::trace::Recording;
+
+use crate::harness::{Figure, Harness, Result, Round, Runtime, check};
+use crate::{cpu, on_floor, on_tokio, on_trapline, process};
 
 /// Live heap per parked task beside the size of its own future.
 pub(crate) fn parked(harness: &Harness) -> Result<()> {
@@ -69,6 +72,27 @@ pub(crate) fn detached(harness: &Harness) -> Result<()> {
     Ok(())
 }
 
+/// What it takes to read a recording.
+pub(crate) struct IndexCost {
+    pub(crate) index_ms: f64,
+    pub(crate) worst_jump_ms: f64,
+    /// Of the index and the file together.
+    pub(crate) live_bytes: f64,
+}
+
+pub(crate) fn of_index(file: &Path) -> Result<IndexCost> {
+    let program = process::built("parked_memory")?;
+    let printed = output(Command::new(program).arg("index").arg(file))?;
+    let numbers: Vec<f64> =
+        printed.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?;
+    match numbers[..] {
+        [index_ms, worst_jump_ms, live_bytes] => {
+            Ok(IndexCost { index_ms, worst_jump_ms, live_bytes })
+        }
+        _ => Err("parked_memory printed something else".into()),
+    }
+}
+
 fn output(command: &mut Command) -> Result<String> {
     let output = command.output()?;
     if !output.status.success() {
@@ -89,6 +113,9 @@ enum Measure {
     Parked { runtime: Runtime, tasks: u64 },
     /// Prints how far the live heap and the resident memory grew over so many detached tasks
     Detached { tasks: u64 },
+    /// Prints how many ms it takes to index a recording, and to jump to one of its steps at worst; and
+    /// the live bytes then
+    Index { file: PathBuf },
 }
 
 /// What the program `parked_memory` does.
@@ -107,6 +134,7 @@ pub(crate) fn run_counted(live_bytes: fn() -> usize) -> Result<()> {
             }?;
             println!("{}", live as i64 - (future as u64 * tasks) as i64);
         }
+        Measure::Index { file } => index(&file, live_bytes)?,
         Measure::Detached { tasks } => {
             // The first sample comes after a hundredth of the tasks, when all tables have their
             // size.
@@ -122,6 +150,29 @@ pub(crate) fn run_counted(live_bytes: fn() -> usize) -> Result<()> {
             println!("{} {}", heap.get(), resident.get());
         }
     }
+    Ok(())
+}
+
+fn index(file: &Path, live_bytes: fn() -> usize) -> Result<()> {
+    const JUMPS: u64 = 1_000;
+    const STRIDE: u64 = 7_919_333;
+
+    let before = live_bytes();
+    let (recording, index_ns) = cpu::time(|| Recording::open(file))?;
+    let recording = recording?;
+    if let Some(damage) = recording.damage() {
+        return Err(damage.to_string().into());
+    }
+    let bounds = recording.first_step().zip(recording.last_step());
+    let (first, last) = bounds.ok_or("a recording without steps")?;
+    let mut worst_jump_ns: f64 = 0.0;
+    for jump in 0..JUMPS {
+        let step = first + jump * STRIDE % (last - first + 1);
+        let (state, took_ns) = cpu::time(|| recording.state_at(step))?;
+        check("as the step", state.map_or(0, |state| state.step()), step)?;
+        worst_jump_ns = worst_jump_ns.max(took_ns);
+    }
+    println!("{} {} {}", index_ns / 1e6, worst_jump_ns / 1e6, live_bytes() - before);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The other programs that take part: servers, clients, and this program's sibling.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,25 @@ impl Server {
     /// The CPU time in ns that it has taken so far.
     pub(crate) fn cpu_time(&self) -> Result<f64> {
         cpu::of_process(self.child.id())
+    }
+
+    /// The CPU time in ns that its main thread has taken so far.
+    pub(crate) fn main_thread_time(&self) -> Result<f64> {
+        let pid = self.child.id();
+        let schedstat = fs::read_to_string(format!("/proc/{pid}/task/{pid}/schedstat"))?;
+        Ok(schedstat.split_whitespace().next().ok_or("an empty schedstat")?.parse()?)
+    }
+
+    /// Moves all threads but the main one to the last core.
+    pub(crate) fn move_helpers(&self, cores: &Cores) -> Result<()> {
+        let pid = self.child.id();
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let thread: u32 = thread?.file_name().to_string_lossy().parse()?;
+            if thread != pid {
+                cores.pin_other(thread, Place::Last)?;
+            }
+        }
+        Ok(())
     }
 }
 

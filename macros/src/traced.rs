@@ -107,12 +107,16 @@ fn keep_arguments(sig: &mut Signature) -> TokenStream {
             }
             FnArg::Typed(argument) => {
                 let pattern = (*argument.pat).clone();
+                // What is said of the name is said of what the body sees; whether it is there, of both.
+                let attrs = argument.attrs.clone();
+                argument.attrs.retain(|attribute| attribute.path().is_ident("cfg"));
+                let conditions = argument.attrs.clone();
                 let name = match &pattern {
                     Pat::Ident(PatIdent { by_ref: None, subpat: None, ident, .. }) => ident.clone(),
                     // Of a place of its own, so that no name of the program is hidden.
                     _ => {
                         let name = format_ident!("argument_{index}", span = Span::mixed_site());
-                        keeps.extend(quote!(let #name = #name;));
+                        keeps.extend(quote!(#(#conditions)* let #name = #name;));
                         name
                     }
                 };
@@ -124,6 +128,7 @@ fn keep_arguments(sig: &mut Signature) -> TokenStream {
                     subpat: None,
                 });
                 keeps.extend(quote! {
+                    #(#attrs)*
                     #[allow(clippy::redundant_locals)]
                     let #pattern = #name;
                 });

@@ -180,6 +180,20 @@ impl Scheduler {
         ready.ids(tasks).collect()
     }
 
+    /// Whether the next step does not wait: a task goes on or is ready.
+    ///
+    /// ```
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// assert!(!scheduler.has_ready());
+    /// scheduler.spawn(async {}).detach();
+    /// assert!(scheduler.has_ready());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn has_ready(&self) -> bool {
+        self.kernel.current.is_some() || !self.kernel.ready.is_empty()
+    }
+
     /// How many tasks live, daemons too.
     ///
     /// ```

@@ -61,7 +61,9 @@ impl Kernel {
     #[cold]
     #[inline(never)]
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        self.tell_notes();
+        if self.ring.has_news() {
+            self.tell_notes();
+        }
         self.tell_one(event);
     }
 
@@ -69,15 +71,16 @@ impl Kernel {
     #[cold]
     #[inline(never)]
     pub(crate) fn tell_notes(&mut self) {
-        for (stack, site, around) in self.ring.take_frames() {
-            self.tell_one(&Event::Frame { stack, site, around });
+        if self.ring.has_frames() {
+            for (stack, site, around) in self.ring.take_frames() {
+                self.tell_one(&Event::Frame { stack, site, around });
+            }
         }
-        if !self.ring.has_notes() {
-            return;
-        }
-        for note in self.ring.take_notes() {
+        let mut notes = std::mem::take(&mut self.notes);
+        self.ring.swap_notes(&mut notes);
+        for note in &notes {
             // What becomes of a call is told in one way, wherever it is known from.
-            match note {
+            match *note {
                 Note::Withdrawn { call, task, request, site } => {
                     self.tell_one(&Event::Withdrawn { task, call, request, site });
                 }
@@ -85,20 +88,29 @@ impl Kernel {
                     let by = self.cause;
                     self.tell_one(&Event::Answered { task, call, reply, by });
                 }
-                note => self.tell_one(&Event::Noted { note: &note }),
+                ref note => self.tell_one(&Event::Noted { note }),
             }
         }
+        notes.clear();
+        self.notes = notes;
     }
 
     /// Tells the probe. One that panics is removed.
+    #[inline(always)]
     fn tell_one(&mut self, event: &Event<'_>) {
         let Some(probe) = &mut self.probe else { return };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| probe.event(event))) {
-            self.probe_panic = Some(text_of(&*payload));
-            let probe = self.probe.take();
-            self.listen(false);
-            self.guard(None, move || drop((probe, payload)));
+            self.remove_probe(payload);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn remove_probe(&mut self, payload: Box<dyn Any + Send>) {
+        self.probe_panic = Some(text_of(&*payload));
+        let probe = self.probe.take();
+        self.listen(false);
+        self.guard(None, move || drop((probe, payload)));
     }
 }
 

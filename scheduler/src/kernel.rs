@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use trapline_abi::{
     Booking, CallId, CallInfo, CallState, Cancelled, Direction, Door, Ended, ExitStatus, Foregone,
-    KernelRing, On, Reply, Submitted, Syscall, TaskId,
+    KernelRing, Note, On, Reply, Submitted, Syscall, TaskId,
 };
 
 use crate::driver::{Driver, IoEvent};
@@ -77,6 +77,8 @@ pub(crate) struct Kernel {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) driver: Box<dyn Driver>,
     pub(crate) probe: Option<Box<dyn Probe>>,
+    /// Room for the library's notes, kept from event to event.
+    pub(crate) notes: Vec<Note>,
     /// Where the ring's random numbers began.
     pub(crate) seed: u64,
     pub(crate) quantum: u32,
@@ -142,6 +144,7 @@ impl Kernel {
             inbox,
             driver,
             probe: None,
+            notes: Vec::new(),
             seed,
             quantum: 1,
             batch: 1,
@@ -465,7 +468,7 @@ impl Kernel {
     #[inline(always)]
     pub(crate) fn end_step(&mut self, settling: Settling, root: Option<&mut Root<'_>>) -> bool {
         let landed = self.has_orders && self.obey_orders(settling, root);
-        if self.probe.is_some() {
+        if self.probe.is_some() && self.ring.has_news() {
             self.tell_notes();
         }
         if cfg!(debug_assertions) {

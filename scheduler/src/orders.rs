@@ -2,6 +2,7 @@
 //! exchange the probe.
 
 use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,6 +148,12 @@ impl Scheduler {
         self.kernel.threads.clear();
         self.kernel.listen(probe.is_some());
         std::mem::replace(&mut self.kernel.probe, probe)
+    }
+
+    /// A probe panicked that another one hands on to: the next report tells of it.
+    #[doc(hidden)]
+    pub fn note_probe_panic(&mut self, text: Rc<str>) {
+        self.kernel.probe_panic.get_or_insert(text);
     }
 
     /// Has the probe told of the first so many bytes of what is read and written.

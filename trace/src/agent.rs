@@ -7,17 +7,21 @@
 mod feed;
 mod heard;
 mod lines;
+mod page;
 mod recorder;
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::rc::Rc;
 
 use trapline_abi::Ring;
 use trapline_scheduler::{Event, Probe, RunError, RunReport, Scheduler, Step};
 
+use crate::complain;
 use crate::monitor::Monitor;
 use crate::record::About;
 use crate::words::{RecordOptions, Word};
@@ -115,16 +119,19 @@ impl Agent {
                     let recorder = Recorder::open(file, &RecorderOptions::new(options));
                     match recorder {
                         Ok(recorder) => agent.outlets.push(Box::new(recorder)),
-                        Err(error) => eprintln!("trapline: {error}; this run is not recorded"),
+                        Err(error) => complain(format_args!("{error}; this run is not recorded")),
                     }
                 }
                 Word::Monitor { socket, read_only } => {
                     match Monitor::open(socket.as_deref(), *read_only) {
                         Ok((monitor, orders)) => {
-                            eprintln!("trapline: the monitor is at {}", monitor.path().display());
+                            complain(format_args!(
+                                "the monitor is at {}",
+                                monitor.path().display()
+                            ));
                             agent = agent.outlet(monitor).between(orders);
                         }
-                        Err(error) => eprintln!("trapline: {error}; this run has no monitor"),
+                        Err(error) => complain(format_args!("{error}; this run has no monitor")),
                     }
                 }
             }
@@ -195,14 +202,14 @@ impl Agent {
             outlet.begin(scheduler);
         }
         let outlets: Outlets = Rc::new(RefCell::new(outlets));
-        let heard = Heard { outlets: Rc::clone(&outlets) };
+        let heard = Heard { outlets: Rc::clone(&outlets), has_acted: Cell::new(false) };
         let own = Rc::new(RefCell::new(Own { probe: None, panic: None }));
         let before = scheduler.set_probe(Some(Box::new(Teller {
             outlets: Rc::clone(&outlets),
             own: Rc::clone(&own),
         })));
         own.borrow_mut().probe = before;
-        Attached { outlets, heard, between, own }
+        Attached { outlets, heard, between, own, process: process::id() }
     }
 }
 
@@ -212,6 +219,8 @@ pub struct Attached {
     heard: Heard,
     between: Vec<Box<dyn Between>>,
     own: Rc<RefCell<Own>>,
+    /// The process that is listened to.
+    process: u32,
 }
 
 impl fmt::Debug for Attached {
@@ -232,7 +241,10 @@ impl Attached {
         for between in &mut self.between {
             between.between(scheduler, step, &self.heard);
         }
-        self.heard.publish();
+        // Else what happened is published with the next dispatch, or was with this step.
+        if self.heard.has_acted.take() || !scheduler.has_ready() {
+            self.heard.publish();
+        }
     }
 
     /// Takes the steps of a run.
@@ -247,27 +259,32 @@ impl Attached {
                 break step;
             }
         };
-        let own_panic = self.detach(scheduler);
-        let mut outcome = scheduler.outcome(last);
-        if let Ok(report) = &mut outcome {
-            report.probe_panic = report.probe_panic.take().or(own_panic);
-        }
-        outcome
+        self.detach(scheduler);
+        scheduler.outcome(last)
     }
 
-    /// Ends the listening, and gives the program's own probe its place back. Gives the text with which that
-    /// one panicked, if it did.
-    pub fn detach(self, scheduler: &mut Scheduler) -> Option<Rc<str>> {
+    /// Ends the listening, and gives the program's own probe its place back. If that one has panicked, the
+    /// scheduler's next report tells of it, as it does where nobody listens.
+    pub fn detach(self, scheduler: &mut Scheduler) {
         let Own { probe, panic } = self.own.replace(Own { probe: None, panic: None });
         drop(scheduler.set_probe(probe));
-        panic
+        if let Some(text) = panic {
+            scheduler.note_probe_panic(text);
+        }
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
         // Taken away: where a panic passes, the probe stays, and hands on to the program's own alone.
-        for mut outlet in self.outlets.take() {
+        let outlets = self.outlets.take();
+        if process::id() != self.process {
+            // A fork of the process has copies of all this, but none of the threads that they wait for; and
+            // what they tidy up is not its own.
+            mem::forget((outlets, mem::take(&mut self.between)));
+            return;
+        }
+        for mut outlet in outlets {
             outlet.end();
         }
     }
@@ -287,7 +304,9 @@ struct Teller {
 
 impl Probe for Teller {
     fn event(&mut self, event: &Event<'_>) {
-        self.tell_own(event);
+        if self.own.borrow().probe.is_some() {
+            self.tell_own(event);
+        }
         for outlet in self.outlets.borrow_mut().iter_mut() {
             outlet.event(event);
         }
@@ -295,16 +314,19 @@ impl Probe for Teller {
 }
 
 impl Teller {
+    #[cold]
     fn tell_own(&self, event: &Event<'_>) {
         // Taken out, since it is foreign code.
         let Some(mut probe) = self.own.borrow_mut().probe.take() else { return };
-        let told = catch_unwind(AssertUnwindSafe(|| {
-            probe.event(event);
-            probe
-        }));
-        match told {
-            Ok(probe) => self.own.borrow_mut().probe = Some(probe),
-            Err(payload) => self.own.borrow_mut().panic = Some(text_of(&*payload)),
+        match catch_unwind(AssertUnwindSafe(|| probe.event(event))) {
+            Ok(()) => self.own.borrow_mut().probe = Some(probe),
+            Err(payload) => {
+                self.own.borrow_mut().panic = Some(text_of(&*payload));
+                // Not while the first panic passes: their destructors may panic, too. What such a one says
+                // has a destructor again.
+                let dropped = catch_unwind(AssertUnwindSafe(move || drop((probe, payload))));
+                dropped.unwrap_or_else(mem::forget);
+            }
         }
     }
 }
@@ -313,6 +335,6 @@ fn text_of(payload: &(dyn Any + Send)) -> Rc<str> {
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => (*text).into(),
         (_, Some(text)) => text.as_str().into(),
-        _ => "a panic without a text".into(),
+        _ => "a panic with a payload that is no text".into(),
     }
 }

@@ -24,6 +24,9 @@ mod recording;
 pub mod format;
 pub mod strace;
 
+use std::fmt;
+use std::io::{self, Write};
+
 use trapline_scheduler::{RunError, RunReport, Scheduler};
 
 pub use canonical::canonical;
@@ -36,7 +39,7 @@ pub use record::{
     Value,
 };
 pub use recording::{Damage, DamageKind, Entry, Gap, OpenError, Recording, Records, SourceText};
-pub use scribe::Scribe;
+pub use scribe::{Paper, Scribe};
 
 /// As [`Scheduler::run`], listened to as the environment says.
 ///
@@ -74,4 +77,11 @@ pub fn run(scheduler: &mut Scheduler) -> Result<RunReport, RunError> {
 #[track_caller]
 pub fn block_on<F: Future>(scheduler: &mut Scheduler, future: F) -> Result<F::Output, RunError> {
     free::agent_of_environment(|_| true).block_on(scheduler, future)
+}
+
+/// Says a line on standard error. Where nobody reads that, `eprintln!` would panic: but a program goes on whether
+/// or not it is listened to.
+fn complain(line: fmt::Arguments<'_>) {
+    // In one piece, so that other threads' lines stand beside it and not within.
+    let _ = io::stderr().lock().write_all(format!("trapline: {line}\n").as_bytes());
 }

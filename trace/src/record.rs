@@ -55,6 +55,26 @@ pub enum Record {
     StepEnd(StepEnd),
 }
 
+impl Record {
+    /// Whether something is to be freed when it is dropped: not so of what is written all the time.
+    #[inline(always)]
+    pub(crate) fn owns_memory(&self) -> bool {
+        match self {
+            Record::DefineString(_) => true,
+            Record::Move(
+                Move::CallBegun { argument: value, .. }
+                | Move::CallAnswered { reply: value, .. }
+                | Move::FieldSet { value, .. },
+            )
+            | Record::Remark(Remark::Done { result: value, .. }) => {
+                matches!(value, Value::Payload(_))
+            }
+            Record::Remark(Remark::Cycle { .. } | Remark::Source { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What a step came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StepEnd {

@@ -2,6 +2,7 @@
 
 mod key_frame;
 mod names;
+mod serials;
 
 use std::panic::Location;
 use std::rc::Rc;
@@ -16,9 +17,22 @@ use crate::record::{
     About, Cause, Ended, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
     Value,
 };
-use names::{Names, Numbers, Serials};
+use names::{Names, Numbers};
+use serials::Serials;
 
 pub(crate) use key_frame::holders;
+
+/// What a scribe writes on.
+pub trait Paper {
+    /// Puts a record behind the others.
+    fn push(&mut self, record: Record);
+}
+
+impl Paper for Vec<Record> {
+    fn push(&mut self, record: Record) {
+        Vec::push(self, record);
+    }
+}
 
 /// Turns events into records, with definitions of its own: each outlet has one.
 ///
@@ -27,8 +41,9 @@ pub(crate) use key_frame::holders;
 pub struct Scribe {
     names: Names,
     threads: Vec<Option<Box<str>>>,
-    /// Which things have been told of since the last reset.
+    /// Which things have been told of since the last reset, and which of them last.
     objects: Numbers,
+    last_object: u32,
     /// Of which of them it has been told who holds them.
     holders: Numbers,
     /// The calls that are blocked, by their serials.
@@ -53,12 +68,18 @@ impl Scribe {
     }
 
     /// The number of a text.
-    pub fn text(&mut self, text: &str, out: &mut Vec<Record>) -> Str {
+    pub fn text(&mut self, text: &str, out: &mut impl Paper) -> Str {
         self.names.text(text, out)
     }
 
+    /// The task whose dispatch is not over.
+    #[inline]
+    pub(crate) fn running(&self) -> Option<u64> {
+        self.running
+    }
+
     /// Something about the run.
-    pub fn property(&mut self, key: &'static str, value: &str, out: &mut Vec<Record>) {
+    pub fn property(&mut self, key: &'static str, value: &str, out: &mut impl Paper) {
         let (key, value) = (self.names.word(key, out), self.names.text(value, out));
         out.push(Record::Remark(Remark::Property { key, value }));
     }
@@ -69,7 +90,7 @@ impl Scribe {
     }
 
     /// A sentence.
-    pub fn say(&mut self, about: About, topic: &'static str, text: &str, out: &mut Vec<Record>) {
+    pub fn say(&mut self, about: About, topic: &'static str, text: &str, out: &mut impl Paper) {
         let (topic, text) = (self.names.word(topic, out), self.names.text(text, out));
         out.push(Record::Remark(Remark::Said { about, topic, text }));
     }
@@ -89,7 +110,8 @@ impl Scribe {
     }
 
     /// A step is over.
-    pub fn step_end(&mut self, step: &Step, out: &mut Vec<Record>) {
+    #[inline(always)]
+    pub fn step_end(&mut self, step: &Step, out: &mut impl Paper) {
         out.push(Record::StepEnd(match step.event() {
             StepEvent::Trapped { .. } | StepEvent::Waits | StepEvent::Ended(_) => StepEnd::Ran,
             StepEvent::Outside { .. } => StepEnd::Outside,
@@ -101,7 +123,8 @@ impl Scribe {
     }
 
     /// Writes what the kernel tells.
-    pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<Record>) {
+    #[inline(always)]
+    pub fn event(&mut self, event: &Event<'_>, out: &mut impl Paper) {
         match *event {
             Event::Taken { task, at } => {
                 self.running = Some(task.sequence());
@@ -117,7 +140,7 @@ impl Scribe {
             }
             Event::Trapped { .. } => self.trapped(event, out),
             Event::Answered { call, reply, by, .. } => {
-                if !self.blocked.remove(&call.serial()) {
+                if !self.blocked.remove(call.serial()) {
                     return;
                 }
                 let by = self.cause(by, out);
@@ -145,7 +168,8 @@ impl Scribe {
         }
     }
 
-    fn born(&mut self, event: &Event<'_>, out: &mut Vec<Record>) {
+    #[inline(never)]
+    fn born(&mut self, event: &Event<'_>, out: &mut impl Paper) {
         let Event::Born { task, parent, name, daemon, site } = *event else { return };
         let name = name.map(|name| self.names.text(name, out));
         let site = self.names.site(site, out);
@@ -160,7 +184,8 @@ impl Scribe {
         }));
     }
 
-    fn ended(&mut self, task: TaskId, status: &ExitStatus, out: &mut Vec<Record>) {
+    #[inline(never)]
+    fn ended(&mut self, task: TaskId, status: &ExitStatus, out: &mut impl Paper) {
         let number = task.sequence();
         if let ExitStatus::Panicked(text) = status {
             self.say(About::Task(number), "panic", text, out);
@@ -177,7 +202,8 @@ impl Scribe {
         out.push(moved(Move::TaskEnded { task: number, how }));
     }
 
-    fn trapped(&mut self, event: &Event<'_>, out: &mut Vec<Record>) {
+    #[inline(always)]
+    fn trapped(&mut self, event: &Event<'_>, out: &mut impl Paper) {
         let Event::Trapped {
             task,
             call,
@@ -222,13 +248,14 @@ impl Scribe {
         }
     }
 
+    #[inline(always)]
     fn begun(
         &mut self,
         call: CallId,
         task: u64,
         asked: &Asked<'_>,
         (site, stack): (&'static Location<'static>, StackId),
-        out: &mut Vec<Record>,
+        out: &mut impl Paper,
     ) {
         if let Some(object) = asked.object {
             self.object(object, out);
@@ -247,14 +274,16 @@ impl Scribe {
         out.push(moved(Move::CallBegun { call, task, what, argument, site, stack }));
     }
 
-    fn blocked(&mut self, call: CallId, on: BlockedOn, asked: &Asked<'_>, out: &mut Vec<Record>) {
+    #[inline(always)]
+    fn blocked(&mut self, call: CallId, on: BlockedOn, asked: &Asked<'_>, out: &mut impl Paper) {
         let call = call.serial();
         self.blocked.insert(call);
         let on = self.blocked_on(on, asked, out);
         out.push(moved(Move::CallBlocked { call, on }));
     }
 
-    fn blocked_on(&mut self, on: BlockedOn, asked: &Asked<'_>, out: &mut Vec<Record>) -> On {
+    #[inline(always)]
+    fn blocked_on(&mut self, on: BlockedOn, asked: &Asked<'_>, out: &mut impl Paper) -> On {
         let role = match on {
             BlockedOn::Timer(_) => {
                 let at_nanos = asked.deadline.map_or(0, Instant::as_nanos);
@@ -281,7 +310,8 @@ impl Scribe {
         }
     }
 
-    fn answered(&mut self, call: CallId, by: Cause, reply: Reply, out: &mut Vec<Record>) {
+    #[inline(always)]
+    fn answered(&mut self, call: CallId, by: Cause, reply: Reply, out: &mut impl Paper) {
         let reply = match reply {
             Reply::Done | Reply::Outcome(_) | Reply::Beside => Value::Nothing,
             Reply::Task(task) => Value::Task(task.sequence()),
@@ -305,9 +335,9 @@ impl Scribe {
         call: CallId,
         task: Option<TaskId>,
         (request, site): (Syscall, &'static Location<'static>),
-        out: &mut Vec<Record>,
+        out: &mut impl Paper,
     ) {
-        if !self.blocked.remove(&call.serial()) {
+        if !self.blocked.remove(call.serial()) {
             let Some(task) = task.filter(|task| self.running == Some(task.sequence())) else {
                 return;
             };
@@ -317,12 +347,14 @@ impl Scribe {
         out.push(moved(Move::CallWithdrawn { call: call.serial() }));
     }
 
-    fn woken(&mut self, task: TaskId, by: By, redundant: bool, out: &mut Vec<Record>) {
+    #[inline(never)]
+    fn woken(&mut self, task: TaskId, by: By, redundant: bool, out: &mut impl Paper) {
         let by = self.cause(by, out);
         out.push(Record::Remark(Remark::Woken { task: task.sequence(), by, redundant }));
     }
 
-    fn noted(&mut self, note: &Note, out: &mut Vec<Record>) {
+    #[inline(always)]
+    fn noted(&mut self, note: &Note, out: &mut impl Paper) {
         match *note {
             Note::Set { ref object, field, ref value } => {
                 self.object(object, out);
@@ -356,6 +388,7 @@ impl Scribe {
                 self.moved_bytes = Some((object, Rc::clone(bytes)))
             }
             Note::Gone { object } if self.objects.remove(object.number()) => {
+                self.last_object = 0;
                 let object = u64::from(object.number());
                 out.push(moved(Move::ObjectEnded { object }));
             }
@@ -364,7 +397,7 @@ impl Scribe {
             }
             Note::Booked { call, task } => {
                 let (call, task) = (call.serial(), task.map(TaskId::sequence));
-                if self.blocked.contains(&call) {
+                if self.blocked.contains(call) {
                     out.push(moved(Move::CallBooked { call, task }));
                 }
             }
@@ -372,19 +405,20 @@ impl Scribe {
         }
     }
 
+    #[inline(always)]
     fn done(
         &mut self,
         object: u32,
         operation: Str,
         result: Value,
         (site, stack): (SiteRef, StackRef),
-        out: &mut Vec<Record>,
+        out: &mut impl Paper,
     ) {
         let (task, object) = (self.running, u64::from(object));
         out.push(Record::Remark(Remark::Done { task, object, operation, result, site, stack }));
     }
 
-    fn note_value(&mut self, value: &NoteValue, out: &mut Vec<Record>) -> Value {
+    fn note_value(&mut self, value: &NoteValue, out: &mut impl Paper) -> Value {
         match *value {
             NoteValue::Count(count) => Value::Count(count),
             NoteValue::Text(text) => Value::Text(self.names.word(text, out)),
@@ -397,7 +431,7 @@ impl Scribe {
 
     /// Tells who holds a thing, where that has not been done: of what is held on through a gap, the library
     /// told within it.
-    fn held(&mut self, object: &Object, holder: &Holder, out: &mut Vec<Record>) {
+    fn held(&mut self, object: &Object, holder: &Holder, out: &mut impl Paper) {
         if self.holders.insert(object.id.number()) {
             self.object(object, out);
             self.write_holder(u64::from(object.id.number()), holder, out);
@@ -405,14 +439,24 @@ impl Scribe {
     }
 
     /// Tells of a thing, where that has not been done.
-    #[inline]
-    fn object(&mut self, object: &Object, out: &mut Vec<Record>) {
+    #[inline(always)]
+    fn object(&mut self, object: &Object, out: &mut impl Paper) {
+        // Numbers begin at 1.
+        if object.id.number() != self.last_object {
+            self.other_object(object, out);
+        }
+    }
+
+    #[inline(never)]
+    fn other_object(&mut self, object: &Object, out: &mut impl Paper) {
+        self.last_object = object.id.number();
         if self.objects.insert(object.id.number()) {
             self.new_object(object, out);
         }
     }
 
-    fn new_object(&mut self, object: &Object, out: &mut Vec<Record>) {
+    #[cold]
+    fn new_object(&mut self, object: &Object, out: &mut impl Paper) {
         let kind = self.names.word(object.kind, out);
         let name = object.name.as_deref().map(|name| self.names.text(name, out));
         let site = object.site.map(|site| self.names.site(site, out));
@@ -420,7 +464,8 @@ impl Scribe {
         out.push(moved(Move::ObjectBorn { object, kind, name, site }));
     }
 
-    fn cause(&mut self, by: By, out: &mut Vec<Record>) -> Cause {
+    #[inline(always)]
+    fn cause(&mut self, by: By, out: &mut impl Paper) -> Cause {
         match by {
             By::Task(task) => Cause::Task(task.sequence()),
             By::Exit(task) => Cause::Exit(task.sequence()),
@@ -445,7 +490,7 @@ impl Scribe {
     /// What is only shown.
     #[cold]
     #[inline(never)]
-    fn word_beside(&mut self, event: &Event<'_>, out: &mut Vec<Record>) {
+    fn word_beside(&mut self, event: &Event<'_>, out: &mut impl Paper) {
         let (about, topic, text) = match event {
             Event::Cancelled { task, why } => {
                 (About::Task(task.sequence()), "cancelled", why.to_string())

@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::exit;
 
+use crate::complain;
+
 /// The variable that says who listens.
 pub const VARIABLE: &str = "TRAPLINE";
 
@@ -144,7 +146,7 @@ pub(crate) fn of_environment() -> (Vec<Word>, RecordOptions) {
     let options = env::var_os(RECORD_VARIABLE).unwrap_or_default();
     let read = || Ok::<_, UnknownWord>((parse(&text)?, parse_record_options(&options)?));
     read().unwrap_or_else(|unknown| {
-        eprintln!("trapline: {unknown}");
+        complain(format_args!("{unknown}"));
         exit(2)
     })
 }

@@ -12,8 +12,11 @@ use crate::id::CallId;
 use crate::note::StackId;
 use crate::ring::Ring;
 
-/// So many calls with a stack are kept before one looks which of them are gone.
-const FEW_CALLS: usize = 64;
+/// So many runs of calls with a stack are kept before one looks which of them are gone.
+const FEW_RUNS: usize = 64;
+
+/// So many frames are found without a search.
+const LATELY: usize = 64;
 
 /// The frames of a ring.
 #[derive(Debug, Default)]
@@ -25,17 +28,43 @@ pub(crate) struct Frames {
     /// Each frame that was ever entered, at the index of its number, less one; and what was around it.
     known: RefCell<Vec<(&'static Location<'static>, StackId)>>,
     numbers: RefCell<BTreeMap<(Location<'static>, StackId), StackId>>,
+    /// Frames entered lately: the address of the line, what was around, and the number.
+    lately: RefCell<Vec<(usize, StackId, StackId)>>,
     /// How many of them the kernel has taken.
     told: Cell<usize>,
-    /// The stacks of calls, by their serials. Those of calls that are gone are removed now and then.
-    of_calls: RefCell<BTreeMap<u64, StackId>>,
+    /// The stacks of calls, by runs of their serials, which rise. Runs of which all calls are gone are removed
+    /// now and then.
+    of_calls: RefCell<Vec<Run>>,
     /// When it is time to look for those.
     full: Cell<usize>,
+}
+
+/// Calls that were made one after the other within the same frames.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    first: u64,
+    last: u64,
+    stack: StackId,
 }
 
 impl Frames {
     /// The number of the frame at `site` in `around`.
     fn number(&self, site: &'static Location<'static>, around: StackId) -> StackId {
+        // A future of its own for each call has a frame of its own, and has not been numbered before: but
+        // others of the same line have.
+        let address = std::ptr::from_ref(site).addr();
+        let mut lately = self.lately.borrow_mut();
+        if lately.is_empty() {
+            lately.resize(LATELY, (0, StackId::EMPTY, StackId::EMPTY));
+        }
+        let slot = &mut lately[(address / align_of::<Location<'_>>() + around.0 as usize) % LATELY];
+        if (slot.0, slot.1) != (address, around) {
+            *slot = (address, around, self.searched(site, around));
+        }
+        slot.2
+    }
+
+    fn searched(&self, site: &'static Location<'static>, around: StackId) -> StackId {
         let mut known = self.known.borrow_mut();
         *self.numbers.borrow_mut().entry((*site, around)).or_insert_with(|| {
             known.push((site, around));
@@ -44,17 +73,27 @@ impl Frames {
     }
 
     pub(crate) fn of_call(&self, call: CallId) -> StackId {
-        let of_calls = self.of_calls.borrow();
-        of_calls.get(&call.serial.get()).copied().unwrap_or_default()
+        let (of_calls, serial) = (self.of_calls.borrow(), call.serial.get());
+        // Mostly it is asked of a call that has just been made.
+        match of_calls.last() {
+            None => return StackId::EMPTY,
+            Some(run) if run.first <= serial => {
+                return if serial <= run.last { run.stack } else { StackId::EMPTY };
+            }
+            Some(_) => {}
+        }
+        let place = of_calls.partition_point(|run| run.last < serial);
+        let run = of_calls.get(place).filter(|run| run.first <= serial);
+        run.map_or(StackId::EMPTY, |run| run.stack)
+    }
+
+    pub(crate) fn has_untold(&self) -> bool {
+        self.told.get() != self.known.borrow().len()
     }
 
     pub(crate) fn take_untold(&self) -> Vec<(StackId, &'static Location<'static>, StackId)> {
         let known = self.known.borrow();
         let told = self.told.replace(known.len());
-        // Asked at each event: and mostly there is none.
-        if told == known.len() {
-            return Vec::new();
-        }
         let untold = known.iter().zip(1..).skip(told);
         untold.map(|(&(site, around), number)| (StackId(number), site, around)).collect()
     }
@@ -68,6 +107,7 @@ impl Frames {
         self.seen.take();
         self.known.take();
         self.numbers.take();
+        self.lately.take();
         self.told.take();
         self.of_calls.take();
         self.full.take();
@@ -119,6 +159,9 @@ impl FrameSite {
         let (life, last_around, mut number) = self.last.get();
         if life != ring.life() || last_around != around {
             number = frames.number(self.site, around);
+            if frames.has_untold() {
+                ring.notes.has_news.set(true);
+            }
             self.last.set((ring.life(), around, number));
         }
         frames.current.set(number);
@@ -176,10 +219,13 @@ impl Ring {
             return;
         }
         let mut of_calls = frames.of_calls.borrow_mut();
-        of_calls.extend((seen + 1..=last).map(|serial| (serial, stack)));
-        if of_calls.len() >= frames.full.get().max(FEW_CALLS) {
+        match of_calls.last_mut() {
+            Some(run) if run.last == seen && run.stack == stack => run.last = last,
+            _ => of_calls.push(Run { first: seen + 1, last, stack }),
+        }
+        if of_calls.len() >= frames.full.get().max(FEW_RUNS) {
             let calls = self.calls.serials_in_flight();
-            of_calls.retain(|serial, _| calls.contains(serial));
+            of_calls.retain(|run| calls.range(run.first..=run.last).next().is_some());
             frames.full.set(2 * of_calls.len());
         }
     }

@@ -22,6 +22,7 @@ impl KernelRing {
         count_listened(listens);
         if listens {
             ring.notes.frames.tell_again();
+            ring.notes.has_news.set(true);
         }
     }
 
@@ -41,6 +42,26 @@ impl KernelRing {
     #[must_use]
     pub fn take_notes(&self) -> Vec<Note> {
         self.ring().notes.take()
+    }
+
+    /// Whether there may be notes or frames that have not been taken: what is asked at each event.
+    #[must_use]
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.ring().notes.has_news.get()
+    }
+
+    /// As [`take_notes`](KernelRing::take_notes), for a vector that is empty, and whose memory the library
+    /// lays its next notes into: so nothing is allocated. There is no news then, once the frames are taken, too.
+    pub fn swap_notes(&self, empty: &mut Vec<Note>) {
+        self.ring().notes.swap(empty);
+    }
+
+    /// Whether there are such as [`take_frames`](KernelRing::take_frames) gives.
+    #[must_use]
+    #[inline]
+    pub fn has_frames(&self) -> bool {
+        self.ring().notes.frames.has_untold()
     }
 
     /// The frames that were first entered since this was last asked: each with its line, and what was

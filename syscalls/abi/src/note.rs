@@ -335,6 +335,8 @@ impl StackId {
 pub(crate) struct Notes {
     pub(crate) frames: Frames,
     queue: RefCell<Vec<Note>>,
+    /// Whether there may be a note or a frame that the kernel has not taken: asked at each event.
+    pub(crate) has_news: Cell<bool>,
     /// So many bytes of what is read and written are noted.
     pub(crate) payload_len: Cell<usize>,
     last_object: Cell<u32>,
@@ -352,12 +354,19 @@ impl Notes {
         self.queue.take()
     }
 
+    /// The same, for a vector without notes whose memory is laid into next.
+    pub(crate) fn swap(&self, empty: &mut Vec<Note>) {
+        self.has_news.set(false);
+        std::mem::swap(&mut *self.queue.borrow_mut(), empty);
+    }
+
     pub(crate) fn any(&self) -> bool {
         !self.queue.borrow().is_empty()
     }
 
     pub(crate) fn clear(&self) -> Vec<Note> {
         self.frames.clear();
+        self.has_news.set(false);
         self.payload_len.set(0);
         self.last_object.set(0);
         self.take()
@@ -414,6 +423,7 @@ impl Ring {
     #[inline(never)]
     pub fn note(&self, note: Note) {
         if self.is_listened_to() {
+            self.notes.has_news.set(true);
             self.notes.queue.borrow_mut().push(note);
         }
     }

@@ -3,10 +3,9 @@
 //! A source is registered once, edge-triggered, and its readiness is kept here, so that the
 //! library makes no read that is known to fail and no trap where data is waiting.
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::ops::{BitOr, BitOrAssign};
 use std::os::fd::RawFd;
-use std::rc::Rc;
 
 use slab::Slab;
 
@@ -73,8 +72,8 @@ struct SourceEntry {
     /// What it is, and where it was made.
     kind: &'static str,
     tag: ObjectTag,
-    /// What it is called, once it has been told of.
-    name: RefCell<Option<Rc<str>>>,
+    /// How it is told of, once it has been.
+    object: OnceCell<Object>,
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +123,7 @@ impl Ring {
             readiness: Readiness::NONE,
             kind,
             tag,
-            name: RefCell::default(),
+            object: OnceCell::new(),
         };
         let place = u32::try_from(table.entries.insert(entry)).expect("descriptors fit in 31 bits");
         SourceId { place, generation }
@@ -143,11 +142,15 @@ impl Ring {
 
     /// What a source is, if its entry is there.
     #[must_use]
+    #[inline]
     pub fn object_of_source(&self, id: SourceId) -> Option<Object> {
         let table = self.sources.borrow();
-        let SourceEntry { fd, kind, tag, name, .. } = table.entry(id)?;
-        let name = name.borrow_mut().get_or_insert_with(|| format!("fd {fd}").into()).clone();
-        Some(Object { id: tag.id(self), kind, name: Some(name), site: tag.site() })
+        let SourceEntry { fd, kind, tag, object, .. } = table.entry(id)?;
+        let object = object.get_or_init(|| {
+            let name = Some(format!("fd {fd}").into());
+            Object { id: tag.id(self), kind, name, site: tag.site() }
+        });
+        Some(object.clone())
     }
 
     /// What a source is known to be ready for.

@@ -113,6 +113,7 @@ impl<S: Kind> Source<S> {
     }
 
     /// What it is known as in `ring`.
+    #[inline]
     fn object(&self, ring: &Ring) -> Object {
         if let Some(entry) = self.binding.entry.get()
             && entry.is_of(ring)
@@ -120,6 +121,12 @@ impl<S: Kind> Source<S> {
         {
             return object;
         }
+        self.object_before_bound(ring)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn object_before_bound(&self, ring: &Ring) -> Object {
         let name = format!("fd {}", self.inner.as_fd().as_raw_fd()).into();
         let Binding { tag, .. } = &self.binding;
         Object { id: tag.id(ring), kind: S::KIND, name: Some(name), site: tag.site() }

@@ -7,7 +7,8 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -19,10 +20,9 @@ use rustix::fs::fstat;
 use trapline_scheduler::{Event, Scheduler, Step};
 
 use super::Outlet;
-use super::recorder::source_of;
-use crate::format::Encoder;
-use crate::record::{About, Record, Remark, Str};
-use crate::scribe::Scribe;
+use super::page::Page;
+use crate::record::{About, Record, Remark};
+use crate::scribe::{Paper, Scribe};
 
 /// The bytes that lie in the ring before each batch: its length, and the steps taken before it.
 const HEAD_BYTES: usize = 12;
@@ -53,13 +53,12 @@ pub fn feed(capacity_bytes: usize, behind: Behind) -> (Feed, Intake) {
     let shared = Arc::new(Shared::default());
     let feed = Feed {
         scribe: Scribe::new(),
-        encoder: Encoder::new(),
-        records: Vec::new(),
-        bytes: Vec::new(),
+        page: Page::default(),
         to,
         beside: beside_to,
         shared: Arc::clone(&shared),
         reader: None,
+        process: process::id(),
         behind,
         is_behind: false,
         steps: 0,
@@ -68,8 +67,6 @@ pub fn feed(capacity_bytes: usize, behind: Behind) -> (Feed, Intake) {
         key_second: None,
         properties: Vec::new(),
         payload_bytes: 0,
-        sources: None,
-        sources_seen: 0,
         output: None,
     };
     (feed, Intake { from, beside: beside_from, shared })
@@ -93,15 +90,13 @@ struct Shared {
 /// The loop's end: an outlet that encodes what it hears.
 pub struct Feed {
     scribe: Scribe,
-    encoder: Encoder,
-    /// Room, kept from event to event.
-    records: Vec<Record>,
-    /// What has been encoded and not been published.
-    bytes: Vec<u8>,
+    page: Page,
     to: Producer<u8>,
     beside: Sender<Vec<u8>>,
     shared: Arc<Shared>,
     reader: Option<Thread>,
+    /// A fork of this process has a copy of the feed, and nobody who reads.
+    process: u32,
     behind: Behind,
     /// Whether events are being missed.
     is_behind: bool,
@@ -114,9 +109,6 @@ pub struct Feed {
     key_second: Option<u32>,
     properties: Vec<(&'static str, String)>,
     payload_bytes: usize,
-    sources: Option<PathBuf>,
-    /// Of so many strings it is known whether they are files whose text is to be written.
-    sources_seen: u32,
     /// How long the file was to which standard output goes, if that is to be told.
     output: Option<u64>,
 }
@@ -149,7 +141,7 @@ impl Feed {
 
     /// Has the text of the source files below this directory written.
     pub fn set_sources(&mut self, directory: &Path) {
-        self.sources = Some(directory.to_owned());
+        self.page.set_sources(directory.to_owned());
     }
 
     /// Has the length of the file to which standard output goes written, whenever a step has changed it.
@@ -164,7 +156,7 @@ impl Feed {
         let length = fstat(io::stdout()).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
         if let Some(length) = length.filter(|length| self.output != Some(*length)) {
             self.output = Some(length);
-            self.records.push(Record::Remark(Remark::Output { length }));
+            self.page.push(Record::Remark(Remark::Output { length }));
         }
     }
 
@@ -174,50 +166,21 @@ impl Feed {
         self.shared.is_closed.load(Ordering::Relaxed)
     }
 
-    /// Encodes what the scribe has written.
-    fn encode(&mut self) {
-        if self.sources.is_some() {
-            self.add_sources();
-        }
-        for record in &self.records {
-            self.encoder.encode(record, &mut self.bytes);
-        }
-        self.records.clear();
-    }
-
-    /// Puts the text of each file behind the record that is the first to name it.
-    #[cold]
-    fn add_sources(&mut self) {
-        let Some(directory) = &self.sources else { return };
-        let mut strings = self.sources_seen;
-        let mut named: Vec<(Str, String)> = Vec::new();
-        for record in &self.records {
-            match record {
-                Record::Reset { .. } => strings = 0,
-                Record::DefineString(text) => {
-                    if text.ends_with(".rs") {
-                        named.push((Str(strings), text.clone()));
-                    }
-                    strings += 1;
-                }
-                _ => {}
-            }
-        }
-        self.sources_seen = strings;
-        for (file, name) in named {
-            if let Some((text, is_newer)) = source_of(directory, &name) {
-                self.records.push(Record::Remark(Remark::Source { file, text, is_newer }));
-            }
-        }
-    }
-
     /// The state as it is now; after a gap of so many steps.
     fn key_frame(&mut self, scheduler: &mut Scheduler, missed_steps: u64) {
         let (snapshot, at) = (scheduler.snapshot(), scheduler.now());
         self.steps = snapshot.steps;
-        self.is_key = self.bytes.is_empty();
-        self.scribe.key_frame(&snapshot, at, missed_steps, &mut self.records);
-        self.encode();
+        self.is_key = self.page.bytes.is_empty();
+        self.scribe.key_frame(&snapshot, at, missed_steps, &mut self.page);
+    }
+
+    #[cold]
+    fn publish_key_frame(&mut self, scheduler: &mut Scheduler) {
+        self.publish();
+        if !self.is_behind {
+            self.key_frame(scheduler, 0);
+            self.publish();
+        }
     }
 
     /// Ends a gap, if there is one, without regard to when the last one ended: between two steps, and where there
@@ -259,25 +222,25 @@ impl Feed {
     /// Hands what has been encoded to the other end; false, and nothing of it, where that is behind.
     fn send(&mut self) -> bool {
         let capacity = self.to.buffer().capacity();
-        let is_large = self.bytes.len() > capacity / 2;
-        let in_ring = if is_large { 0 } else { self.bytes.len() };
+        let is_large = self.page.bytes.len() > capacity / 2;
+        let in_ring = if is_large { 0 } else { self.page.bytes.len() };
         let needed = HEAD_BYTES + in_ring;
         if self.to.slots() < needed && !self.wait_for_room(needed) {
             return false;
         }
-        let length = if is_large { BESIDE } else { self.bytes.len() as u32 };
+        let length = if is_large { BESIDE } else { self.page.bytes.len() as u32 };
         let mut head = [0; HEAD_BYTES];
         head[..4].copy_from_slice(&length.to_le_bytes());
         let key = if self.is_key { KEY } else { 0 };
         head[4..].copy_from_slice(&(self.steps_written | key).to_le_bytes());
         if is_large {
             // It must be there when its head is.
-            let _ = self.beside.send(mem::take(&mut self.bytes));
+            let _ = self.beside.send(mem::take(&mut self.page.bytes));
             return self.to.push_entire_slice(&head).is_ok();
         }
         let Ok(mut chunk) = self.to.write_chunk(needed) else { return false };
         let (first, second) = chunk.as_mut_slices();
-        scatter(&head, &self.bytes, first, second);
+        scatter(&head, &self.page.bytes, first, second);
         chunk.commit_all();
         true
     }
@@ -289,6 +252,9 @@ impl Feed {
                 reader.unpark();
             }
             if self.is_closed() || self.to.is_abandoned() || self.behind == Behind::Skip {
+                return false;
+            }
+            if process::id() != self.process {
                 return false;
             }
             if self.to.slots() >= needed {
@@ -321,9 +287,8 @@ impl Outlet for Feed {
         }
         self.key_frame(scheduler, 0);
         for (key, value) in mem::take(&mut self.properties) {
-            self.scribe.property(key, &value, &mut self.records);
+            self.scribe.property(key, &value, &mut self.page);
         }
-        self.encode();
         self.steps_written = self.steps;
         self.publish();
     }
@@ -334,8 +299,7 @@ impl Outlet for Feed {
             self.scribe.miss(event);
             return;
         }
-        self.scribe.event(event, &mut self.records);
-        self.encode();
+        self.scribe.event(event, &mut self.page);
         // Before the task is polled: so one sees also whom the loop is stuck in.
         if matches!(event, Event::Taken { .. }) {
             self.publish();
@@ -348,15 +312,13 @@ impl Outlet for Feed {
             if self.output.is_some() {
                 self.add_output();
             }
-            self.scribe.step_end(step, &mut self.records);
-            self.encode();
-            self.publish();
-            if !self.is_behind {
-                self.steps_written = self.steps;
-            }
-            if !self.is_behind && (self.scribe.is_full() || self.is_wanted_key()) {
-                self.key_frame(scheduler, 0);
+            self.scribe.step_end(step, &mut self.page);
+            // Where the next step takes a task, that is published before it is polled, and this with it.
+            if self.scribe.running().is_some() || !scheduler.has_ready() {
                 self.publish();
+            }
+            if self.scribe.is_full() || self.is_wanted_key() {
+                self.publish_key_frame(scheduler);
             }
         } else if self.may_go_on() {
             self.end_gap(scheduler);
@@ -364,19 +326,20 @@ impl Outlet for Feed {
     }
 
     fn publish(&mut self) {
-        if !self.bytes.is_empty() && !self.is_behind {
-            if !self.send() {
+        if !self.page.bytes.is_empty() && !self.is_behind {
+            if self.send() {
+                self.steps_written = self.steps;
+            } else {
                 self.set_behind(true);
             }
             self.is_key = false;
-            self.bytes.clear();
+            self.page.bytes.clear();
         }
     }
 
     fn say(&mut self, about: About, topic: &'static str, text: &str) {
         if !self.is_behind {
-            self.scribe.say(about, topic, text, &mut self.records);
-            self.encode();
+            self.scribe.say(about, topic, text, &mut self.page);
         }
     }
 

@@ -1,6 +1,6 @@
 //! All who hear of a run, for who acts between two of its steps.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -14,6 +14,8 @@ pub(super) type Outlets = Rc<RefCell<Vec<Box<dyn Outlet>>>>;
 /// All who hear of a run.
 pub struct Heard {
     pub(super) outlets: Outlets,
+    /// Whether something was said or done since it was last looked at.
+    pub(super) has_acted: Cell<bool>,
 }
 
 impl fmt::Debug for Heard {
@@ -40,6 +42,7 @@ impl Heard {
     /// Has what they have heard be there for others to see.
     pub fn publish(&self) {
         self.tell(|outlet| outlet.publish());
+        self.has_acted.set(false);
     }
 
     /// Has all that has happened be there for others to see, whatever it costs.
@@ -47,7 +50,9 @@ impl Heard {
         self.tell(|outlet| outlet.catch_up(scheduler));
     }
 
+    #[cold]
     fn tell(&self, tell: impl FnMut(&mut Box<dyn Outlet>)) {
+        self.has_acted.set(true);
         self.outlets.borrow_mut().iter_mut().for_each(tell);
     }
 }

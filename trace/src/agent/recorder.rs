@@ -19,6 +19,7 @@ use trapline_scheduler::{Event, Scheduler, Step};
 
 use super::Outlet;
 use super::feed::{Behind, Feed, Intake, feed};
+use crate::complain;
 use crate::format::FileWriter;
 use crate::record::About;
 use crate::words::RecordOptions;
@@ -224,16 +225,16 @@ fn write(mut intake: Intake, mut file: FileWriter<File>, path: &Path, limit_byte
             Ok(Some(taken)) => written += taken,
             Ok(None) => {
                 let (path, mib) = (path.display(), limit_bytes >> 20);
-                eprintln!(
-                    "trapline: {path} would be longer than {mib} MiB: the recording ends here"
-                );
+                complain(format_args!(
+                    "{path} would be longer than {mib} MiB: the recording ends here"
+                ));
                 return intake.close();
             }
             Err(error) => {
-                eprintln!(
-                    "trapline: cannot write {}: {error}; the recording ends here",
+                complain(format_args!(
+                    "cannot write {}: {error}; the recording ends here",
                     path.display()
-                );
+                ));
                 return intake.close();
             }
         }

@@ -40,6 +40,13 @@ impl Encoder {
 
     /// Appends a record to `out`. After a [`Record::Reset`] nothing is left unsaid of what was before it.
     pub fn encode(&mut self, record: &Record, out: &mut Vec<u8>) {
+        self.encode_here(record, out);
+    }
+
+    /// The same where the caller knows which record it is: then nothing is left of the `match`, and the record
+    /// never lies in memory.
+    #[inline(always)]
+    pub(crate) fn encode_here(&mut self, record: &Record, out: &mut Vec<u8>) {
         match record {
             Record::Reset { step, at_nanos, missed_steps } => {
                 out.push(op::RESET);
@@ -69,6 +76,7 @@ impl Encoder {
         }
     }
 
+    #[inline(always)]
     fn change(&mut self, change: &Move, out: &mut Vec<u8>) {
         match *change {
             Move::TaskBorn { task, parent, name, site, daemon, state, dispatches } => {
@@ -160,6 +168,7 @@ impl Encoder {
         }
     }
 
+    #[inline(always)]
     fn call_change(&mut self, change: &Move, out: &mut Vec<u8>) {
         match *change {
             Move::CallBegun { call, task, what, ref argument, site, stack } => {
@@ -222,6 +231,7 @@ impl Encoder {
         }
     }
 
+    #[inline(always)]
     fn blocked(&mut self, call: u64, on: On, out: &mut Vec<u8>) {
         let kind = match on {
             On::Deadline { .. } => 0,
@@ -253,6 +263,7 @@ impl Encoder {
         }
     }
 
+    #[inline(always)]
     fn remark(&mut self, remark: &Remark, out: &mut Vec<u8>) {
         match *remark {
             Remark::Done { task, object, operation, ref result, site, stack } => {
@@ -269,6 +280,7 @@ impl Encoder {
         }
     }
 
+    #[inline(always)]
     fn done(
         &mut self,
         task: Option<u64>,
@@ -317,6 +329,7 @@ impl Encoder {
 
     /// Remarks with their length before them, so that whoever does not know them can skip them. They have
     /// nothing to do with what was before.
+    #[inline(never)]
     fn long_remark(&mut self, remark: &Remark, out: &mut Vec<u8>) {
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
@@ -365,6 +378,7 @@ impl Encoder {
         self.scratch = body;
     }
 
+    #[inline]
     fn task(&mut self, task: u64, out: &mut Vec<u8>) {
         put_near(out, task, self.context.task);
         self.context.task = task;
@@ -377,21 +391,25 @@ impl Encoder {
         }
     }
 
+    #[inline]
     fn object(&mut self, object: u64, out: &mut Vec<u8>) {
         put_near(out, object, self.context.object);
         self.context.object = object;
     }
 
     /// A call that was begun before: so many before the last one.
+    #[inline]
     fn old_call(&self, call: u64, out: &mut Vec<u8>) {
         put(out, self.context.call.wrapping_sub(call));
     }
 
+    #[inline]
     fn time(&mut self, at_nanos: u64, out: &mut Vec<u8>) {
         put(out, at_nanos.wrapping_sub(self.context.at_nanos));
         self.context.at_nanos = at_nanos;
     }
 
+    #[inline(always)]
     fn cause(&mut self, cause: Cause, is_known: bool, out: &mut Vec<u8>) {
         self.context.cause = cause;
         if is_known {
@@ -422,6 +440,7 @@ impl Encoder {
         }
     }
 
+    #[inline]
     fn value(&self, value: &Value, out: &mut Vec<u8>) {
         let (tag, number) = match *value {
             Value::Count(count @ 0..=0x3F) => return out.push(0x40 | count as u8),
@@ -510,6 +529,7 @@ impl Seen {
         Seen { slots: Box::new([0; 1024]) }
     }
 
+    #[inline]
     fn find(&self, shape: Shape, stored: impl Fn(u8) -> Option<Shape>) -> Option<u8> {
         let slot = self.slots[place(shape)];
         (stored(slot) == Some(shape)).then_some(slot)
@@ -520,6 +540,7 @@ impl Seen {
     }
 }
 
+#[inline]
 fn place(shape: Shape) -> usize {
     let mixed = shape
         .site

@@ -81,7 +81,17 @@ impl<'a> Bytes<'a> {
 }
 
 #[inline]
-pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, number: u64) {
+    // Most are small.
+    if number < 0x80 {
+        out.push(number as u8);
+    } else {
+        put_long(out, number);
+    }
+}
+
+#[inline(never)]
+fn put_long(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -99,6 +109,7 @@ pub(crate) fn put_near(out: &mut Vec<u8>, number: u64, other: u64) {
 }
 
 /// Small numbers of either sign to small ones without: 0, -1, 1, -2, … become 0, 1, 2, 3, ….
+#[inline]
 fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)).cast_unsigned()
 }

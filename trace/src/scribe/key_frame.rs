@@ -7,7 +7,7 @@ use trapline_abi::{
 };
 use trapline_scheduler::{ObjectState, Snapshot};
 
-use super::{Asked, Scribe, moved};
+use super::{Asked, Paper, Scribe, moved};
 use crate::record::{Move, Record, TaskState, Value};
 
 impl Scribe {
@@ -18,10 +18,11 @@ impl Scribe {
         snapshot: &Snapshot,
         at: Instant,
         missed_steps: u64,
-        out: &mut Vec<Record>,
+        out: &mut impl Paper,
     ) {
         self.names.reset();
         self.objects.clear();
+        self.last_object = 0;
         self.holders.clear();
         self.blocked.clear();
         self.moved_bytes = None;
@@ -39,7 +40,7 @@ impl Scribe {
     }
 
     /// The tasks that are ready are born in the order in which they stand.
-    fn write_tasks(&mut self, snapshot: &Snapshot, out: &mut Vec<Record>) {
+    fn write_tasks(&mut self, snapshot: &Snapshot, out: &mut impl Paper) {
         let by_id: BTreeMap<TaskId, &TaskInfo> =
             snapshot.tasks.iter().map(|task| (task.id, task)).collect();
         for id in &snapshot.ready {
@@ -56,7 +57,7 @@ impl Scribe {
         }
     }
 
-    fn write_task(&mut self, task: &TaskInfo, state: TaskState, out: &mut Vec<Record>) {
+    fn write_task(&mut self, task: &TaskInfo, state: TaskState, out: &mut impl Paper) {
         let name = task.name.as_deref().map(|name| self.names.text(name, out));
         let site = self.names.site(task.site, out);
         out.push(moved(Move::TaskBorn {
@@ -70,7 +71,7 @@ impl Scribe {
         }));
     }
 
-    pub(super) fn write_holder(&mut self, object: u64, holder: &Holder, out: &mut Vec<Record>) {
+    pub(super) fn write_holder(&mut self, object: u64, holder: &Holder, out: &mut impl Paper) {
         if let Some(since) = holder.since {
             let since = self.names.site(since, out);
             let value = Value::Held { task: holder.task.map(TaskId::sequence), since };
@@ -83,7 +84,7 @@ impl Scribe {
     }
 
     /// The calls: first those that stand in a line, in the order of that.
-    fn write_calls(&mut self, snapshot: &Snapshot, out: &mut Vec<Record>) {
+    fn write_calls(&mut self, snapshot: &Snapshot, out: &mut impl Paper) {
         let calls: BTreeMap<u64, &CallInfo> =
             snapshot.calls.iter().map(|call| (call.id.serial(), call)).collect();
         let mut written = BTreeSet::new();
@@ -97,7 +98,7 @@ impl Scribe {
         }
     }
 
-    fn write_call(&mut self, call: &CallInfo, out: &mut Vec<Record>) {
+    fn write_call(&mut self, call: &CallInfo, out: &mut impl Paper) {
         let CallState::Blocked(on) = call.state else { return };
         let asked = Asked {
             request: call.request,

@@ -1,11 +1,12 @@
 //! The definitions of a trace: short numbers for strings, source lines and stacks of frames.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
 
 use trapline_abi::StackId;
 
+use super::Paper;
 use crate::record::{Record, SiteRef, StackRef, Str};
 
 /// So many strings, or bytes of them, and a trace begins its definitions anew: a server that names each of
@@ -19,9 +20,11 @@ const MOST_STRING_BYTES: usize = 4 << 20;
 /// same text at another address is found by its content.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
+    words_lately: Lately<Str>,
     strings_at: HashMap<(usize, usize), Str, Quickly>,
     strings: HashMap<Box<str>, Str>,
     string_bytes: usize,
+    sites_lately: Lately<SiteRef>,
     sites_at: HashMap<usize, SiteRef, Quickly>,
     sites: HashMap<(u64, u64), SiteRef, Quickly>,
     /// By the kernel's number, from 1; 0 where it is not defined.
@@ -44,18 +47,36 @@ impl Names {
 
     /// The number of a text that will be there for ever.
     #[inline]
-    pub(crate) fn word(&mut self, text: &'static str, out: &mut Vec<Record>) -> Str {
+    pub(crate) fn word(&mut self, text: &'static str, out: &mut impl Paper) -> Str {
         let key = (text.as_ptr().addr(), text.len());
-        if let Some(known) = self.strings_at.get(&key) {
-            return *known;
+        match self.words_lately.get(key) {
+            Some(known) => known,
+            None => self.word_not_lately(key, text, out),
         }
-        let number = self.text(text, out);
-        self.strings_at.insert(key, number);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn word_not_lately(
+        &mut self,
+        key: (usize, usize),
+        text: &'static str,
+        out: &mut impl Paper,
+    ) -> Str {
+        let number = match self.strings_at.get(&key) {
+            Some(known) => *known,
+            None => {
+                let number = self.text(text, out);
+                self.strings_at.insert(key, number);
+                number
+            }
+        };
+        self.words_lately.put(key, number);
         number
     }
 
     /// The number of any text.
-    pub(crate) fn text(&mut self, text: &str, out: &mut Vec<Record>) -> Str {
+    pub(crate) fn text(&mut self, text: &str, out: &mut impl Paper) -> Str {
         if let Some(known) = self.strings.get(text) {
             return *known;
         }
@@ -71,18 +92,36 @@ impl Names {
     pub(crate) fn site(
         &mut self,
         site: &'static Location<'static>,
-        out: &mut Vec<Record>,
+        out: &mut impl Paper,
     ) -> SiteRef {
         let key = std::ptr::from_ref(site).addr();
-        if let Some(known) = self.sites_at.get(&key) {
-            return *known;
+        match self.sites_lately.get((key, 0)) {
+            Some(known) => known,
+            None => self.site_not_lately(key, site, out),
         }
-        let number = self.new_site(site, out);
-        self.sites_at.insert(key, number);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn site_not_lately(
+        &mut self,
+        key: usize,
+        site: &'static Location<'static>,
+        out: &mut impl Paper,
+    ) -> SiteRef {
+        let number = match self.sites_at.get(&key) {
+            Some(known) => *known,
+            None => {
+                let number = self.new_site(site, out);
+                self.sites_at.insert(key, number);
+                number
+            }
+        };
+        self.sites_lately.put((key, 0), number);
         number
     }
 
-    fn new_site(&mut self, site: &'static Location<'static>, out: &mut Vec<Record>) -> SiteRef {
+    fn new_site(&mut self, site: &'static Location<'static>, out: &mut impl Paper) -> SiteRef {
         let (line, column) = (site.line(), site.column());
         let file = self.text(site.file(), out);
         let next = SiteRef(self.sites.len() as u32);
@@ -109,7 +148,7 @@ impl Names {
 
     /// The number of the frames around a call.
     #[inline]
-    pub(crate) fn stack(&mut self, stack: StackId, out: &mut Vec<Record>) -> StackRef {
+    pub(crate) fn stack(&mut self, stack: StackId, out: &mut impl Paper) -> StackRef {
         if stack == StackId::EMPTY {
             return StackRef(0);
         }
@@ -120,7 +159,7 @@ impl Names {
     }
 
     /// Defines the frames that are not defined yet, from the outermost in.
-    fn new_stack(&mut self, stack: StackId, out: &mut Vec<Record>) -> StackRef {
+    fn new_stack(&mut self, stack: StackId, out: &mut impl Paper) -> StackRef {
         let (mut inner, mut at) = (Vec::new(), stack);
         let mut around = loop {
             let index = at.number() as usize;
@@ -145,13 +184,57 @@ impl Names {
     }
 }
 
+/// What was asked for lately, by address and length: most of what a program does, it does again and again, and
+/// a look here is a fifth of one into a map.
+#[derive(Debug)]
+struct Lately<T> {
+    slots: [((usize, usize), T); LATELY],
+}
+
+/// So many words, and so many places: a loop has fewer.
+const LATELY: usize = 64;
+
+impl<T: Copy> Lately<T> {
+    /// Nothing: at address 0 lies neither a text nor a place.
+    fn of(number: T) -> Lately<T> {
+        Lately { slots: [((0, 0), number); LATELY] }
+    }
+
+    #[inline]
+    fn get(&self, key: (usize, usize)) -> Option<T> {
+        let (known, number) = self.slots[Lately::<T>::place(key)];
+        (known == key).then_some(number)
+    }
+
+    fn put(&mut self, key: (usize, usize), number: T) {
+        self.slots[Lately::<T>::place(key)] = (key, number);
+    }
+
+    #[inline]
+    fn place((address, length): (usize, usize)) -> usize {
+        let mixed = (address ^ length) as u64;
+        (mixed.wrapping_mul(GOLDEN_RATIO) >> 32) as usize % LATELY
+    }
+}
+
+impl Default for Lately<Str> {
+    fn default() -> Self {
+        Lately::of(Str(0))
+    }
+}
+
+impl Default for Lately<SiteRef> {
+    fn default() -> Self {
+        Lately::of(SiteRef(0))
+    }
+}
+
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Each frame and the frames around it, by the kernel's number.
 type Frames = Vec<Option<(&'static Location<'static>, StackId)>>;
 
-/// A set of calls.
-pub(crate) type Serials = HashSet<u64, Quickly>;
-
-type Quickly = BuildHasherDefault<Mix>;
+pub(super) type Quickly = BuildHasherDefault<Mix>;
 
 /// Hashes a few words. The keys are addresses and numbers of ours, so nobody can choose them to collide.
 #[derive(Default)]
@@ -166,8 +249,8 @@ impl Hasher for Mix {
 
     #[inline]
     fn write_u64(&mut self, word: u64) {
-        // The multiplier of the golden ratio; the rotation brings the well mixed bits to where the table looks.
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The rotation brings the well mixed bits to where the table looks.
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(GOLDEN_RATIO);
     }
 
     #[inline]
