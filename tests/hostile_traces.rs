@@ -225,20 +225,18 @@ fn primitive_of_a_wait_queue_and_an_own_call_then_the_mirror_shows_what_the_kern
         let gate = Gate { queue: Rc::new(WaitQueue::signal("gate")), ..Gate::default() };
         gate.queue.set_name("north");
         for round in 0..3_u32 {
-            let handles: Vec<_> = join_all((0..3).map(|n| {
+            let mut handles = Vec::new();
+            for n in 0..3 {
                 let queue = gate.queue.clone();
-                async move {
-                    spawn(async move {
-                        if n == 2 {
-                            let _ = timeout(MILLI * 5, queue.park()).await;
-                        } else {
-                            queue.park().await;
-                        }
-                    })
-                    .await
-                }
-            }))
-            .await;
+                let passes = async move {
+                    if n == 2 {
+                        let _ = timeout(MILLI * 5, queue.park()).await;
+                    } else {
+                        queue.park().await;
+                    }
+                };
+                handles.push(spawn(passes).await);
+            }
             sleep(MILLI).await;
             assert_eq!(own_call(Open(gate.queue.clone(), gate.opened.clone())).await, round + 1);
             for handle in handles {
@@ -261,7 +259,7 @@ fn schedulers_side_by_side_stepped_in_turn_that_share_locks_then_each_mirror_is_
                     yield_now().await;
                     yield_now().await;
                 }
-                if let Some(permit) = semaphore.try_acquire().ok() {
+                if let Ok(permit) = semaphore.try_acquire() {
                     yield_now().await;
                     drop(permit);
                 }
@@ -368,7 +366,7 @@ fn tasks_that_only_their_own_waker_wakes_twice_then_the_mirror_shows_what_the_ke
 }
 
 #[test]
-fn listened_to_from_within_a_task_of_the_same_loop_then_refused_or_right() {
+fn other_scheduler_listened_to_from_within_a_task_then_the_mirror_shows_what_the_kernel_has() {
     let mut scheduler = builder().build();
     let held: Rc<RefCell<Option<Attached>>> = Rc::default();
     block_on_mirrored(&mut scheduler, async move {

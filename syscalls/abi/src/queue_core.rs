@@ -115,6 +115,29 @@ impl Core {
         }
     }
 
+    /// Takes tokens without a word, for whoever runs now and comes in: nobody listens.
+    #[inline(always)]
+    pub(crate) fn hold_unheard(&self, n: u32, since: &'static Location<'static>) -> bool {
+        let Some(left) = self.free.get().checked_sub(n as usize) else { return false };
+        self.free.set(left);
+        self.holders.enter(since);
+        true
+    }
+
+    /// One who came in at `since` leaves without a word: nobody listens.
+    #[inline(always)]
+    pub(crate) fn leave_unheard(&self, since: &'static Location<'static>) {
+        self.holders.leave(since);
+    }
+
+    /// Keeps tokens without a word, or forgets them: nobody listens.
+    #[inline(always)]
+    pub(crate) fn keep_unheard(&self, tokens: usize) {
+        if self.sort.rule != Rule::Forgets {
+            self.free.set(self.free.get().saturating_add(tokens));
+        }
+    }
+
     /// The same without a word: it is the kernel's own, and nothing has happened.
     pub(crate) fn reset_free(&self, free: usize) {
         self.free.set(free);

@@ -707,6 +707,52 @@ impl WaitQueue {
         core.leave(home, since);
     }
 
+    /// [`try_take_many`](WaitQueue::try_take_many), and [`note_held`](WaitQueue::note_held) where it took: with one look
+    /// whether somebody listens.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline]
+    pub fn try_hold(&self, n: u32, since: &'static Location<'static>) -> bool {
+        // To have nothing, one stands in line like the others.
+        if somebody_listens() || n == 0 {
+            return self.try_hold_slowly(n, since);
+        }
+        self.core().hold_unheard(n, since)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_hold_slowly(&self, n: u32, since: &'static Location<'static>) -> bool {
+        let holds = self.try_take_many(n);
+        if holds {
+            self.note_held(since);
+        }
+        holds
+    }
+
+    /// [`note_released`](WaitQueue::note_released), and [`wake_many`](WaitQueue::wake_many): with one look
+    /// whether somebody listens.
+    #[doc(hidden)]
+    #[inline]
+    pub fn release(&self, since: &'static Location<'static>, n: usize) {
+        if somebody_listens() {
+            return self.release_heard(since, n);
+        }
+        let (core, home) = self.core_and_home();
+        core.leave_unheard(since);
+        match home {
+            Some(home) if home.line.waiting() > 0 => home.take_in(n),
+            _ => core.keep_unheard(n),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release_heard(&self, since: &'static Location<'static>, n: usize) {
+        self.note_released(since);
+        self.wake_many(n);
+    }
+
     /// Binds the queue to `ring`, if it is not.
     fn bind(&self, ring: &'static Ring) -> (&Home, QueueId) {
         let home = self.home();

@@ -68,8 +68,7 @@ impl TakeTokens {
             if queue.tokens() >= self.wanted as usize {
                 ready!(self.rest.poll(cx));
             }
-            if queue.try_take_many(self.wanted) {
-                queue.note_held(self.rest.site);
+            if queue.try_hold(self.wanted, self.rest.site) {
                 self.rest.count();
                 self.phase = Phase::Done;
                 return Poll::Ready(Woken::Granted);
@@ -122,8 +121,7 @@ impl<'a> Held<'a> {
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.queue.note_released(self.since);
-        self.queue.wake_many(self.tokens as usize);
+        self.queue.release(self.since, self.tokens as usize);
     }
 }
 

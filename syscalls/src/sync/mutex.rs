@@ -232,11 +232,7 @@ impl<T> Mutex<T> {
     }
 
     fn try_hold(&self, since: &'static Location<'static>) -> bool {
-        let taken = self.queue.try_take();
-        if taken {
-            self.queue.note_held(since);
-        }
-        taken
+        self.queue.try_hold(1, since)
     }
 
     pub(crate) fn queue(&self) -> &WaitQueue {

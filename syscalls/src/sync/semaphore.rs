@@ -373,18 +373,17 @@ impl Semaphore {
         if self.closed.get() {
             return Err(TryAcquireError::Closed);
         }
-        if !self.queue.try_take_many(n) {
-            return Err(TryAcquireError::NoPermits);
+        match self.queue.try_hold(n, since) {
+            true => Ok(()),
+            false => Err(TryAcquireError::NoPermits),
         }
-        self.queue.note_held(since);
-        Ok(())
     }
 
     /// One who came in at `since` leaves, and gives back so many permits.
     fn give_back(&self, n: u32, since: &'static Location<'static>) {
-        self.queue.note_released(since);
-        if n > 0 {
-            self.queue.wake_many(n as usize);
+        match n {
+            0 => self.queue.note_released(since),
+            _ => self.queue.release(since, n as usize),
         }
     }
 }
