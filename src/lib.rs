@@ -62,6 +62,9 @@
 //! before it is ready, by a [`timeout`] or a lost branch of [`select!`]: *Safe* (nothing is lost), or
 //! *Lossy*, and what. *Cost* counts traps and allocations. *Kin* names relatives in other libraries.
 
+#[cfg(feature = "hyper")]
+pub mod hyper;
+
 pub use trapline_abi::{
     CallId, CallInfo, CallState, CancelCause, CancelReason, Cancelled, Ended, Errno, ExitStatus,
     Handle, Holder, Instant, JoinError, JoinHandle, KernelFace, Note, NoteValue, Object, ObjectId,

@@ -1,13 +1,14 @@
 //! `trapline`: shows what a scheduler did, from a recording, and what one is doing, from its monitor.
 //!
 //! It shares nothing with the program but bytes. The subcommands, in the order in which one meets them:
-//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`step`] and its `view`, [`attach`]. `stats` and
-//! `chrome` go over a recording by its [`timeline`].
+//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`step`] and its `view`, [`html`], [`web`],
+//! [`attach`]. `stats` and `chrome` go over a recording by its [`timeline`].
 
 mod attach;
 mod chrome;
 mod dump;
 mod failure;
+mod html;
 mod opened;
 mod output;
 mod plain;
@@ -16,6 +17,7 @@ mod stats;
 mod step;
 mod strace;
 mod timeline;
+mod web;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,10 @@ enum Command {
     Step(step::StepArgs),
     /// Shows a recording step by step, forward and back
     View(step::ViewArgs),
+    /// Writes a recording as a page: one file that opens from disk
+    Html(html::Args),
+    /// Shows a recording in the browser, from a server of its own
+    Web(web::Args),
     /// Asks a program that runs under `TRAPLINE=monitor`
     Attach(attach::Args),
 }
@@ -60,6 +66,8 @@ fn main() -> ExitCode {
         Command::Chrome(args) => chrome::run(&args),
         Command::Step(args) => step::step(&args),
         Command::View(args) => step::view(&args),
+        Command::Html(args) => html::run(&args),
+        Command::Web(args) => web::run(&args),
         Command::Attach(args) => attach::run(&args),
     };
     match done {

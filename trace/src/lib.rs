@@ -30,6 +30,7 @@ pub use canonical::canonical;
 pub use mirror::{
     CallMirror, Mirror, MirrorError, MirrorErrorKind, ObjectMirror, Site, Tables, TaskMirror,
 };
+pub use monitor::key_frame;
 pub use record::{
     About, Cause, Ended, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
     Value,

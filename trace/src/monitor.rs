@@ -31,6 +31,7 @@ use server::Server;
 
 pub use desk::Desk;
 pub use keeper::Keeper;
+pub use key_frame::key_frame;
 pub use orders::Orders;
 pub use socket::{Socket, SocketError};
 pub use stuck::{Doing, LoopThread};

@@ -6,7 +6,9 @@ mod support;
 
 use support::{Run, file};
 use trapline_trace::format::{Encoder, FileWriter, FormatError, Header};
-use trapline_trace::{DamageKind, MirrorErrorKind, Move, OpenError, Record, Recording, StepEnd};
+use trapline_trace::{
+    DamageKind, Ended, MirrorErrorKind, Move, OpenError, Record, Recording, StepEnd,
+};
 
 fn start() -> Record {
     Record::Reset { step: 0, at_nanos: 0, missed_steps: 0 }
@@ -141,4 +143,21 @@ fn steps_go_back_then_the_trace_is_read_up_to_there() {
     let DamageKind::Mirror(error) = recording.damage().unwrap().kind else { panic!() };
     assert_eq!(error.kind, MirrorErrorKind::Backward(3));
     assert_eq!(recording.last_step(), Some(10));
+}
+
+#[test]
+fn wrong_record_in_the_midst_of_a_chunk_then_the_steps_before_it_are_there() {
+    let mut records = Run::new(4, 40).records;
+    let ends: Vec<usize> = (0..records.len()).filter(|at| is_end(&records[*at])).collect();
+    records.insert(ends[29] + 1, Record::Move(Move::TaskEnded { task: 77, how: Ended::Killed }));
+    let recording = Recording::from_bytes(file(&records, usize::MAX)).unwrap();
+    let damage = recording.damage().unwrap();
+    assert_eq!(damage.after_step, 30);
+    assert!(matches!(damage.kind, DamageKind::Mirror(_)));
+    assert_eq!(recording.state_at(30).unwrap().step(), 30);
+    assert_eq!(recording.records().filter(|entry| is_end(&entry.record)).count(), 30);
+}
+
+fn is_end(record: &Record) -> bool {
+    matches!(record, Record::StepEnd(_))
 }

@@ -165,7 +165,11 @@ impl<'a> Chunks<'a> {
     /// The next chunk, if its checksum is right.
     pub(crate) fn read(&mut self) -> Result<Chunk<'a>, NoChunk> {
         let before = self.offset;
-        let chunk = self.read_checked()?;
+        let (chunk, length) = self.next_header()?;
+        if chunk.records.len() < length {
+            self.offset = before;
+            return Err(NoChunk::Truncated);
+        }
         let (header, sum) = self.bytes[before..chunk.offset].split_at(CHUNK_HEADER_LENGTH - 4);
         if checksum(header, chunk.records).to_le_bytes() != *sum {
             self.offset = before;
@@ -174,8 +178,14 @@ impl<'a> Chunks<'a> {
         Ok(chunk)
     }
 
-    /// The next chunk, whose checksum is known to be right.
+    /// The next chunk, whose checksum is known to be right. Of one whose end is not worth reading a part may be
+    /// there.
     pub(crate) fn read_checked(&mut self) -> Result<Chunk<'a>, NoChunk> {
+        self.next_header().map(|(chunk, _)| chunk)
+    }
+
+    /// The next chunk, as far as it is there, and how long it should be.
+    fn next_header(&mut self) -> Result<(Chunk<'a>, usize), NoChunk> {
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
         if rest.is_empty() {
             return Err(NoChunk::End);
@@ -184,11 +194,11 @@ impl<'a> Chunks<'a> {
             rest.split_first_chunk::<CHUNK_HEADER_LENGTH>().ok_or(NoChunk::Truncated)?;
         let [l0, l1, l2, l3, s0, s1, s2, s3, s4, s5, s6, s7, ..] = *header;
         let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-        let records = rest.get(..length).ok_or(NoChunk::Truncated)?;
+        let records = &rest[..length.min(rest.len())];
         let offset = self.offset + CHUNK_HEADER_LENGTH;
-        self.offset = offset + length;
+        self.offset = offset.saturating_add(length);
         let first_step = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
-        Ok(Chunk { first_step, offset, records })
+        Ok((Chunk { first_step, offset, records }, length))
     }
 }
 

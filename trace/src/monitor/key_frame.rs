@@ -7,7 +7,18 @@ use crate::record::{Move, On, Record, SiteRef, StackRef, Str, TaskState};
 
 /// Gives the records that rebuild `mirror`. What is defined has the numbers it had, so that the records that
 /// come after can be given on as they are.
-pub(super) fn key_frame(mirror: &Mirror, give: &mut impl FnMut(&Record)) {
+///
+/// ```
+/// use trapline_trace::{Mirror, Record, key_frame};
+///
+/// let mut mirror = Mirror::new();
+/// mirror.apply(&Record::Reset { step: 7, at_nanos: 0, missed_steps: 0 })?;
+/// let mut again = Mirror::new();
+/// key_frame(&mirror, &mut |record| again.apply(record).expect("it makes sense"));
+/// assert_eq!(again.text(), mirror.text());
+/// # Ok::<(), trapline_trace::MirrorError>(())
+/// ```
+pub fn key_frame(mirror: &Mirror, give: &mut impl FnMut(&Record)) {
     give(&Record::Reset { step: mirror.step(), at_nanos: mirror.clock_nanos(), missed_steps: 0 });
     definitions(mirror, give);
     tasks(mirror, give);

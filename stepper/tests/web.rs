@@ -1,0 +1,188 @@
+//! The page served: who is refused, and that the server goes on whatever a client does.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use support::random::{Run, file};
+use support::{Scratch, a_short_run, command, trapline};
+
+/// A server, which ends with this.
+struct Server {
+    child: Child,
+    link: String,
+    address: SocketAddr,
+    token: String,
+}
+
+impl Server {
+    fn new(trace: &Scratch) -> Server {
+        let mut child = command(["web", trace.str()]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut link = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap();
+        let link = link.trim_end().to_owned();
+        let (address, token) =
+            link.strip_prefix("http://").unwrap().split_once("/?token=").unwrap();
+        let (address, token) = (address.parse().unwrap(), token.to_owned());
+        Server { child, link, address, token }
+    }
+
+    /// Sends a request with these headers, and gives what comes back, to the end.
+    fn ask(&self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let mut request = format!("{line} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        // It may have been refused before all of it was there.
+        let _ = stream.write_all(body);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer");
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer[end + 4..].to_vec())
+    }
+
+    fn trace(&self, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
+        self.ask("GET /trace", headers, b"")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn recording_asked_for_with_the_token_then_its_own_bytes() {
+    let trace = a_short_run().file();
+    let server = Server::new(&trace);
+    let host = server.address.to_string();
+    let (status, bytes) = server.trace(&[("Host", &host), ("X-Trapline-Token", &server.token)]);
+    assert_eq!((status, bytes), (200, std::fs::read(trace.path()).unwrap()));
+    let origin = format!("http://{host}");
+    let own = [("Host", &*host), ("Origin", &*origin), ("X-Trapline-Token", &*server.token)];
+    assert_eq!(server.trace(&own).0, 200);
+    assert_eq!(server.ask("GET /nothing", &own, b"").0, 404);
+    let (status, page) = server.ask("GET /", &[("Host", &host)], b"");
+    assert_eq!(status, 200);
+    // Not in the page, which needs no token.
+    assert!(!String::from_utf8(page).unwrap().contains(&server.token));
+}
+
+#[test]
+fn wrong_token_host_or_origin_then_refused() {
+    let server = Server::new(&a_short_run().file());
+    let host = server.address.to_string();
+    let port = server.address.port();
+    let token = server.token.as_str();
+    let wrong = format!("{}0", &token[..token.len() - 1]);
+    let wrong = if wrong == token { format!("{}1", &token[..token.len() - 1]) } else { wrong };
+    let elsewhere = format!("evil.example:{port}");
+    let other_port = format!("http://127.0.0.1:{}", port ^ 1);
+    for headers in [
+        vec![("Host", &*host)],
+        vec![("Host", &*host), ("X-Trapline-Token", "")],
+        vec![("Host", &*host), ("X-Trapline-Token", &*wrong)],
+        vec![("Host", &*host), ("X-Trapline-Token", &token[1..])],
+        vec![("Host", &*elsewhere), ("X-Trapline-Token", token)],
+        vec![("Host", "127.0.0.1"), ("X-Trapline-Token", token)],
+        vec![("X-Trapline-Token", token)],
+        vec![("Host", &*host), ("Origin", "http://evil.example"), ("X-Trapline-Token", token)],
+        vec![("Host", &*host), ("Origin", "null"), ("X-Trapline-Token", token)],
+        vec![("Host", &*host), ("Origin", &*other_port), ("X-Trapline-Token", token)],
+    ] {
+        let (status, said) = server.trace(&headers);
+        assert_eq!(status, 403, "{headers:?}");
+        assert!(said.starts_with(b"refused: "), "{headers:?}");
+    }
+    // A page of somebody else's does not even get ours.
+    assert_eq!(server.ask("GET /", &[("Host", &elsewhere)], b"").0, 403);
+}
+
+#[test]
+fn order_then_it_is_refused_in_the_past_and_a_long_one_is_not_read() {
+    let server = Server::new(&a_short_run().file());
+    let host = server.address.to_string();
+    let own = [("Host", &*host), ("X-Trapline-Token", &*server.token)];
+    let (status, said) = server.ask("POST /order", &own, b"kill 1");
+    assert_eq!((status, &*said), (409, &b"refused: this is the past"[..]));
+    assert_eq!(server.ask("POST /order", &own, &vec![b'x'; 64 * 1024]).0, 409);
+    assert_eq!(server.ask("POST /order", &own, &vec![b'x'; 64 * 1024 + 1]).0, 413);
+    assert_eq!(server.ask("POST /order", &[("Host", &host)], b"kill 1").0, 403);
+}
+
+#[test]
+fn hundred_connections_and_one_that_stops_reading_then_others_are_served() {
+    // More than fits into the buffers of a connection.
+    let trace = Scratch::holding("large.trace", &file(&Run::new(2, 60_000).records, 64 * 1024));
+    let server = Server::new(&trace);
+    let host = server.address.to_string();
+    let request = format!(
+        "GET /trace HTTP/1.1\r\nHost: {host}\r\nX-Trapline-Token: {}\r\n\r\n",
+        server.token
+    );
+    let mut stalled = TcpStream::connect(server.address).unwrap();
+    stalled.write_all(request.as_bytes()).unwrap();
+    let idle: Vec<TcpStream> =
+        (0..100).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
+    // What is too many is closed at once.
+    let is_closed = |stream: &TcpStream| {
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        matches!((&*stream).read(&mut [0]), Ok(0) | Err(_))
+    };
+    assert!(is_closed(idle.last().unwrap()));
+    drop(idle);
+    let own = [("Host", &*host), ("X-Trapline-Token", &*server.token)];
+    // Those that are gone are noticed one by one.
+    let answered = (0..200).find_map(|_| {
+        let mut stream = TcpStream::connect(server.address).ok()?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        answer.starts_with(b"HTTP/1.1 403").then_some(())
+    });
+    assert!(answered.is_some());
+    assert_eq!(server.trace(&own).1, std::fs::read(trace.path()).unwrap());
+    drop(stalled);
+}
+
+#[test]
+fn no_recording_then_it_is_said_and_nothing_is_served() {
+    let text = Scratch::holding("text", b"hello, this is a text");
+    let output = trapline(["web", text.str()]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).ends_with(": this is not a trace\n"));
+}
+
+#[test]
+fn link_opened_in_chromium_then_the_recording_is_shown_and_the_token_hidden() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("page-tests");
+    assert!(
+        Path::new("/usr/bin/chromium").exists(),
+        "Chromium is missing: apt-get install --yes chromium"
+    );
+    assert!(
+        tests.join("node_modules/playwright-core").exists(),
+        "playwright-core is missing: npm ci --prefix stepper/page-tests"
+    );
+    let server = Server::new(&a_short_run().file());
+    let output = Command::new("node")
+        .arg("--test")
+        .arg(tests.join("served.test.mjs"))
+        .env("LINK", &server.link)
+        .output()
+        .expect("node is there: apt-get install --yes nodejs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
