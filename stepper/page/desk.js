@@ -4,7 +4,7 @@ import { FORMS, Search, nearestPlace, parseBreakpoint } from './breakpoint.js';
 import { History } from './history.js';
 import { lessonOf, stepOf } from './lesson.js';
 import { clockName, plain, plural, taskName } from './names.js';
-import { PANES, draw, el, titleOf } from './panes.js';
+import { PANES, digitOf, draw, el, paneOf, titleOf } from './panes.js';
 import { Score, questionAfter, why } from './asking.js';
 import { Recording } from './recording.js';
 import { sceneAt } from './scene.js';
@@ -89,10 +89,10 @@ export class Desk {
         click: () => this.act(key, act),
       }, word, ' ', el('kbd', {}, shown)));
     }
-    PANES.forEach((pane, at) => {
+    PANES.forEach((pane) => {
       byId('toggles').append(el('button', {
-        type: 'button', id: `toggle-${pane}`, 'aria-keyshortcuts': `${at + 1}`, click: () => this.toggle(pane),
-      }, el('kbd', {}, `${at + 1}`), ` ${pane}`));
+        type: 'button', id: `toggle-${pane}`, 'aria-keyshortcuts': digitOf(pane), click: () => this.toggle(pane),
+      }, el('kbd', {}, digitOf(pane)), ` ${pane}`));
       const live = pane === 'sentence' ? 'polite' : undefined;
       byId('panes').append(el('section', { id: `pane-${pane}`, 'aria-labelledby': `title-${pane}`, hidden: true },
         el('h2', { id: `title-${pane}` }, titleOf(pane)),
@@ -121,8 +121,7 @@ export class Desk {
   }
 
   openOnly(words) {
-    // Who waits for what is shown beside the ready queue.
-    const panes = words.map((word) => (word === 'waiting' ? 'ready' : word)).filter((word) => PANES.includes(word));
+    const panes = words.filter((word) => PANES.includes(word));
     if (panes.length === 0) return;
     this.open = new Set(panes);
     this.current = panes[0];
@@ -548,7 +547,7 @@ export class Desk {
   help() {
     const help = byId('help');
     const rows = KEYS.flatMap(([key, , what]) => [el('dt', {}, key === ' ' ? 'Space' : key), el('dd', {}, what)]);
-    const panes = PANES.flatMap((pane, at) => [el('dt', {}, `${at + 1}`), el('dd', {}, `${titleOf(pane)}: opens and closes it`)]);
+    const panes = PANES.flatMap((pane) => [el('dt', {}, digitOf(pane)), el('dd', {}, `${titleOf(pane)}: opens and closes it`)]);
     help.replaceChildren(el('h2', {}, 'keys'), el('dl', {}, ...rows, ...panes),
       el('button', { type: 'button', click: () => help.close() }, 'close (Esc)'));
     help.showModal();
@@ -567,12 +566,12 @@ export class Desk {
     const isOnButton = target.closest('button, a') !== null;
     if ((key === ' ' || key === 'Enter') && isOnButton) return;
     if (key === 'Enter') return void this.showAnswer();
-    const digit = /^[1-9]$/.test(key) ? Number(key) : 0;
+    const isDigit = /^[0-9]$/.test(key);
     const found = KEYS.find(([name]) => name === key);
-    if (digit === 0 && !found) return;
+    if (!isDigit && !found) return;
     event.preventDefault();
-    if (this.question && digit > 0) this.answer(digit - 1);
-    else if (digit > 0) this.toggle(PANES[digit - 1]);
+    if (this.question && isDigit) this.answer(Number(key) - 1);
+    else if (isDigit) this.toggle(paneOf(key));
     else this.act(key, found[3]);
   }
 

@@ -193,7 +193,7 @@ impl Teller<'_> {
                 let field = self.mirror.tables().str(field).to_owned();
                 self.field_set(object, &field, value);
             }
-            Move::Outside { answered, at_nanos } => self.looked(answered, at_nanos),
+            Move::Outside { answered, at_nanos } => self.looked(answered, at_nanos, rest),
             Move::ObjectBorn { .. } | Move::ObjectEnded { .. } => {}
         }
     }
