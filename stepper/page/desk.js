@@ -4,7 +4,7 @@ import { FORMS, Search, nearestPlace, parseBreakpoint } from './breakpoint.js';
 import { History } from './history.js';
 import { lessonOf, stepOf } from './lesson.js';
 import { clockName, plain, plural, taskName } from './names.js';
-import { PANES, digitOf, draw, el, paneOf, titleOf } from './panes.js';
+import { PANES, digitOf, draw, drawLesson, el, furnish, paneOf, titleOf } from './panes.js';
 import { Score, questionAfter, why } from './asking.js';
 import { Recording } from './recording.js';
 import { sceneAt } from './scene.js';
@@ -93,12 +93,8 @@ export class Desk {
       byId('toggles').append(el('button', {
         type: 'button', id: `toggle-${pane}`, 'aria-keyshortcuts': digitOf(pane), click: () => this.toggle(pane),
       }, el('kbd', {}, digitOf(pane)), ` ${pane}`));
-      const live = pane === 'sentence' ? 'polite' : undefined;
-      byId('panes').append(el('section', { id: `pane-${pane}`, 'aria-labelledby': `title-${pane}`, hidden: true },
-        el('h2', { id: `title-${pane}` }, titleOf(pane)),
-        el('div', { id: `body-${pane}`, tabindex: '0', 'aria-live': live, role: 'group', 'aria-labelledby': `title-${pane}` })));
-      byId(`pane-${pane}`).addEventListener('focusin', () => this.setCurrent(pane));
     });
+    furnish(byId('panes'), (pane) => this.setCurrent(pane));
     byId('panes').append(el('dialog', { id: 'help', 'aria-label': 'keys' }));
     byId('prompt').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -134,9 +130,6 @@ export class Desk {
       section.classList.toggle('current', pane === this.current);
       byId(`toggle-${pane}`).setAttribute('aria-pressed', `${this.open.has(pane)}`);
     }
-    // Beside the source there is room for two.
-    const beside = [...this.open].filter((pane) => !['source', 'sentence', 'timeline'].includes(pane));
-    byId('pane-source').classList.toggle('tall', beside.length > 1);
   }
 
   setCurrent(pane) {
@@ -213,6 +206,7 @@ export class Desk {
   redraw() {
     if (!this.scene) return;
     this.drawPosition();
+    drawLesson(this, byId('pane-lesson'), byId('body-lesson'));
     for (const pane of this.open) draw(pane, this, byId(`body-${pane}`));
   }
 
@@ -252,18 +246,7 @@ export class Desk {
       asides.push(el('div', { class: 'aside' }, el('p', {}, this.question.text),
         el('div', { class: 'answers', role: 'group', 'aria-label': 'answers' }, ...buttons)));
     }
-    const stop = this.lesson?.stops[this.stop];
-    if (stop && this.stopStep === this.scene.step) asides.push(this.lessonText(stop));
     return asides;
-  }
-
-  lessonText({ text, question, answer }) {
-    const paragraphs = text.filter((line) => line !== '').map((line) => el('p', {}, line));
-    if (question) paragraphs.push(el('p', {}, el('b', {}, question)));
-    if (answer && this.isAnswerShown) paragraphs.push(el('p', {}, answer));
-    else if (answer) paragraphs.push(el('button', { type: 'button', click: () => this.showAnswer() }, 'answer (Enter, =)'));
-    const head = `${this.lesson.title}, ${this.stop + 1} of ${this.lesson.stops.length}`;
-    return el('div', { class: 'aside' }, el('p', { class: 'dim' }, head), ...paragraphs);
   }
 
   /** Whether the task is to be shown. */
@@ -436,9 +419,6 @@ export class Desk {
     this.isAnswerShown = false;
     document.body.classList.remove('zoomed');
     this.openOnly(stop.panes);
-    byId('panes').scrollTop = 0;
-    // Its text is told there.
-    this.open.add('sentence');
     this.arrange();
     const step = stepOf(stop, this.recording, this.history);
     this.stopStep = step ?? this.scene.step;

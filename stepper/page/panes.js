@@ -9,25 +9,44 @@ import {
 import { preludeOf } from './scene.js';
 import { told } from './telling.js';
 
-/** In the order in which they are on the page. */
+/** In the order of their keys: from 1 to 9, then 0. */
 export const PANES = [
-  'source', 'ready', 'waiting', 'sentence', 'loop', 'tasks', 'log', 'output', 'timeline', 'graph',
+  'source', 'ready', 'sentence', 'loop', 'tasks', 'log', 'output', 'timeline', 'graph', 'waiting',
 ];
-
-const KEYS_OF_PANES = ['waiting', 'source', 'ready', 'sentence', 'loop', 'tasks', 'log', 'output', 'timeline', 'graph'];
 
 /** The digit that opens and closes a pane. */
 export function digitOf(pane) {
-  return `${KEYS_OF_PANES.indexOf(pane)}`;
+  return `${(PANES.indexOf(pane) + 1) % 10}`;
 }
 
 export function paneOf(digit) {
-  return KEYS_OF_PANES[Number(digit)];
+  return PANES[(Number(digit) + 9) % 10];
+}
+
+/** Where each pane is on the page, in the order in which it is read. The text of a lesson stands beside the source. */
+const ROOMS = {
+  top: ['sentence'], left: ['source', 'loop'], right: ['lesson', 'ready', 'waiting', 'log', 'output', 'graph'],
+  wide: ['tasks', 'timeline'],
+};
+
+/** Puts the panes into the page. */
+export function furnish(main, onFocus) {
+  const room = (name) => el('div', { id: `room-${name}` }, ...ROOMS[name].map((pane) => section(pane, onFocus)));
+  main.append(room('top'), el('div', { id: 'columns' }, room('left'), room('right')), room('wide'));
+}
+
+function section(pane, onFocus) {
+  const live = pane === 'sentence' || pane === 'lesson' ? 'polite' : undefined;
+  const made = el('section', { id: `pane-${pane}`, 'aria-labelledby': `title-${pane}`, hidden: true },
+    el('h2', { id: `title-${pane}` }, titleOf(pane)),
+    el('div', { id: `body-${pane}`, tabindex: '0', 'aria-live': live, role: 'group', 'aria-labelledby': `title-${pane}` }));
+  if (pane !== 'lesson') made.addEventListener('focusin', () => onFocus(pane));
+  return made;
 }
 
 const TITLES = {
   source: 'source', ready: 'ready queue, and who waits for what', waiting: 'what is waited for, and by whom',
-  sentence: 'the sentence', loop: 'the loop', tasks: 'tasks', log: 'log of calls', output: 'output', timeline: 'timeline', graph: 'who waits for whom',
+  sentence: 'the sentence', loop: 'the loop', tasks: 'tasks', lesson: 'lesson', log: 'log of calls', output: 'output', timeline: 'timeline', graph: 'who waits for whom',
 };
 
 export function titleOf(pane) {
@@ -55,6 +74,36 @@ function fill(element, properties, children) {
 
 export function draw(pane, desk, body) {
   DRAW[pane](desk, body);
+}
+
+/** The text of the stop at which the lesson is, beside the source; the answer once it is asked for. */
+export function drawLesson(desk, section, body) {
+  const stop = desk.lesson?.stops[desk.stop];
+  section.hidden = !stop;
+  if (!stop) return;
+  desk.setTitle('lesson', `${desk.stop + 1} of ${desk.lesson.stops.length}: ${desk.lesson.title}`);
+  const paragraphs = stop.text.filter((line) => line !== '').map((line) => el('p', {}, ...marked(line)));
+  if (stop.question) paragraphs.push(el('p', {}, el('b', {}, ...marked(stop.question))));
+  if (stop.answer && desk.isAnswerShown) paragraphs.push(el('p', { class: 'aside' }, ...marked(stop.answer)));
+  else if (stop.answer) {
+    paragraphs.push(el('button', { type: 'button', click: () => desk.showAnswer() }, 'answer (Enter, =)'));
+  }
+  if (desk.stopStep !== desk.scene.step) {
+    paragraphs.unshift(el('p', { class: 'dim' }, `(of step ${desk.stopStep})`));
+  }
+  // Said anew only where it is another text.
+  const text = paragraphs.map(({ textContent }) => textContent).join('\n');
+  if (body.told === text) return;
+  body.told = text;
+  body.replaceChildren(...paragraphs);
+}
+
+/** A text with `code` and *words* that are stressed. */
+function marked(text) {
+  return text.split(/(`[^`]+`|\*\w[^*]*\*)/).map((part, at) => {
+    if (at % 2 === 0) return part;
+    return el(part.startsWith('`') ? 'code' : 'em', {}, part.slice(1, -1));
+  });
 }
 
 function dim(text) {
@@ -95,7 +144,7 @@ const DRAW = {
     for (const line of shown.marked) {
       const tasks = standing.get(line) ?? [];
       const names = tasks.map(short).join(' ');
-      const who = names.length < 8 ? names : `${tasks.length}×`;
+      const who = names.length < 9 ? names : `${tasks.length}×`;
       const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '');
       markLine(shown.children[line - 1], who, mark, mark !== '');
     }
@@ -115,9 +164,11 @@ const DRAW = {
     const waits = desk.open.has('waiting') ? [] : [waitTables(desk)];
     desk.setTitle('ready', waits.length === 0 ? 'ready queue' : titleOf('ready'));
     replaceKeepingFocus(body,
-      el('div', {}, 'running'), el('ul', { class: 'boxes' }, el('li', { class: 'runs' }, runs)),
-      el('div', {}, `ready: ${ready.length}${ready.length > 1 ? ', the head first' : ''}`),
-      el('ol', { class: 'boxes' }, ...shown), ...waits);
+      el('div', { class: 'queue' },
+        el('div', {}, el('div', {}, 'running'), el('ul', { class: 'boxes' }, el('li', { class: 'runs' }, runs))),
+        el('div', {}, el('div', {}, `ready: ${ready.length}${ready.length > 1 ? ', the head first' : ''}`),
+          el('ol', { class: 'boxes' }, ...shown))),
+      ...waits);
   },
 
   waiting(desk, body) {
@@ -400,8 +451,19 @@ function partWord(part, whole, now) {
   return end === undefined ? word : word.slice(0, word.indexOf(end));
 }
 
+/** The rows as text, as the terminal has them. */
+export function waitTexts(desk) {
+  return waitRows(desk).map((row) => waitText(desk, row).map((text) => (text === '' ? 'nobody waits' : text)).join(': '));
+}
+
+function waitRow(desk, row) {
+  const [head, who] = waitText(desk, row);
+  return el('li', {}, el('b', {}, head), ': ',
+    who === '' ? el('span', { class: 'dim' }, 'nobody waits') : el('span', { class: 'who' }, who));
+}
+
 /** A reason, and who waits for it; those who wait for the same in one go: "T1, T2 to read, T3 to write". */
-function waitRow(desk, { on, who }) {
+function waitText(desk, { on, who }) {
   const groups = new Map();
   for (const { call, word } of who.slice(0, 200)) {
     const what = waitWord(desk, call.on, word);
@@ -411,8 +473,7 @@ function waitRow(desk, { on, who }) {
   }
   const names = [...groups].map(([what, tasks]) => tasks.join(', ') + what);
   if (who.length > 200) names.push(`${who.length - 200} more`);
-  return el('li', {}, el('b', {}, headOf(desk, on)), ': ',
-    names.length > 0 ? el('span', { class: 'who' }, names.join(', ')) : el('span', { class: 'dim' }, 'nobody waits'));
+  return [headOf(desk, on), names.join(', ')];
 }
 
 /** For what of it a call waits, as the end of a name: " until 2.000 s". */

@@ -144,6 +144,9 @@ fn columns(
     // Two columns are filled, whatever is in them.
     let (left, right) = match (left, right) {
         ([], [first, .., _]) => (std::slice::from_ref(first), &right[1..]),
+        ([first, second], []) if desk.stop.is_some() => {
+            (std::slice::from_ref(first), std::slice::from_ref(second))
+        }
         columns => columns,
     };
     if left.is_empty() {
@@ -187,6 +190,9 @@ fn lesson(desk: &Desk, width: usize) -> Vec<Line> {
     let Some(stop) = lesson.stops.get(at) else { return Vec::new() };
     let head = format!("{} of {}: {}", at + 1, lesson.stops.len(), lesson.title);
     let mut lines = vec![title(&head, width)];
+    // The lesson goes on being shown where one looks about from its stop.
+    let step = stop.step(&desk.atlas).filter(|step| *step != desk.scene.cursor.step);
+    lines.extend(step.map(|step| Line::of(Tone::Dim, format!("(of step {step})"))));
     let mut paragraph = |tone: Tone, text: &str| {
         lines.extend(wrap(text, width).into_iter().map(|line| Line::of(tone, line)));
     };
