@@ -344,11 +344,11 @@ describe('how it looks', () => {
     const since = [line('_desk = things.desk'), line('_page = things.book'), line('_seat = things.seats')];
     assert.deepEqual(await rows(full), [
       `${desk} held by T2 since ${since[0]}: nobody waits`, `${book} held by T2 since ${since[1]}: nobody waits`,
-      `${seats} 2 free, held by T2 since ${since[2]}: nobody waits`, `${channel} holds 2 of 2: T2 for room`,
+      `${seats} with 2 free, held by T2 since ${since[2]}: nobody waits`, `${channel} holds 2 of 2: T2 for room`,
     ]);
     const last = await page.evaluate(() => window.desk.recording.last);
     assert.deepEqual(await rows(last - 2), [
-      `${desk} free: nobody waits`, `${book} free: nobody waits`, `${seats} 3 free: nobody waits`, 'event `bell` set: nobody waits',
+      `${desk} free: nobody waits`, `${book} free: nobody waits`, `${seats} with 3 free: nobody waits`, 'event `bell` set: nobody waits',
     ]);
   });
 

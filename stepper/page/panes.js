@@ -509,7 +509,7 @@ function stateOf(object, now) {
     [now.field(object, 'holder'), ...['holders', 'count', 'capacity', 'free'].map(count)];
   const words = [];
   if (within !== undefined) words.push(`holds ${within}${most === undefined ? '' : ` of ${most}`}`);
-  if (free !== undefined) words.push(`${free} free`);
+  if (free !== undefined) words.push(`with ${free} free`);
   if (holder?.is === 'held') {
     const others = holders > 1 ? ` and ${plural(holders - 1, 'other')}` : '';
     const who = holder.task === undefined ? 'somebody' : short(holder.task);

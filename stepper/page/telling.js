@@ -367,7 +367,10 @@ const TELL = {
         this.say(`${this.who()} gives ${name} up, and it is handed to ${next}, first in its queue.`);
       }
     } else if (word === 'holder' && value.is === 'nothing') {
-      if (before?.is === 'held' && before.task === this.task) {
+      // Who gives it up is told with whom it is handed to.
+      const isHandedOn = this.rest.some((next) => next.kind === 'set' && next.object === object && next.field === field &&
+        next.value.is === 'held' && next.value.task !== this.task);
+      if (!isHandedOn && before?.is === 'held' && before.task === this.task) {
         this.say(`${this.who()} gives ${name} back; nobody holds it now.`);
       }
     } else if (word === 'count' && value.is === 'count') {

@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn scripts_of_the_page_then_they_are_small_enough_to_be_read() {
         let size = MODULES.iter().map(|module| module.len()).sum::<usize>();
-        assert!(size <= 150_000, "{size}");
+        assert!(size <= 150 * 1024, "{size}");
     }
 
     #[test]

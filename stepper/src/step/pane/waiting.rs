@@ -221,7 +221,7 @@ fn state(object: &ObjectMirror, now: &Mirror, width: usize) -> String {
         (Some(count), None) => words.push(format!("holds {count}")),
         _ => {}
     }
-    words.extend(count("free").map(|free| format!("{free} free")));
+    words.extend(count("free").map(|free| format!("with {free} free")));
     match field("holder") {
         Some(Value::Held { task, since }) => {
             let mut held =
