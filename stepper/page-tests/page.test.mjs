@@ -340,7 +340,7 @@ describe('how it looks', () => {
     const [desk, book, seats] = ['mutex `desk`', 'rwlock `book`', 'semaphore `seats`'];
     const lines = (await page.evaluate(() => [...window.desk.recording.sources.values()][0].text)).split('\n');
     const line = (of) => at(lines.findIndex((text) => text.includes(of)) + 1);
-    const channel = `the channel of ${line('= channel(2)')}`;
+    const channel = `channel of ${line('= channel(2)')}`;
     const since = [line('_desk = things.desk'), line('_page = things.book'), line('_seat = things.seats')];
     assert.deepEqual(await rows(full), [
       `${desk} held by T2 since ${since[0]}: nobody waits`, `${book} held by T2 since ${since[1]}: nobody waits`,

@@ -482,7 +482,8 @@ function headOf(desk, on) {
     case 'somebody': return "somebody's answer";
   }
   const state = now.objects.has(on.object) ? stateOf(on.object, now) : [];
-  return thing(on.object, now) + (state.length > 0 ? ` ${state.join(', ')}` : '');
+  // Where each row is a thing, no article is needed.
+  return thing(on.object, now).replace(/^the /, '') + (state.length > 0 ? ` ${state.join(', ')}` : '');
 }
 
 /** How a thing stands, as its fields tell. */
