@@ -262,6 +262,20 @@ describe('lessons', () => {
     await press('L');
     assert.equal(await step(), 2);
   });
+
+  test('lesson by the keyboard then Tab comes to its text and to its answer, and stays there', async () => {
+    await open('lesson');
+    await press('l');
+    const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.textContent);
+    for (let at = 0; at < 60 && (await focused()) !== 'body-lesson'; at++) await press('Tab');
+    await press('Tab');
+    assert.equal(await focused(), 'answer (Enter, =)');
+    await press('Enter');
+    assert.match(await text('body-lesson'), /The stove's\./);
+    assert.equal(await focused(), 'body-lesson');
+    assert.ok(await page.getByRole('region', { name: '1 of 2: Two cooks' }).isVisible());
+    assert.equal(await page.locator('#body-lesson').getAttribute('aria-live'), 'polite');
+  });
 });
 
 describe('what it is given', () => {
@@ -429,6 +443,15 @@ describe('how it looks', () => {
     assert.ok((await page.locator('#pane-source').boundingBox()).width > 1200);
     await press('z');
     assert.equal(await page.locator('#pane-ready').isVisible(), true);
+  });
+
+  test('step under way then the line it goes on from has a question mark, until it has asked', async () => {
+    await open('things');
+    const marks = () => page.locator('#body-source .mark').evaluateAll((all) => all.map((mark) => mark.textContent).join(''));
+    await press('n', 'n', 'N');
+    assert.equal(await marks(), '▶?');
+    await press('n');
+    assert.equal(await marks(), '▶■');
   });
 
   test('cycle that closes then the graph opens by itself', async () => {

@@ -95,7 +95,7 @@ export function drawLesson(desk, section, body) {
   const text = paragraphs.map(({ textContent }) => textContent).join('\n');
   if (body.told === text) return;
   body.told = text;
-  body.replaceChildren(...paragraphs);
+  replaceKeepingFocus(body, ...paragraphs);
 }
 
 /** A text with `code` and *words* that are stressed. */
@@ -145,7 +145,9 @@ const DRAW = {
       const tasks = standing.get(line) ?? [];
       const names = tasks.map(short).join(' ');
       const who = names.length < 9 ? names : `${tasks.length}×`;
-      const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '');
+      // Within a step: it goes on from here, and where it will stop is not known yet.
+      const isOpen = !desk.scene.isWhole && !stop;
+      const mark = (isAt(from, line) ? (isOpen ? '▶?' : '▶') : '') + (isAt(stop, line) ? '■' : '');
       markLine(shown.children[line - 1], who, mark, mark !== '');
     }
     centre(body, shown.children[focus.line - 1]);

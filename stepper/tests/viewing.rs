@@ -179,6 +179,7 @@ fn phases_played_then_each_shows_what_it_changes() {
     let pick = at("N");
     assert_shows(&pick, "step 4 of 6 · in pick");
     assert_shows(&pick, "║ T1 ║");
+    assert_shows(&pick, "21▶? sleep();");
     assert_shows(&pick, &marked("pick"));
     let resume = at("NN");
     assert_shows(&resume, "in resume");
@@ -193,6 +194,8 @@ fn phases_played_then_each_shows_what_it_changes() {
     assert_shows(&settle, "step 4 of 6 · clock");
     assert_shows(&settle, &marked("settle"));
     assert_hides(&settle, "║");
+    assert_shows(&settle, "21▶ sleep();");
+    assert_shows(&settle, "30 ■ second.lock();");
     assert_eq!(at("NNNNNPP"), trap);
     assert_eq!(at("NNn"), settle);
     // A look at the outside is one phase.
