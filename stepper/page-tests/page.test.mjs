@@ -120,6 +120,21 @@ describe('moving', () => {
     assert.equal(await step(), 2);
   });
 
+  test('task not born yet, under way, at its end, and gone, then w says which', async () => {
+    await open('things');
+    const why = async (at) => {
+      await page.evaluate((at) => { window.desk.go(at); window.desk.select(5); }, at);
+      await press('w');
+      return (await page.locator('#body-sentence .aside').innerText());
+    };
+    const { born, last } = await page.evaluate(() => ({
+      born: window.desk.history.nextOf(5, 0), last: window.desk.history.previousOf(5, 1000) }));
+    assert.equal(await why(born - 3), `T5 (reader) is not born yet; it runs for the first time in step ${born}.`);
+    assert.match(await why(born), /^T5 \(reader\) waits for something to read from fd \d+ \(things\.rs:\d+\)\.$/);
+    assert.equal(await why(last), 'T5 (reader) has just ended.');
+    assert.equal(await why(last + 1), `T5 (reader) has ended; it ran for the last time in step ${last}.`);
+  });
+
   test('space then it plays, and any move stops it', async () => {
     await open('run');
     await press('+', '+', '+', ' ');

@@ -290,7 +290,7 @@ fn question_answered_then_first_answers_are_counted() {
     let who = screen(&trace, "nnnx");
     assert_shows(&who, "step 3 of 6");
     assert_shows(&who, "Who runs next?");
-    assert_shows(&who, "[1] T1 [2] T2 [3] nobody, the loop looks at the outside");
+    assert_shows(&who, "[1] T1 [2] T2 [3] nobody: the loop looks outside, or ends");
     assert_shows(&screen(&trace, "nnnx1"), "Right: T1. 1 of 1 right so far.");
     let woken = screen(&trace, "nnx");
     assert_shows(&woken, "the loop looks at the outside. Who is woken first?");
@@ -608,4 +608,101 @@ fn lesson_longer_than_its_room_then_the_question_s_answer_is_seen_when_it_is_ask
     // From the stop one may look about.
     assert_shows(&screen_of(&trace, "ln", "160x50"), "(of step 2)");
     assert_hides(&screen_of(&trace, "l", "160x50"), "(of step 2)");
+}
+
+/// The lines of the example `things` at which something of this text stands.
+fn line_of(text: &str) -> String {
+    let source = include_str!("../examples/things.rs");
+    let line = source.lines().position(|line| line.contains(text)).unwrap() + 1;
+    format!("things.rs:{line}")
+}
+
+#[test]
+fn why_asked_of_tasks_in_odd_places_then_each_is_told_for_what_it_is() {
+    let trace = things();
+    let downs = |task: usize| "<down>".repeat(task);
+    let why = |place: &str, task: usize| screen(&trace, &format!("12{place}{}w", downs(task)));
+    let channel = line_of("= channel(2)");
+    // Under a `join!`, with three calls in flight.
+    assert_shows(
+        &why("bcall park<enter>ccc", 2),
+        "T2 (early) waits for whichever comes first: event `bell`; or the clock, until 3601.000 s; or the \
+         clock, until 5.000 s.",
+    );
+    assert_shows(
+        &why("bcall park<enter>ccc", 3),
+        "T3 (late) is first in the ready queue: it runs next; T2 woke it in step",
+    );
+    let receives = line_of("receiver.recv()");
+    assert_shows(
+        &why("bcall park<enter>cc", 3),
+        &format!("T3 (late) waits for a value of a channel ({channel}) at {receives}."),
+    );
+    let exit = line_of("early.await");
+    assert_shows(
+        &why("bcall join<enter>c", 1),
+        &format!(
+            "T1 waits for the end of T2 ({exit}), which waits for room in a channel ({channel}) at"
+        ),
+    );
+    assert_shows(&why("bcall join<enter>c", 3), "T3 (late) sleeps until 1.000 s (things.rs:");
+    assert_shows(
+        &why("bcall read_wait<enter>c", 5),
+        "T5 (reader) waits for something to read from fd",
+    );
+    // Before its birth, at its end, and after it.
+    let selected = |task: usize, to: &str| {
+        screen(&trace, &format!("12bcall read_wait<enter>c{}{to}w", downs(task)))
+    };
+    assert_shows(
+        &selected(5, "<home>nnn"),
+        "T5 (reader) is not born yet; it runs for the first time",
+    );
+    assert_shows(&selected(5, "<end>p"), "T5 (reader) has just ended.");
+    assert_shows(&selected(5, "<end>"), "T5 (reader) has ended; it ran for the last time in step");
+    assert_shows(&selected(2, "<end>"), "T2 (early) has ended; it ran for the last time in step");
+}
+
+#[test]
+fn lock_waited_for_with_a_timeout_then_why_says_who_holds_it() {
+    let mut script = Script::new();
+    script.born(1, "owner", None);
+    script.born(2, "hurried", None);
+    // Which question is asked goes by the number of the step.
+    for _ in 0..2 {
+        script.outside(0);
+        script.step(StepEnd::Outside);
+    }
+    script.taken(1, 0);
+    script.mutex(5, "stove");
+    script.held(5, 1, 20);
+    script.sleeps(1, 1, 21, 9_000_000);
+    script.ran();
+    script.taken(2, 0);
+    script.begun(2, 2, "park", 30);
+    script.begun(3, 2, "sleep", 30);
+    let role = script.string("token");
+    script.moved(Move::CallBlocked { call: 2, on: trapline_trace::On::Object { object: 5, role } });
+    let on = trapline_trace::On::Deadline { at_nanos: 5_000_000 };
+    script.moved(Move::CallBlocked { call: 3, on });
+    script.rested(2, false);
+    script.ran();
+    // A task that nobody knows to wait for anything.
+    script.born(3, "under a waker", None);
+    script.taken(3, 0);
+    script.rested(3, false);
+    script.ran();
+    let trace = script.file();
+    assert_shows(
+        &screen(&trace, "nnnn<down><down>w"),
+        "T2 (hurried) waits for whichever comes first: mutex `stove`, held by T1 since step 3 (kitchen.rs:20); \
+         or the clock, until 0.005 s.",
+    );
+    assert_shows(
+        &screen(&trace, "<end><up>w"),
+        "T3 (under a waker) waits until somebody calls its waker: it has no call of its own in flight.",
+    );
+    // Of two calls at once it is asked what becomes of the first.
+    assert_shows(&screen(&trace, "nnnx"), "What becomes of the first of these calls?");
+    assert_shows(&screen(&trace, "nnnx2"), "Right: it has to wait.");
 }
