@@ -665,7 +665,7 @@ function drawTimeline(desk, body) {
     width: NAMES + columns.length * COLUMN + 30, height: (lanes.length + 1) * LANE + 6, role: 'img',
     'aria-label': `Steps ${first} to ${columns.at(-1)?.step ?? first}. ${ranText(columns)}`,
   });
-  columns.forEach((column, at) => drawColumn(picture, column, lanes, NAMES + at * COLUMN, column.step === scene.step));
+  columns.forEach((column, at) => drawColumn(picture, column, lanes, NAMES + at * COLUMN, Math.abs(column.step - scene.step)));
   lanes.forEach((task, at) => picture.append(svg('text', { x: 2, y: (at + 2) * LANE - 6 },
     `${desk.look.selected === task ? '> ' : ''}${taskName(task, history)}`.slice(0, 15))));
   columns.forEach((column, at) => drawWakes(picture, column, lanes, NAMES + at * COLUMN + COLUMN / 2));
@@ -679,10 +679,12 @@ function ranText(columns) {
   return `Who ran: ${ran.join(', ')}.`;
 }
 
-function drawColumn(picture, { step, states }, lanes, x, isHere) {
+function drawColumn(picture, { step, states }, lanes, x, away) {
   const height = lanes.length * LANE;
+  const isHere = away === 0;
   if (isHere) picture.append(svg('rect', { class: 'now', x, y: 16, width: COLUMN, height: height + 6 }));
-  if (isHere || step % 5 === 0) {
+  // Two numbers side by side would be read as one.
+  if (isHere || (step % 5 === 0 && away > 2)) {
     picture.append(svg('text', { x: x + COLUMN / 2, y: 12, 'text-anchor': 'middle' }, isHere || step % 10 === 0 ? `${step}` : '·'));
   }
   lanes.forEach((task, lane) => {
