@@ -1,9 +1,13 @@
 //! A recording that can be looked at at any place.
 
+use std::io;
+use std::path::Path;
+
 use trapline_trace::{Mirror, Record, Recording, StepEnd};
 
 use super::history::History;
 use super::phase::{Beat, Phase, beats, prelude};
+use crate::failure::Failure;
 
 /// Where one looks. Moving it changes nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +35,23 @@ impl Atlas {
     pub(crate) fn new(recording: Recording) -> Atlas {
         let history = History::of(&recording);
         Atlas { recording, history }
+    }
+
+    /// Opens a file, of which nothing has been read yet.
+    pub(crate) fn begin(file: &Path) -> Result<Atlas, Failure> {
+        let recording = Recording::begin(file);
+        recording.map(Atlas::new).map_err(|error| Failure::Open { path: file.to_owned(), error })
+    }
+
+    /// Reads so many bytes more of it, at most. Gives how many.
+    pub(crate) fn grow(&mut self, most_bytes: usize) -> io::Result<usize> {
+        let Atlas { recording, history } = self;
+        let read = recording
+            .read_on(most_bytes, |step, record, before| history.note(step, record, before))?;
+        if read > 0 {
+            history.settle(recording);
+        }
+        Ok(read)
     }
 
     /// Before the first step.

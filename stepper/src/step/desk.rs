@@ -49,6 +49,8 @@ pub(crate) struct Desk {
     /// Steps a second, while it plays.
     is_playing: bool,
     speed: usize,
+    /// So many source files were known when the lesson was looked for.
+    sources: usize,
     pub(super) lesson: Option<Lesson>,
     pub(super) stop: Option<usize>,
     pub(super) shows_answer: bool,
@@ -61,6 +63,7 @@ impl Desk {
     pub(crate) fn new(atlas: Atlas, output: Option<PathBuf>) -> Desk {
         let scene = atlas.scene(Cursor::after(atlas.beginning()));
         let lesson = lesson::of(&atlas);
+        let sources = atlas.recording.sources().len();
         let message = match &lesson {
             Some(lesson) => format!("lesson: {} (l: next stop, ?: keys)", lesson.title),
             None => "n: next step, p: previous, ?: all keys, q: quit".to_owned(),
@@ -83,18 +86,25 @@ impl Desk {
             search: None,
             is_playing: false,
             speed: 1,
+            sources,
             lesson,
             stop: None,
             shows_answer: false,
         }
     }
 
-    /// The atlas, as far as it has been read.
-    pub(crate) fn replace_atlas(&mut self, atlas: Atlas, is_loading: bool) {
-        self.atlas = atlas;
-        self.is_loading = is_loading;
-        self.lesson = lesson::of(&self.atlas);
-        self.scene = self.atlas.scene(self.scene.cursor);
+    /// More of the recording has been read.
+    pub(crate) fn grown(&mut self) {
+        let sources = self.atlas.recording.sources().len();
+        if sources != self.sources {
+            self.sources = sources;
+            self.lesson = lesson::of(&self.atlas);
+        }
+        let cursor = self.scene.cursor;
+        // What is known of the beginning is what has been read; any other place stays as it is.
+        if cursor.step <= self.atlas.beginning() {
+            self.scene = self.atlas.scene(Cursor::after(self.atlas.beginning()));
+        }
     }
 
     pub(crate) fn sight<'a>(&'a self, aside: &'a [Line]) -> Sight<'a> {

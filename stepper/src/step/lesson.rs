@@ -50,12 +50,19 @@ impl Stop {
     }
 }
 
-/// The lesson that a recording's sources tell; the first, if several do. Its stops are in the order of their steps,
-/// wherever they stand in the text.
+/// The lesson that a recording's sources tell; the first, if several do.
 pub(crate) fn of(atlas: &Atlas) -> Option<Lesson> {
     let mut lesson = atlas.recording.sources().iter().find_map(|source| parse(&source.text))?;
-    lesson.stops.sort_by_key(|stop| stop.step(atlas).unwrap_or(u64::MAX));
+    lesson.sort(atlas);
     Some(lesson)
+}
+
+impl Lesson {
+    /// Brings the stops into the order of their steps, wherever they stand in the text; where the run has not come to
+    /// yet is last.
+    pub(crate) fn sort(&mut self, atlas: &Atlas) {
+        self.stops.sort_by_cached_key(|stop| stop.step(atlas).unwrap_or(u64::MAX));
+    }
 }
 
 fn parse(text: &str) -> Option<Lesson> {

@@ -21,6 +21,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// What ends within this is shown as a whole from the first moment on.
 const SHORT: Duration = Duration::from_millis(300);
 
+/// A trace begins with this.
+const HEADER: u64 = trapline_trace::format::Header::LENGTH as u64;
+
 const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug, clap::Args)]
@@ -40,9 +43,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let place = Place::new()?;
     let command = args.program.recording(&target, &place.trace(), ",output")?;
     let running = Running::start(command, &target.executable, &place.output())?;
-    if !wait_for(CONNECT, || place.trace().exists() || !running.goes_on())
-        || !place.trace().exists()
-    {
+    let is_there = || std::fs::metadata(place.trace()).is_ok_and(|file| file.len() >= HEADER);
+    if !wait_for(CONNECT, || is_there() || !running.goes_on()) || !is_there() {
         return Err(not_ours(&target.executable, &running));
     }
     if args.looks.dump {

@@ -1,5 +1,6 @@
 //! The terminal: keys in, lines out, and everything as it was when it ends, however that comes about.
 
+mod clock;
 mod guard;
 mod load;
 mod paint;
@@ -9,24 +10,29 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::flag;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::atlas::Atlas;
 use super::desk::{Desk, Flow};
 use super::key::Key;
 use crate::failure::Failure;
 use crate::opened;
+use clock::now;
 use guard::Guard;
-use load::{Loaded, Loader};
+use load::{Loader, Read};
 
 pub(super) use load::Growth;
 
-/// So often signals, and what has been read meanwhile, are looked at.
-const LOOK: Duration = Duration::from_millis(30);
+/// So often signals are looked at, and whether the recording has grown.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// So often at least what has been read is painted, while there is more to be read.
+const FRAME: Duration = Duration::from_millis(100);
 
 /// What to show, and how it begins.
 pub(super) struct Show<'a> {
@@ -65,9 +71,11 @@ pub(super) fn show(show: Show<'_>) -> Result<Ended, Failure> {
         ));
     }
     let Show { file, output, growth, keys, must_panic } = show;
-    let (first, loader) = load::begin(file, growth)?;
-    let mut desk = Desk::new(first.atlas, output);
-    desk.is_loading = first.is_growing;
+    let mut atlas = Atlas::begin(file)?;
+    let loader = Loader::new(growth);
+    let first = loader.read_first(&mut atlas).map_err(Failure::at(file))?;
+    let mut desk = Desk::new(atlas, output);
+    desk.is_loading = first != Read::End;
     for key in keys {
         if desk.press(*key) != Flow::GoOn {
             break;
@@ -77,7 +85,8 @@ pub(super) fn show(show: Show<'_>) -> Result<Ended, Failure> {
     let signals = Signals::listen().map_err(failed)?;
     let mut guard = Guard::enter().map_err(failed)?;
     assert!(!must_panic, "asked to panic");
-    let flow = Session { desk: &mut desk, guard: &mut guard, loader, signals: &signals }.run();
+    let mut session = Session::new(&mut desk, &mut guard, &loader, &signals);
+    let flow = session.run();
     drop(guard);
     let code = match flow.map_err(failed)? {
         Flow::Interrupt => ExitCode::from(130),
@@ -94,18 +103,34 @@ fn failed(error: std::io::Error) -> Failure {
 struct Session<'a> {
     desk: &'a mut Desk,
     guard: &'a mut Guard,
-    loader: Option<Loader>,
+    loader: &'a Loader,
     signals: &'a Signals,
+    /// When something last went on by itself, or a key was pressed.
+    ticked: Instant,
+    /// When the screen was painted last.
+    painted: Option<Instant>,
 }
 
-impl Session<'_> {
-    fn run(mut self) -> std::io::Result<Flow> {
+impl<'a> Session<'a> {
+    fn new(
+        desk: &'a mut Desk,
+        guard: &'a mut Guard,
+        loader: &'a Loader,
+        signals: &'a Signals,
+    ) -> Session<'a> {
+        Session { desk, guard, loader, signals, ticked: now(), painted: None }
+    }
+
+    fn run(&mut self) -> std::io::Result<Flow> {
         // Asked once before anything is shown: from here on a change of the window's size is heard of.
         event::poll(Duration::ZERO)?;
+        let mut is_behind = false;
         loop {
-            self.take_loaded();
-            self.guard.draw(self.desk)?;
-            match self.wait()? {
+            if !is_behind || self.painted.is_none_or(|painted| painted.elapsed() >= FRAME) {
+                self.guard.draw(self.desk)?;
+                self.painted = Some(now());
+            }
+            match self.wait(&mut is_behind)? {
                 Flow::GoOn => {}
                 Flow::Suspend => self.suspend()?,
                 end => return Ok(end),
@@ -113,22 +138,8 @@ impl Session<'_> {
         }
     }
 
-    fn take_loaded(&mut self) {
-        let Some(loader) = &self.loader else { return };
-        while let Some(loaded) = loader.take() {
-            let Loaded { atlas, is_growing } = loaded;
-            self.desk.replace_atlas(atlas, is_growing);
-        }
-        if loader.is_over() {
-            self.desk.is_loading = false;
-            self.loader = None;
-        }
-    }
-
     /// Waits until there is something new to be seen.
-    fn wait(&mut self) -> std::io::Result<Flow> {
-        let tick = self.desk.next_tick();
-        let mut left = tick.unwrap_or(Duration::MAX);
+    fn wait(&mut self, is_behind: &mut bool) -> std::io::Result<Flow> {
         loop {
             if self.signals.deadly().is_some() {
                 return Ok(Flow::Quit);
@@ -136,19 +147,38 @@ impl Session<'_> {
             if self.signals.take_stop() {
                 return Ok(Flow::Suspend);
             }
-            let pause = left.min(LOOK);
-            if event::poll(pause)? {
+            let has_news = self.read(is_behind)?;
+            let left = self.desk.next_tick().map(|tick| tick.saturating_sub(self.ticked.elapsed()));
+            let pause = if *is_behind || has_news { Duration::ZERO } else { LOOK };
+            if event::poll(left.map_or(pause, |left| left.min(pause)))? {
+                // What a key gives is shown at once, whatever is still to be read.
+                (self.ticked, self.painted) = (now(), None);
                 return self.take_events();
             }
-            left = left.saturating_sub(pause);
-            if left.is_zero() {
+            if left.is_some_and(|left| left.saturating_sub(pause).is_zero()) {
                 self.desk.tick();
+                (self.ticked, self.painted) = (now(), None);
                 return Ok(Flow::GoOn);
             }
-            if self.loader.as_ref().is_some_and(Loader::has_news) {
+            if has_news {
                 return Ok(Flow::GoOn);
             }
         }
+    }
+
+    /// Reads what is new of the recording. Whether that may have changed what is to be seen.
+    fn read(&mut self, is_behind: &mut bool) -> std::io::Result<bool> {
+        if !self.desk.is_loading {
+            return Ok(false);
+        }
+        let read = self.loader.read(&mut self.desk.atlas)?;
+        *is_behind = read == Read::Part;
+        self.desk.is_loading = read != Read::End;
+        if read == Read::Nothing {
+            return Ok(false);
+        }
+        self.desk.grown();
+        Ok(true)
     }
 
     /// All keys that have been pressed: a held key is not to lag behind.

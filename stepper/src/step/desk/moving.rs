@@ -139,10 +139,14 @@ impl Desk {
 
     /// Goes to the next stop of the lesson, or back to the one before, and opens its panes.
     pub(super) fn next_stop(&mut self, is_forward: bool) {
-        let Some(lesson) = &self.lesson else {
+        let Some(lesson) = &mut self.lesson else {
             self.message = "this program's source has no lesson in it".to_owned();
             return;
         };
+        // More may be known of the run than when it was looked at last.
+        let before = self.stop.and_then(|at| lesson.stops.get(at).cloned());
+        lesson.sort(&self.atlas);
+        self.stop = before.and_then(|stop| lesson.stops.iter().position(|at| *at == stop));
         let next = match (self.stop, is_forward) {
             (None, true) => Some(0),
             (None, false) => None,

@@ -1,25 +1,22 @@
-//! Reading a recording on a thread of its own: what has been read can be looked at meanwhile.
+//! Reading a recording between two frames, some of it at a time: the keys are heard meanwhile, also while a million
+//! steps are read. What has been read before is not read again when the recording grows.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 use std::time::Duration;
 
-use trapline_trace::{OpenError, Recording};
-
-use crate::failure::Failure;
-use crate::opened;
+use super::clock::now;
 use crate::step::atlas::Atlas;
 
-/// So much of a file is read within a frame or two.
-const PREFIX: u64 = 256 * 1024;
+/// So much of a file is read before the first frame.
+const FIRST: usize = 256 * 1024;
 
-/// How often a recording that grows is read again, at most.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks at the clock.
+const PORTION: usize = 16 * 1024;
+
+/// So long is read between two looks at the keys: with the painting, a frame.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// Tells whether the program that is recorded goes on.
 #[derive(Clone, Debug)]
@@ -36,85 +33,54 @@ impl Growth {
     }
 }
 
-/// A recording as far as it has been read.
-pub(super) struct Loaded {
-    pub(super) atlas: Atlas,
-    pub(super) is_growing: bool,
+/// How far a recording has been read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Read {
+    /// There was nothing new, and there may be.
+    Nothing,
+    /// All that there is for now.
+    All,
+    /// There is more.
+    Part,
+    /// To its end.
+    End,
 }
 
+/// Reads on.
 pub(super) struct Loader {
-    news: Receiver<Loaded>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    has_news: AtomicBool,
-    is_over: AtomicBool,
+    growth: Growth,
 }
 
 impl Loader {
-    pub(super) fn take(&self) -> Option<Loaded> {
-        self.shared.has_news.store(false, Ordering::Release);
-        self.news.try_recv().ok()
+    pub(super) fn new(growth: Growth) -> Loader {
+        Loader { growth }
     }
 
-    pub(super) fn has_news(&self) -> bool {
-        self.shared.has_news.load(Ordering::Acquire) || self.is_over()
+    /// What is to be seen at first.
+    pub(super) fn read_first(&self, atlas: &mut Atlas) -> io::Result<Read> {
+        let goes_on = self.growth.goes_on();
+        // If there is less, that is all.
+        let read = atlas.grow(FIRST)?;
+        Ok(match (read < FIRST, goes_on) {
+            (true, false) => Read::End,
+            (true, true) => Read::All,
+            (false, _) => Read::Part,
+        })
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.shared.is_over.load(Ordering::Acquire)
-    }
-}
-
-/// Reads the beginning of a file, and on a thread the rest, if there is more or it grows.
-pub(super) fn begin(file: &Path, growth: Growth) -> Result<(Loaded, Option<Loader>), Failure> {
-    let length = std::fs::metadata(file).map_err(Failure::at(file))?.len();
-    let goes_on = growth.goes_on();
-    if length <= PREFIX && !goes_on {
-        let atlas = Atlas::new(opened::open(file)?);
-        return Ok((Loaded { atlas, is_growing: false }, None));
-    }
-    let first =
-        Atlas::new(prefix(file).map_err(|error| Failure::Open { path: file.to_owned(), error })?);
-    let (sender, news) = channel();
-    let shared = Arc::new(Shared::default());
-    let (path, told) = (file.to_owned(), Arc::clone(&shared));
-    let reader = thread::Builder::new().name("reader".to_owned());
-    let handle = reader.spawn(move || {
-        read_on(&path, &growth, &sender, &told);
-        told.is_over.store(true, Ordering::Release);
-    });
-    handle.map_err(|error| Failure::said(format!("cannot start a thread: {error}")))?;
-    Ok((Loaded { atlas: first, is_growing: true }, Some(Loader { news, shared })))
-}
-
-/// What the first bytes of a file hold.
-fn prefix(file: &Path) -> Result<Recording, OpenError> {
-    let mut bytes = Vec::new();
-    File::open(file)?.take(PREFIX).read_to_end(&mut bytes)?;
-    Recording::from_bytes(bytes)
-}
-
-fn read_on(file: &PathBuf, growth: &Growth, sender: &Sender<Loaded>, shared: &Shared) {
-    let mut length = 0;
-    loop {
+    pub(super) fn read(&self, atlas: &mut Atlas) -> io::Result<Read> {
         // Asked first: what the program wrote before it ended is read then.
-        let is_growing = growth.goes_on();
-        let now = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-        if now != length || !is_growing {
-            length = now;
-            // It could be opened before; if it no longer can, what there is stays.
-            let Ok(recording) = Recording::open(file) else { return };
-            if sender.send(Loaded { atlas: Atlas::new(recording), is_growing }).is_err() {
-                return;
+        let goes_on = self.growth.goes_on();
+        let begin = now();
+        let mut read = Read::Nothing;
+        loop {
+            if atlas.grow(PORTION)? == 0 {
+                return Ok(if goes_on { read } else { Read::End });
             }
-            shared.has_news.store(true, Ordering::Release);
+            if begin.elapsed() >= SLICE {
+                return Ok(Read::Part);
+            }
+            read = Read::All;
         }
-        if !is_growing {
-            return;
-        }
-        thread::park_timeout(PAUSE);
     }
 }
