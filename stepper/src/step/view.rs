@@ -67,7 +67,9 @@ pub(super) fn dump(
     looks: &Looks,
 ) -> Result<ExitCode, Failure> {
     let keys = looks.keys()?;
-    let mut desk = Desk::new(Atlas::new(opened::open(file)?), output);
+    let mut atlas = Atlas::begin(file)?;
+    atlas.grow(usize::MAX).map_err(Failure::at(file))?;
+    let mut desk = Desk::new(atlas, output);
     for key in keys {
         if desk.press(key) != Flow::GoOn {
             break;
