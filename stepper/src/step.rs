@@ -6,11 +6,13 @@
 
 mod atlas;
 mod breakpoint;
+mod clock;
 mod desk;
 mod history;
 mod key;
 mod lesson;
 mod line;
+mod load;
 mod names;
 mod pane;
 mod phase;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trapline_trace::{Mirror, Move, On, Record, Recording, Remark, SiteRef, StackRef, Value};
+use trapline_trace::{Mirror, Move, On, Record, Recording, Remark, SiteRef, StackRef, StepEnd, Value};
 
 /// A line of the source, and a task's being there: an index into [`History::places`].
 type PlaceId = u32;
@@ -70,6 +70,8 @@ pub(crate) struct History {
     seen_reasons: BTreeSet<Reason>,
     cycles: Vec<(u64, Vec<u64>)>,
     outputs: Vec<(u64, u64)>,
+    /// What the last step came to.
+    end: Option<StepEnd>,
 }
 
 impl History {
@@ -126,7 +128,12 @@ impl History {
                 self.cycles.push((step, tasks.clone()));
             }
             Record::Remark(Remark::Output { length }) => self.outputs.push((step, length)),
-            Record::StepEnd(trapline_trace::StepEnd::Ran) => self.step_ran(step, running),
+            Record::StepEnd(end) => {
+                self.end = Some(end);
+                if end == StepEnd::Ran {
+                    self.step_ran(step, running);
+                }
+            }
             _ => {}
         }
     }
@@ -188,6 +195,11 @@ impl History {
             let place = trail.iter().find(own).or(trail.first());
             self.places.extend(place.map(|(at, line)| (file(*at).to_owned(), *line)));
         }
+    }
+
+    /// Whether the run is over with the last step.
+    pub(crate) fn is_finished(&self) -> bool {
+        !matches!(self.end, None | Some(StepEnd::Ran | StepEnd::Outside))
     }
 
     /// Who ran in a step; nobody, if the outside was looked at.

@@ -2,12 +2,11 @@
 //! steps are read. What has been read before is not read again when the recording grows.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::atlas::Atlas;
 use super::clock::now;
-use crate::step::atlas::Atlas;
+use crate::live::Growth;
 
 /// So much of a file is read before the first frame.
 const FIRST: usize = 256 * 1024;
@@ -17,21 +16,6 @@ const PORTION: usize = 16 * 1024;
 
 /// So long is read between two looks at the keys: with the painting, a frame.
 const SLICE: Duration = Duration::from_millis(10);
-
-/// Tells whether the program that is recorded goes on.
-#[derive(Clone, Debug)]
-pub(in crate::step) struct Growth(pub(in crate::step) Arc<AtomicBool>);
-
-impl Growth {
-    /// A file that is what it is.
-    pub(in crate::step) fn none() -> Growth {
-        Growth(Arc::new(AtomicBool::new(false)))
-    }
-
-    fn goes_on(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// How far a recording has been read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
