@@ -4,6 +4,7 @@
 //! that the [`screen`] gives. An [`atlas`] is a recording with what one pass over it keeps (its [`history`]); a
 //! *scene* is what is to be seen at a cursor; and each [`pane`] is a function of that.
 
+mod again;
 mod atlas;
 mod breakpoint;
 mod clock;

@@ -56,6 +56,8 @@ pub(crate) struct Desk {
     pub(super) shows_help: bool,
     /// What the last key gave.
     pub(super) message: String,
+    /// The run before this one, to which it is compared once it has come so far.
+    earlier: Option<Atlas>,
     /// Said beside the sentence.
     aside: Vec<String>,
     pub(super) question: Option<Question>,
@@ -86,14 +88,13 @@ impl Desk {
         output: Option<PathBuf>,
         is_printed: bool,
     ) -> Result<Desk, Failure> {
-        let desk = Desk::open(file, output, Growth::none(), is_printed)?;
-        Ok(desk)
+        Desk::begin(file, output, Growth::none(), is_printed)
     }
 
     /// A live program.
     pub(crate) fn of_program(live: Live, is_printed: bool) -> Result<Desk, Failure> {
         let output = live.output().map(Path::to_owned);
-        let mut desk = Desk::open(live.trace(), output, live.growth(), is_printed)?;
+        let mut desk = Desk::begin(live.trace(), output, live.growth(), is_printed)?;
         desk.edge = Some(Edge::new(live));
         if desk.lesson.is_none() {
             desk.message =
@@ -103,7 +104,22 @@ impl Desk {
         Ok(desk)
     }
 
-    fn open(
+    /// Another run of the program takes the place of this one. What was chosen to be seen stays; and it takes the steps
+    /// to where one was.
+    pub(crate) fn start_anew(&mut self, live: Live) -> Result<(), Failure> {
+        let before = self.scene.cursor.step;
+        let mut anew = Desk::of_program(live, self.is_printed)?;
+        anew.look = Look { output: anew.look.output.take(), ..self.look.clone() };
+        (anew.panes, anew.current, anew.is_zoomed) =
+            (self.panes.clone(), self.current, self.is_zoomed);
+        (anew.points, anew.speed) = (std::mem::take(&mut self.points), self.speed);
+        (anew.score, anew.stop) = (std::mem::take(&mut self.score), self.stop);
+        let old = std::mem::replace(self, anew);
+        self.come_again(old, before);
+        Ok(())
+    }
+
+    fn begin(
         file: &Path,
         output: Option<PathBuf>,
         growth: Growth,
@@ -137,6 +153,7 @@ impl Desk {
             is_zoomed: false,
             shows_help: false,
             message,
+            earlier: None,
             aside: Vec::new(),
             question: None,
             score: Score::default(),
@@ -188,7 +205,10 @@ impl Desk {
     }
 
     pub(crate) fn sight<'a>(&'a self, aside: &'a [Line]) -> Sight<'a> {
-        Sight { atlas: &self.atlas, scene: &self.scene, look: &self.look, aside }
+        let now = &self.scene.now;
+        let is_open = self.is_at_edge() && !self.is_over();
+        let next = now.running().or(now.ready().next()).filter(|_| is_open);
+        Sight { atlas: &self.atlas, scene: &self.scene, look: &self.look, aside, next }
     }
 
     /// What is said beside the sentence.

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trapline_trace::{Mirror, Move, On, Record, Recording, Remark, SiteRef, StackRef, StepEnd, Value};
+use trapline_trace::{
+    Mirror, Move, On, Record, Recording, Remark, SiteRef, StackRef, StepEnd, Value,
+};
 
 /// A line of the source, and a task's being there: an index into [`History::places`].
 type PlaceId = u32;

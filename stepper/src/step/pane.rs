@@ -99,6 +99,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) look: &'a Look,
     /// What is said beside the step: the text of a lesson, an answer, a question.
     pub(crate) aside: &'a [Line],
+    /// At the live edge, who runs next: where it will stop, nobody knows.
+    pub(crate) next: Option<u64>,
 }
 
 /// What the user has chosen to see.

@@ -1,45 +1,45 @@
-//! `trapline step`: builds a program, starts it so that it records itself, and shows the recording, also while it
-//! grows.
+//! `trapline step`: starts a program, held before its first step, or joins one that runs, and shows what it does, step
+//! by step.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use super::terminal::{Ended, Show, show};
+use super::again::Again;
+use super::desk::Desk;
 use super::view::{self, Looks};
 use crate::failure::Failure;
-use crate::live::{Live, wait_for};
+use crate::live::Live;
 use crate::record::Program;
-
-/// What ends within this is shown as a whole from the first moment on.
-const SHORT: Duration = Duration::from_millis(300);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     program: Program,
+    /// Joins a program that runs under `TRAPLINE=monitor`; it goes on when it is looked at no more
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        conflicts_with_all = ["example", "bin", "program", "package", "release", "arguments", "virtual"],
+    )]
+    attach: Option<PathBuf>,
+    /// Runs it on the clock that jumps to the next deadline instead of waiting
+    #[arg(long)]
+    r#virtual: bool,
     #[command(flatten)]
     looks: Looks,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let live = match Live::start(&args.program, false)? {
+    // What is wrong with it is said before anything is built.
+    args.looks.keys()?;
+    if let Some(socket) = &args.attach {
+        let desk = Desk::of_program(Live::attach(socket)?, args.looks.dump)?;
+        return view::look(desk, Again::never(), &args.looks);
+    }
+    let live = match Live::start(&args.program, args.r#virtual)? {
         Ok(live) => live,
         Err(code) => return Ok(code),
     };
-    live.order("go");
-    let output = live.output().map(ToOwned::to_owned);
-    if args.looks.dump {
-        wait_for(Duration::MAX, || !live.goes_on());
-        return view::dump(live.trace(), output, &args.looks);
-    }
-    wait_for(SHORT, || !live.goes_on());
-    let ended = show(Show {
-        file: live.trace(),
-        output,
-        growth: live.growth(),
-        keys: &args.looks.keys()?,
-        must_panic: args.looks.panic,
-    });
-    drop(live);
-    ended.and_then(Ended::conclude)
+    let desk = Desk::of_program(live, args.looks.dump)?;
+    view::look(desk, Again::of(&args.program, args.r#virtual), &args.looks)
 }

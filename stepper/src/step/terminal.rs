@@ -1,12 +1,10 @@
 //! The terminal: keys in, lines out, and everything as it was when it ends, however that comes about.
 
-mod clock;
 mod guard;
-mod load;
 mod paint;
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,32 +15,30 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::flag;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::atlas::Atlas;
+use super::again::Again;
+use super::clock::now;
 use super::desk::{Desk, Flow};
 use super::key::Key;
 use crate::failure::Failure;
 use crate::opened;
-use clock::now;
 use guard::Guard;
-use load::{Loader, Read};
-
-pub(super) use load::Growth;
 
 /// So often signals are looked at, and whether the recording has grown.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// The same, where something is under way that takes no longer than that.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// So often at least what has been read is painted, while there is more to be read.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// What to show, and how it begins.
 pub(super) struct Show<'a> {
-    pub(super) file: &'a Path,
-    /// The file to which the program writes.
-    pub(super) output: Option<PathBuf>,
-    /// Whether the recording still grows.
-    pub(super) growth: Growth,
+    pub(super) desk: Desk,
     /// These keys are pressed first.
     pub(super) keys: &'a [Key],
+    /// How the program is started anew, if we have started it.
+    pub(super) again: Again<'a>,
     /// For the tests of what is left behind: panics once the keys have been pressed.
     pub(super) must_panic: bool,
 }
@@ -70,28 +66,18 @@ pub(super) fn show(show: Show<'_>) -> Result<Ended, Failure> {
             "this needs a terminal; with `--dump` it prints what it would show",
         ));
     }
-    let Show { file, output, growth, keys, must_panic } = show;
-    let mut atlas = Atlas::begin(file)?;
-    let loader = Loader::new(growth);
-    let first = loader.read_first(&mut atlas).map_err(Failure::at(file))?;
-    let mut desk = Desk::new(atlas, output);
-    desk.is_loading = first != Read::End;
-    for key in keys {
-        if desk.press(*key) != Flow::GoOn {
-            break;
-        }
-        desk.settle();
-    }
+    let Show { mut desk, keys, again, must_panic } = show;
+    again.press_all(&mut desk, keys)?;
     let signals = Signals::listen().map_err(failed)?;
     let mut guard = Guard::enter().map_err(failed)?;
     assert!(!must_panic, "asked to panic");
-    let mut session = Session::new(&mut desk, &mut guard, &loader, &signals);
+    let mut session = Session::new(&mut desk, &mut guard, &again, &signals);
     let flow = session.run();
     drop(guard);
-    let code = match flow.map_err(failed)? {
+    let code = match flow? {
         Flow::Interrupt => ExitCode::from(130),
         _ if desk.is_loading => ExitCode::SUCCESS,
-        _ => opened::conclude(&desk.atlas.recording, file),
+        _ => opened::conclude(&desk.atlas.recording, desk.file()),
     };
     Ok(Ended { code, signal: signals.deadly() })
 }
@@ -103,7 +89,7 @@ fn failed(error: std::io::Error) -> Failure {
 struct Session<'a> {
     desk: &'a mut Desk,
     guard: &'a mut Guard,
-    loader: &'a Loader,
+    again: &'a Again<'a>,
     signals: &'a Signals,
     /// When something last went on by itself, or a key was pressed.
     ticked: Instant,
@@ -115,31 +101,32 @@ impl<'a> Session<'a> {
     fn new(
         desk: &'a mut Desk,
         guard: &'a mut Guard,
-        loader: &'a Loader,
+        again: &'a Again<'a>,
         signals: &'a Signals,
     ) -> Session<'a> {
-        Session { desk, guard, loader, signals, ticked: now(), painted: None }
+        Session { desk, guard, again, signals, ticked: now(), painted: None }
     }
 
-    fn run(&mut self) -> std::io::Result<Flow> {
+    fn run(&mut self) -> Result<Flow, Failure> {
         // Asked once before anything is shown: from here on a change of the window's size is heard of.
-        event::poll(Duration::ZERO)?;
-        let mut is_behind = false;
+        event::poll(Duration::ZERO).map_err(failed)?;
         loop {
-            if !is_behind || self.painted.is_none_or(|painted| painted.elapsed() >= FRAME) {
-                self.guard.draw(self.desk)?;
+            let is_due = || self.painted.is_none_or(|painted| painted.elapsed() >= FRAME);
+            if !self.desk.is_behind || is_due() {
+                self.guard.draw(self.desk).map_err(failed)?;
                 self.painted = Some(now());
             }
-            match self.wait(&mut is_behind)? {
+            match self.wait().map_err(failed)? {
                 Flow::GoOn => {}
-                Flow::Suspend => self.suspend()?,
+                Flow::Suspend => self.suspend().map_err(failed)?,
+                Flow::Again => self.start_again()?,
                 end => return Ok(end),
             }
         }
     }
 
     /// Waits until there is something new to be seen.
-    fn wait(&mut self, is_behind: &mut bool) -> std::io::Result<Flow> {
+    fn wait(&mut self) -> std::io::Result<Flow> {
         loop {
             if self.signals.deadly().is_some() {
                 return Ok(Flow::Quit);
@@ -147,9 +134,13 @@ impl<'a> Session<'a> {
             if self.signals.take_stop() {
                 return Ok(Flow::Suspend);
             }
-            let has_news = self.read(is_behind)?;
+            let has_news = self.desk.poll()?;
             let left = self.desk.next_tick().map(|tick| tick.saturating_sub(self.ticked.elapsed()));
-            let pause = if *is_behind || has_news { Duration::ZERO } else { LOOK };
+            let pause = match has_news || self.desk.is_behind {
+                true => Duration::ZERO,
+                false if self.desk.is_wishing() => GLANCE,
+                false => LOOK,
+            };
             if event::poll(left.map_or(pause, |left| left.min(pause)))? {
                 // What a key gives is shown at once, whatever is still to be read.
                 (self.ticked, self.painted) = (now(), None);
@@ -166,19 +157,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reads what is new of the recording. Whether that may have changed what is to be seen.
-    fn read(&mut self, is_behind: &mut bool) -> std::io::Result<bool> {
-        if !self.desk.is_loading {
-            return Ok(false);
+    /// What is built is told on the terminal as it was before.
+    fn start_again(&mut self) -> Result<(), Failure> {
+        if self.again.is_possible() {
+            self.guard.leave().map_err(failed)?;
         }
-        let read = self.loader.read(&mut self.desk.atlas)?;
-        *is_behind = read == Read::Part;
-        self.desk.is_loading = read != Read::End;
-        if read == Read::Nothing {
-            return Ok(false);
+        let has_failed = self.again.start(self.desk)?;
+        if has_failed {
+            eprintln!("trapline: the program could not be built; Enter goes back to what ran");
+            let _ = std::io::stdin().read_line(&mut String::new());
         }
-        self.desk.grown();
-        Ok(true)
+        if self.again.is_possible() {
+            self.guard.enter_again().map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// All keys that have been pressed: a held key is not to lag behind.
