@@ -93,6 +93,10 @@ impl Desk {
 
     /// A live program.
     pub(crate) fn of_program(live: Live, is_printed: bool) -> Result<Desk, Failure> {
+        // It has been told to hold before its first step, and is about to.
+        if live.is_started() {
+            crate::live::wait_for(PATIENCE, || live.status().is_held() || !live.goes_on());
+        }
         let output = live.output().map(Path::to_owned);
         let mut desk = Desk::begin(live.trace(), output, live.growth(), is_printed)?;
         desk.edge = Some(Edge::new(live));
