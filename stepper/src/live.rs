@@ -14,6 +14,9 @@ mod place;
 mod running;
 mod spool;
 mod status;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
 mod waiting;
 
 use std::path::{Path, PathBuf};

@@ -73,9 +73,9 @@ impl Desk {
         state.queue.push_back(Laid { client, order, answer });
         self.is_busy.store(true, Ordering::SeqCst);
         self.changed.notify_all();
-        let interrupter = state.interrupter.clone();
+        // The loop may be asleep in its driver. Where it is held it is not, and would not sleep there the next time.
+        let interrupter = state.interrupter.clone().filter(|_| !state.is_held);
         drop(state);
-        // The loop may be asleep in its driver.
         if let Some(interrupter) = interrupter {
             interrupter.unpark();
         }
@@ -152,7 +152,14 @@ impl Desk {
     }
 
     pub(super) fn set_held(&self, is_held: bool) {
-        self.state().is_held = is_held;
+        let mut state = self.state();
+        state.is_held = is_held;
+        // It was laid while the loop was held, and not seen there any more.
+        let overlooked = (!is_held && !state.queue.is_empty()).then(|| state.interrupter.clone());
+        drop(state);
+        if let Some(interrupter) = overlooked.flatten() {
+            interrupter.unpark();
+        }
         self.changed.notify_all();
     }
 
