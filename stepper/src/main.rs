@@ -10,6 +10,7 @@ mod dump;
 mod failure;
 mod gallery;
 mod html;
+mod live;
 mod opened;
 mod output;
 mod plain;

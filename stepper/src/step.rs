@@ -4,13 +4,16 @@
 //! that the [`screen`] gives. An [`atlas`] is a recording with what one pass over it keeps (its [`history`]); a
 //! *scene* is what is to be seen at a cursor; and each [`pane`] is a function of that.
 
+mod again;
 mod atlas;
 mod breakpoint;
+mod clock;
 mod desk;
 mod history;
 mod key;
 mod lesson;
 mod line;
+mod load;
 mod names;
 mod pane;
 mod phase;

@@ -7,7 +7,7 @@ mod support;
 use std::io::Write;
 
 use support::{Run, file};
-use trapline_trace::{Mirror, Record, Recording, StepEnd};
+use trapline_trace::{Entry, Mirror, Record, Recording, StepEnd};
 
 fn send<T: Send + 'static>() {}
 
@@ -133,6 +133,33 @@ fn a_file_that_is_still_written_then_a_refresh_goes_on_where_it_ended() {
     for step in [1, 77, 200] {
         assert_eq!(recording.state_at(step).unwrap().text(), whole.state_at(step).unwrap().text());
     }
+}
+
+#[test]
+fn file_read_in_portions_then_each_record_is_told_once_with_the_state_before_it() {
+    let mut run = Run::new(5, 100);
+    run.gap(9);
+    (0..40).for_each(|_| run.step());
+    let path = std::env::temp_dir().join(format!("trapline-portions-{}", std::process::id()));
+    std::fs::write(&path, file(&run.records, 300)).unwrap();
+    let mut recording = Recording::begin(&path).unwrap();
+    assert_eq!((recording.steps(), recording.damage()), (0, None));
+    let mut told = Vec::new();
+    let mut mirror = Mirror::new();
+    loop {
+        let read = recording.read_on(100, |step, record, before| {
+            assert_eq!(before.text(), mirror.text());
+            mirror.apply(record).unwrap();
+            told.push(Entry { step, record: record.clone() });
+        });
+        if read.unwrap() == 0 {
+            break;
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(recording.damage(), None);
+    assert_eq!(recording.records().collect::<Vec<_>>(), told);
+    assert_eq!(recording.steps(), 140);
 }
 
 #[test]

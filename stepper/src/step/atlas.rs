@@ -1,9 +1,13 @@
 //! A recording that can be looked at at any place.
 
+use std::io;
+use std::path::Path;
+
 use trapline_trace::{Mirror, Record, Recording, StepEnd};
 
 use super::history::History;
 use super::phase::{Beat, Phase, beats, prelude};
+use crate::failure::Failure;
 
 /// Where one looks. Moving it changes nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,9 +37,30 @@ impl Atlas {
         Atlas { recording, history }
     }
 
+    /// Opens a file, of which nothing has been read yet.
+    pub(crate) fn begin(file: &Path) -> Result<Atlas, Failure> {
+        let recording = Recording::begin(file);
+        recording.map(Atlas::new).map_err(|error| Failure::Open { path: file.to_owned(), error })
+    }
+
+    /// Reads so many bytes more of it, at most. Gives how many.
+    pub(crate) fn grow(&mut self, most_bytes: usize) -> io::Result<usize> {
+        let Atlas { recording, history } = self;
+        let read = recording
+            .read_on(most_bytes, |step, record, before| history.note(step, record, before))?;
+        if read > 0 {
+            history.settle(recording);
+        }
+        Ok(read)
+    }
+
     /// Before the first step.
     pub(crate) fn beginning(&self) -> u64 {
-        self.recording.first_step().map_or(0, |first| first.saturating_sub(1))
+        match self.recording.first_step() {
+            Some(first) => first.saturating_sub(1),
+            // Of a program that has just been joined, the steps before are not there.
+            None => self.recording.end().step(),
+        }
     }
 
     pub(crate) fn last(&self) -> u64 {
@@ -114,14 +139,31 @@ impl Atlas {
         let is_whole = over == beats.len();
         let at = Cursor { phases: (!is_whole).then_some(over), ..cursor };
         let task = before.running().or_else(|| self.history.ran(cursor.step));
-        Scene { cursor: at, before, now, records, prelude, beats, over, done, task }
+        let ahead = Vec::new();
+        Scene { cursor: at, before, now, records, prelude, beats, over, done, task, ahead }
+    }
+
+    /// The same; after the last step with what is there of the next, which has not ended.
+    pub(crate) fn scene_at_edge(&self, cursor: Cursor) -> Scene {
+        let mut scene = self.scene(cursor);
+        if scene.is_whole() && scene.cursor.step == self.last() {
+            let begun = self.recording.records_from(scene.cursor.step.saturating_add(1));
+            let mut ahead: Vec<Record> = begun.map(|entry| entry.record).collect();
+            if self.recording.first_step().is_none() {
+                ahead.drain(..prelude(&ahead));
+            }
+            apply(&mut scene.now, &ahead);
+            scene.ahead = ahead;
+        }
+        scene
     }
 
     /// Before the first step: what is known is what the recording begins with.
     fn opening(&self) -> Scene {
-        let first = self.recording.first_step();
-        let records: Vec<_> =
-            first.into_iter().flat_map(|first| self.recording.records_of(first)).collect();
+        let records: Vec<Record> = match self.recording.first_step() {
+            Some(first) => self.recording.records_of(first).collect(),
+            None => self.recording.records().map(|entry| entry.record).collect(),
+        };
         let prelude = prelude(&records);
         let mut before = Mirror::new();
         apply(&mut before, &records[..prelude]);
@@ -135,6 +177,7 @@ impl Atlas {
             over: 0,
             done: 0,
             task: None,
+            ahead: Vec::new(),
         }
     }
 }
@@ -166,6 +209,8 @@ pub(crate) struct Scene {
     pub(crate) done: usize,
     /// Whose step it is.
     pub(crate) task: Option<u64>,
+    /// At the edge, what is there of the step that has not ended; the state has it in it.
+    pub(crate) ahead: Vec<Record>,
 }
 
 impl Scene {

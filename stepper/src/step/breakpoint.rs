@@ -157,6 +157,17 @@ pub(crate) fn nearest(atlas: &Atlas, point: &Breakpoint) -> Option<String> {
     (*nearest != *line).then(|| names::place(path, *nearest))
 }
 
+/// Which of the breakpoints a step meets.
+pub(crate) fn meets(atlas: &Atlas, step: u64, points: &[Breakpoint]) -> Option<usize> {
+    let before = atlas.previous(step)?;
+    let mut met = None;
+    walk(atlas, before, step, points, |_, point| {
+        met = Some(point);
+        false
+    });
+    met
+}
+
 /// So many steps are looked at, at a time: the keys are to be heard in between.
 const WINDOW: u64 = 2048;
 

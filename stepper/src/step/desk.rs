@@ -1,9 +1,11 @@
 //! The desk: what the user has before them, and what the keys do to it.
 
+mod edge;
 mod moving;
 mod prompt;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::atlas::{Atlas, Cursor, Scene};
@@ -11,9 +13,13 @@ use super::breakpoint::{Breakpoint, Search};
 use super::key::Key;
 use super::lesson::{self, Lesson};
 use super::line::Line;
+use super::load::{Loader, Read};
 use super::pane::{Look, Pane, Sight};
 use super::predict::{Question, Score, question};
 use super::why::why;
+use crate::failure::Failure;
+use crate::live::{Growth, Live};
+pub(super) use edge::Edge;
 use prompt::Prompt;
 
 /// What is to be done after a key.
@@ -24,10 +30,22 @@ pub(crate) enum Flow {
     /// Ctrl-C: also quits, and says so by the exit status.
     Interrupt,
     Suspend,
+    /// The program is to be built and started anew.
+    Again,
 }
 
 pub(crate) struct Desk {
+    /// The recording.
+    file: PathBuf,
     pub(super) atlas: Atlas,
+    loader: Loader,
+    pub(super) is_loading: bool,
+    /// There is more to be read at once.
+    pub(super) is_behind: bool,
+    /// The program, if this is a live one.
+    pub(super) edge: Option<Edge>,
+    /// Whether it is printed, and not shown: then it says nothing that is another time otherwise.
+    pub(super) is_printed: bool,
     pub(super) scene: Scene,
     pub(super) look: Look,
     /// In the order in which they were opened.
@@ -36,9 +54,10 @@ pub(crate) struct Desk {
     pub(super) current: Pane,
     pub(super) is_zoomed: bool,
     pub(super) shows_help: bool,
-    pub(super) is_loading: bool,
     /// What the last key gave.
     pub(super) message: String,
+    /// The run before this one, to which it is compared once it has come so far.
+    earlier: Option<Atlas>,
     /// Said beside the sentence.
     aside: Vec<String>,
     pub(super) question: Option<Question>,
@@ -49,6 +68,8 @@ pub(crate) struct Desk {
     /// Steps a second, while it plays.
     is_playing: bool,
     speed: usize,
+    /// So many source files were known when the lesson was looked for.
+    sources: usize,
     pub(super) lesson: Option<Lesson>,
     pub(super) stop: Option<usize>,
     pub(super) shows_answer: bool,
@@ -57,24 +78,86 @@ pub(crate) struct Desk {
 /// Steps a second.
 const SPEEDS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
+/// So long a program that is pressed for has to come to where the keys lead.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Desk {
-    pub(crate) fn new(atlas: Atlas, output: Option<PathBuf>) -> Desk {
+    /// A recording, read at most as far as is done within a frame or two; as a whole, if it is to be printed.
+    pub(crate) fn of_file(
+        file: &Path,
+        output: Option<PathBuf>,
+        is_printed: bool,
+    ) -> Result<Desk, Failure> {
+        Desk::begin(file, output, Growth::none(), is_printed)
+    }
+
+    /// A live program.
+    pub(crate) fn of_program(live: Live, is_printed: bool) -> Result<Desk, Failure> {
+        // It has been told to hold before its first step, and is about to.
+        if live.is_started() {
+            crate::live::wait_for(PATIENCE, || live.status().is_held() || !live.goes_on());
+        }
+        let output = live.output().map(Path::to_owned);
+        let mut desk = Desk::begin(live.trace(), output, live.growth(), is_printed)?;
+        desk.edge = Some(Edge::new(live));
+        if desk.lesson.is_none() {
+            desk.message =
+                "n: the program's next step, G: it goes on, ?: all keys, q: quit".to_owned();
+        }
+        desk.go(Cursor::after(desk.atlas.last()));
+        Ok(desk)
+    }
+
+    /// Another run of the program takes the place of this one. What was chosen to be seen stays; and it takes the steps
+    /// to where one was.
+    pub(crate) fn start_anew(&mut self, live: Live) -> Result<(), Failure> {
+        let before = self.scene.cursor.step;
+        let mut anew = Desk::of_program(live, self.is_printed)?;
+        anew.look = Look { output: anew.look.output.take(), ..self.look.clone() };
+        (anew.panes, anew.current, anew.is_zoomed) =
+            (self.panes.clone(), self.current, self.is_zoomed);
+        (anew.points, anew.speed) = (std::mem::take(&mut self.points), self.speed);
+        (anew.score, anew.stop) = (std::mem::take(&mut self.score), self.stop);
+        let old = std::mem::replace(self, anew);
+        self.come_again(old, before);
+        Ok(())
+    }
+
+    fn begin(
+        file: &Path,
+        output: Option<PathBuf>,
+        growth: Growth,
+        is_printed: bool,
+    ) -> Result<Desk, Failure> {
+        let mut atlas = Atlas::begin(file)?;
+        let loader = Loader::new(growth);
+        let mut read = loader.read_first(&mut atlas).map_err(Failure::at(file))?;
+        while is_printed && read == Read::Part {
+            read = loader.read(&mut atlas).map_err(Failure::at(file))?;
+        }
         let scene = atlas.scene(Cursor::after(atlas.beginning()));
         let lesson = lesson::of(&atlas);
+        let sources = atlas.recording.sources().len();
         let message = match &lesson {
             Some(lesson) => format!("lesson: {} (l: next stop, ?: keys)", lesson.title),
             None => "n: next step, p: previous, ?: all keys, q: quit".to_owned(),
         };
-        Desk {
+        Ok(Desk {
+            file: file.to_owned(),
             atlas,
+            loader,
+            is_loading: read != Read::End,
+            is_behind: read == Read::Part,
+            edge: None,
+            is_printed,
             scene,
             look: Look { output, ..Look::default() },
             panes: vec![Pane::Source, Pane::Ready, Pane::Sentence],
             current: Pane::Source,
             is_zoomed: false,
             shows_help: false,
-            is_loading: false,
             message,
+            earlier: None,
             aside: Vec::new(),
             question: None,
             score: Score::default(),
@@ -83,23 +166,54 @@ impl Desk {
             search: None,
             is_playing: false,
             speed: 1,
+            sources,
             lesson,
             stop: None,
             shows_answer: false,
+        })
+    }
+
+    /// The file that is looked at.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Reads what is new of the recording; not all at once, if it is much.
+    fn read(&mut self) -> io::Result<Read> {
+        if !self.is_loading {
+            return Ok(Read::Nothing);
+        }
+        let read = self.loader.read(&mut self.atlas)?;
+        self.is_behind = read == Read::Part;
+        self.is_loading = read != Read::End;
+        if read != Read::Nothing {
+            self.grown();
+        }
+        Ok(read)
+    }
+
+    fn grown(&mut self) {
+        let sources = self.atlas.recording.sources().len();
+        if sources != self.sources {
+            self.sources = sources;
+            self.lesson = lesson::of(&self.atlas);
+        }
+        let cursor = self.scene.cursor;
+        // What is known of the beginning is what has been read, and at the edge a step may have begun; any other
+        // place stays as it is.
+        if cursor.step <= self.atlas.beginning() {
+            self.look(Cursor::after(self.atlas.beginning()));
+        } else if self.edge.is_some() && cursor.step == self.atlas.last() && !self.is_behind {
+            self.look(cursor);
         }
     }
 
-    /// The atlas, as far as it has been read.
-    pub(crate) fn replace_atlas(&mut self, atlas: Atlas, is_loading: bool) {
-        self.atlas = atlas;
-        self.is_loading = is_loading;
-        self.lesson = lesson::of(&self.atlas);
-        self.scene = self.atlas.scene(self.scene.cursor);
-    }
-
     pub(crate) fn sight<'a>(&'a self, aside: &'a [Line]) -> Sight<'a> {
+        let now = &self.scene.now;
+        let is_open = self.is_at_edge() && !self.is_over();
+        let next = now.running().or(now.ready().next()).filter(|_| is_open);
         let has_waiting = self.panes.contains(&Pane::Waiting);
-        Sight { atlas: &self.atlas, scene: &self.scene, look: &self.look, aside, has_waiting }
+        Sight { atlas: &self.atlas, scene: &self.scene, look: &self.look, aside, has_waiting, next }
     }
 
     /// What is said beside the sentence.
@@ -127,16 +241,21 @@ impl Desk {
     pub(crate) fn tick(&mut self) {
         if self.search.is_some() {
             self.search_on();
-        } else if self.is_playing && !self.next_step() {
+        } else if self.is_playing
+            && self.edge.as_ref().is_none_or(|edge| !edge.is_wishing())
+            && !self.step_or_order()
+        {
             self.is_playing = false;
         }
     }
 
     /// Until nothing goes on by itself but the playing, which has no end of its own before the recording's.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
         while self.search.is_some() {
+            self.poll()?;
             self.tick();
         }
+        self.settle_edge(PATIENCE)
     }
 
     pub(crate) fn press(&mut self, key: Key) -> Flow {
@@ -148,6 +267,9 @@ impl Desk {
         self.message.clear();
         if self.search.take().is_some() {
             self.message = "the search is broken off".to_owned();
+            return Flow::GoOn;
+        }
+        if self.press_in_wish(key) {
             return Flow::GoOn;
         }
         if self.prompt.is_some() {
@@ -162,8 +284,10 @@ impl Desk {
             return if key == Key::Char('q') { Flow::Quit } else { Flow::GoOn };
         }
         self.is_playing &= matches!(key, Key::Char(' ' | '+' | '-' | '0'..='9'));
-        if key == Key::Char('q') {
-            return Flow::Quit;
+        match key {
+            Key::Char('q') => return Flow::Quit,
+            Key::Char('R') => return Flow::Again,
+            _ => {}
         }
         self.press_plain(key);
         Flow::GoOn
@@ -171,16 +295,20 @@ impl Desk {
 
     fn press_plain(&mut self, key: Key) {
         match key {
-            Key::Char('n' | 'j') => self.move_or_say(Desk::next_step, "this is the last step"),
+            Key::Char('n' | 'j') => self.move_or_say(Desk::step_or_order, "this is the last step"),
             Key::Char('p' | 'k') => self.move_or_say(Desk::previous_step, "this is the beginning"),
-            Key::Char('N') => self.move_or_say(Desk::next_phase, "this is the last step"),
+            Key::Char('N') => self.move_or_say(Desk::phase_or_order, "this is the last step"),
             Key::Char('P') => self.move_or_say(Desk::previous_phase, "this is the beginning"),
             Key::Char('t') => self.step_of_selected(true),
             Key::Char('T') => self.step_of_selected(false),
             Key::Up => self.select(false),
             Key::Down => self.select(true),
             Key::Home => self.go(Cursor::after(self.atlas.beginning())),
-            Key::End => self.go(Cursor::after(self.atlas.last())),
+            Key::End => self.go_to_end(),
+            Key::Char('G') => self.order_go_or_hold(),
+            Key::Char('K') => self.order_about_task("kill"),
+            Key::Char('F') => self.order_about_task("next"),
+            Key::Char('X') => self.ask_for_reason(),
             Key::Char(' ') => self.play(),
             Key::Char('+') => self.set_speed((self.speed + 1).min(SPEEDS.len() - 1)),
             Key::Char('-') => self.set_speed(self.speed.saturating_sub(1)),
@@ -264,7 +392,27 @@ impl Desk {
         }];
     }
 
+    fn go_to_end(&mut self) {
+        self.go(Cursor::after(self.atlas.last()));
+        if let Some(edge) = &mut self.edge {
+            edge.follows = true;
+        }
+    }
+
+    fn ask_for_reason(&mut self) {
+        if self.order("") {
+            match self.look.selected {
+                Some(_) => self.prompt = Some(Prompt::cancel()),
+                None => self.message = "choose a task first, with the keys up and down".to_owned(),
+            }
+        }
+    }
+
     fn predict(&mut self) {
+        // At the edge of a program the step is taken first, and shown after the answer.
+        if self.atlas.next(self.scene.cursor.step).is_none() && self.order_question() {
+            return;
+        }
         self.question = question(&self.atlas, &self.scene);
         match &self.question {
             Some(question) => {
@@ -272,7 +420,10 @@ impl Desk {
                 self.go(from);
                 self.message = "a number answers, Esc leaves it".to_owned();
             }
-            None => self.message = "after the last step there is nothing to predict".to_owned(),
+            None if self.message.is_empty() => {
+                self.message = "after the last step there is nothing to predict".to_owned();
+            }
+            None => {}
         }
     }
 

@@ -1,11 +1,18 @@
-//! What one pass over a recording keeps of its whole length: what the state at a step does not hold.
+//! What one pass over a recording keeps of its whole length: what the state at a step does not hold. It grows with
+//! the recording.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use trapline_trace::{Mirror, Move, On, Record, Recording, Remark, SiteRef, StackRef, Value};
+use trapline_trace::{
+    Mirror, Move, On, Record, Recording, Remark, SiteRef, StackRef, StepEnd, Value,
+};
 
-/// A line of the source, and a task's being there: an index into [`History::place`].
+/// A line of the source, and a task's being there: an index into [`History::places`].
 type PlaceId = u32;
+
+/// From where something was asked, from the call outwards: a file, by its number, and a line. Of each file only the
+/// first line: whichever file is the program's own, that is the one to be shown.
+type Trail = Vec<(u32, u32)>;
 
 /// For what tasks wait, as a table of the ready pane has it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -40,8 +47,14 @@ struct Run {
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
+    files: Vec<String>,
+    file_ids: BTreeMap<String, u32>,
+    trails: Vec<Trail>,
+    trail_ids: BTreeMap<Trail, PlaceId>,
+    /// For each trail its innermost line that is the program's own.
     places: Vec<(String, u32)>,
-    place_ids: BTreeMap<(String, u32), PlaceId>,
+    /// So many source files were known when these were found.
+    sources: usize,
     /// The sites of the definitions that hold now, as places.
     site_places: BTreeMap<(SiteRef, StackRef), PlaceId>,
     /// Who ran in a step.
@@ -56,8 +69,11 @@ pub(crate) struct History {
     first_calls: BTreeMap<String, u64>,
     /// In the order in which they came.
     reasons: Vec<(Reason, u64)>,
+    seen_reasons: BTreeSet<Reason>,
     cycles: Vec<(u64, Vec<u64>)>,
     outputs: Vec<(u64, u64)>,
+    /// What the last step came to.
+    end: Option<StepEnd>,
 }
 
 impl History {
@@ -65,24 +81,18 @@ impl History {
     pub(crate) fn of(recording: &Recording) -> History {
         let mut history = History::default();
         let mut mirror = Mirror::new();
-        let mut seen = std::collections::BTreeSet::new();
         for entry in recording.records() {
-            history.note(entry.step, &entry.record, &mirror, recording, &mut seen);
+            history.note(entry.step, &entry.record, &mirror);
             if mirror.apply(&entry.record).is_err() {
                 break;
             }
         }
+        history.settle(recording);
         history
     }
 
-    fn note(
-        &mut self,
-        step: u64,
-        record: &Record,
-        mirror: &Mirror,
-        recording: &Recording,
-        seen: &mut std::collections::BTreeSet<Reason>,
-    ) {
+    /// Takes in the next record. `mirror` is the state before it.
+    pub(crate) fn note(&mut self, step: u64, record: &Record, mirror: &Mirror) {
         let running = mirror.running();
         match *record {
             Record::Reset { .. } => self.site_places.clear(),
@@ -98,17 +108,19 @@ impl History {
                 if !self.first_calls.contains_key(what) {
                     self.first_calls.insert(what.to_owned(), step);
                 }
-                let place = self.place_id(site, stack, mirror, recording);
+                let place = self.place_id(site, stack, mirror);
                 self.spent += u32::from(running == Some(task));
                 self.stops.entry(task).or_default().push((step, place));
             }
             // What is there may be waited for, and how it stands is told also where nobody does.
             Record::Move(Move::ObjectBorn { object, .. })
-                if seen.insert(Reason::Object(object)) =>
+                if self.seen_reasons.insert(Reason::Object(object)) =>
             {
                 self.reasons.push((Reason::Object(object), step));
             }
-            Record::Move(Move::CallBlocked { on, .. }) if seen.insert(Reason::of(on)) => {
+            Record::Move(Move::CallBlocked { on, .. })
+                if self.seen_reasons.insert(Reason::of(on)) =>
+            {
                 self.reasons.push((Reason::of(on), step));
             }
             Record::Move(Move::FieldSet { object, field, ref value })
@@ -124,7 +136,12 @@ impl History {
                 self.cycles.push((step, tasks.clone()));
             }
             Record::Remark(Remark::Output { length }) => self.outputs.push((step, length)),
-            Record::StepEnd(trapline_trace::StepEnd::Ran) => self.step_ran(step, running),
+            Record::StepEnd(end) => {
+                self.end = Some(end);
+                if end == StepEnd::Ran {
+                    self.step_ran(step, running);
+                }
+            }
             _ => {}
         }
     }
@@ -141,24 +158,56 @@ impl History {
         }
     }
 
-    fn place_id(
-        &mut self,
-        site: SiteRef,
-        stack: StackRef,
-        mirror: &Mirror,
-        recording: &Recording,
-    ) -> PlaceId {
+    fn place_id(&mut self, site: SiteRef, stack: StackRef, mirror: &Mirror) -> PlaceId {
         if let Some(known) = self.site_places.get(&(site, stack)) {
             return *known;
         }
-        let place = program_place(site, stack, mirror, recording);
-        let next = self.places.len() as PlaceId;
-        let id = *self.place_ids.entry(place.clone()).or_insert(next);
+        let tables = mirror.tables();
+        let sites = std::iter::once(tables.site(site)).chain(tables.stack(stack));
+        let mut trail = Trail::new();
+        for site in sites {
+            let file = self.file_id(site.file);
+            if trail.iter().all(|(known, _)| *known != file) {
+                trail.push((file, site.line));
+            }
+        }
+        let next = self.trails.len() as PlaceId;
+        let id = *self.trail_ids.entry(trail.clone()).or_insert(next);
         if id == next {
-            self.places.push(place);
+            self.trails.push(trail);
         }
         self.site_places.insert((site, stack), id);
         id
+    }
+
+    fn file_id(&mut self, file: &str) -> u32 {
+        if let Some(known) = self.file_ids.get(file) {
+            return *known;
+        }
+        let id = self.files.len() as u32;
+        self.files.push(file.to_owned());
+        self.file_ids.insert(file.to_owned(), id);
+        id
+    }
+
+    /// Finds the program's own lines among those that have been taken in; once more, where more of the sources are
+    /// known now.
+    pub(crate) fn settle(&mut self, recording: &Recording) {
+        if recording.sources().len() != self.sources {
+            self.sources = recording.sources().len();
+            self.places.clear();
+        }
+        for trail in &self.trails[self.places.len()..] {
+            let file = |file: u32| self.files[file as usize].as_str();
+            let own = |(at, _): &&(u32, u32)| recording.source(file(*at)).is_some();
+            let place = trail.iter().find(own).or(trail.first());
+            self.places.extend(place.map(|(at, line)| (file(*at).to_owned(), *line)));
+        }
+    }
+
+    /// Whether the run is over with the last step.
+    pub(crate) fn is_finished(&self) -> bool {
+        !matches!(self.end, None | Some(StepEnd::Ran | StepEnd::Outside))
     }
 
     /// Who ran in a step; nobody, if the outside was looked at.
@@ -246,18 +295,4 @@ impl History {
         let at = self.outputs.partition_point(|(at, _)| *at <= step);
         Some(at.checked_sub(1).map_or(0, |at| self.outputs[at].1))
     }
-}
-
-/// The innermost line of a call that is the program's own; else the line of the call itself.
-pub(crate) fn program_place(
-    site: SiteRef,
-    stack: StackRef,
-    mirror: &Mirror,
-    recording: &Recording,
-) -> (String, u32) {
-    let tables = mirror.tables();
-    let own = |site: &trapline_trace::Site<'_>| recording.source(site.file).is_some();
-    let call = tables.site(site);
-    let place = std::iter::once(call).chain(tables.stack(stack)).find(own).unwrap_or(call);
-    (place.file.to_owned(), place.line)
 }

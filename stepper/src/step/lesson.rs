@@ -39,23 +39,45 @@ enum Place {
 }
 
 impl Stop {
-    /// The step at which it is; `None` if this run has no such step.
-    pub(crate) fn step(&self, atlas: &Atlas) -> Option<u64> {
-        match &self.at {
-            Place::Step(step) => (*step <= atlas.last()).then_some(*step),
+    /// The step at which it is; `None` if this run has no such step, or not yet: it is over, or not.
+    pub(crate) fn step(&self, atlas: &Atlas, is_over: bool) -> Option<u64> {
+        let step = match &self.at {
+            Place::Step(step) => Some(*step),
             Place::FirstCall(what) => atlas.history.first_call(what),
             Place::FirstRun(task) => atlas.history.first_run(task),
-            Place::End => Some(atlas.last()),
-        }
+            Place::End => is_over.then(|| atlas.last()),
+        };
+        // What has begun and not ended is no step yet.
+        step.filter(|step| *step <= atlas.last())
     }
 }
 
-/// The lesson that a recording's sources tell; the first, if several do. Its stops are in the order of their steps,
-/// wherever they stand in the text.
+/// The lesson that a recording's sources tell; the first, if several do.
 pub(crate) fn of(atlas: &Atlas) -> Option<Lesson> {
     let mut lesson = atlas.recording.sources().iter().find_map(|source| parse(&source.text))?;
-    lesson.stops.sort_by_key(|stop| stop.step(atlas).unwrap_or(u64::MAX));
+    lesson.sort(atlas, true);
     Some(lesson)
+}
+
+impl Lesson {
+    /// Brings the stops into the order of their steps, wherever they stand in the text; where the run has not come to
+    /// yet is last.
+    pub(crate) fn sort(&mut self, atlas: &Atlas, is_over: bool) {
+        self.stops.sort_by_cached_key(|stop| stop.step(atlas, is_over).unwrap_or(u64::MAX));
+    }
+
+    /// How many steps a run can take at once, and still not go past a stop to which it has not come; `None`: as many as
+    /// there are.
+    pub(crate) fn steps_missing(&self, atlas: &Atlas) -> Option<u64> {
+        let unknown = self.stops.iter().filter(|stop| stop.step(atlas, false).is_none());
+        let missing = unknown.filter_map(|stop| match stop.at {
+            Place::Step(step) => Some(step.saturating_sub(atlas.last())),
+            Place::End => None,
+            // It may come any moment.
+            Place::FirstCall(_) | Place::FirstRun(_) => Some(1),
+        });
+        missing.min()
+    }
 }
 
 fn parse(text: &str) -> Option<Lesson> {

@@ -105,6 +105,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) aside: &'a [Line],
     /// Whether who waits for what is shown in a pane of its own, and so not beneath who is ready.
     pub(crate) has_waiting: bool,
+    /// At the live edge, who runs next: where it will stop, nobody knows.
+    pub(crate) next: Option<u64>,
 }
 
 /// What the user has chosen to see.

@@ -15,7 +15,8 @@ const LEAST: usize = 5;
 /// All lines of the screen: as many as it is high, each as wide as it is.
 pub(crate) fn draw(desk: &Desk, width: usize, height: usize) -> Vec<Line> {
     let aside = aside(desk, width);
-    let mut lines = vec![position::line(&desk.sight(&[]), desk.is_loading).fit(width)];
+    let live = desk.edge.as_ref().map(|edge| (edge.words(desk.is_printed), desk.is_at_edge()));
+    let mut lines = vec![position::line(&desk.sight(&[]), desk.is_loading, live).fit(width)];
     let body = height.saturating_sub(2);
     if desk.shows_help {
         lines.extend(filled(help(), width, body));
@@ -191,7 +192,7 @@ fn lesson(desk: &Desk, width: usize) -> Vec<Line> {
     let head = format!("{} of {}: {}", at + 1, lesson.stops.len(), lesson.title);
     let mut lines = vec![title(&head, width)];
     // The lesson goes on being shown where one looks about from its stop.
-    let step = stop.step(&desk.atlas).filter(|step| *step != desk.scene.cursor.step);
+    let step = stop.step(&desk.atlas, true).filter(|step| *step != desk.scene.cursor.step);
     lines.extend(step.map(|step| Line::of(Tone::Dim, format!("(of step {step})"))));
     let mut paragraph = |tone: Tone, text: &str| {
         lines.extend(wrap(text, width).into_iter().map(|line| Line::of(tone, line)));
@@ -303,14 +304,18 @@ c C        go on to a breakpoint, go back to one
 w          why is the selected task not running?
 x          predict: a question about the next step; a number answers
 l L        the lesson's next stop, the one before; Enter shows the answer
+G          let the program go on, hold it             } orders, which a live program takes where it has come
+K X F      kill, ask to end, run next: the selected   } to (LIVE); there n and c have it take its steps,
+R          build and start the program anew           } and End follows it
 f h        show only what has a text in it; hide tasks that are not the program's
 0 … 9      open and close a pane: 1 source, 2 ready, 3 sentence, 4 loop, 5 tasks, 6 log, 7 output,
            8 timeline, 9 graph (who waits for whom), 0 waiting (what is waited for, and by whom)
 z Tab      let the current pane fill the window; go to the next pane
 ? q        this help; quit
 
-In the source  ▶ is the call from which the running task goes on,  ■ the one at which it stops
-(? as long as that is not known);  on the left stand the tasks that are suspended on a line.
+In the source  ▶ is the call from which the running task goes on,  ■ the one at which it stops;  ? says that
+where is not known yet: within a step, and at the live edge of whoever runs next. On the left stand the
+tasks that are suspended on a line.
 Any key closes this.";
     TEXT.lines().map(Line::plain).collect()
 }

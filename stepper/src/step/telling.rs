@@ -38,11 +38,13 @@ pub(crate) struct Teller<'a> {
 
 /// What the part of a step that is over comes to; the last phase alone, where the step is not over.
 pub(crate) fn told(atlas: &Atlas, scene: &Scene) -> Vec<String> {
-    if scene.beats.is_empty() {
-        return opening(atlas, scene);
-    }
     if scene.is_whole() {
-        return tell(atlas, scene, scene.prelude..scene.records.len());
+        let mut sentences = match scene.beats.is_empty() {
+            true => opening(atlas, scene),
+            false => tell(atlas, scene, scene.prelude..scene.records.len()),
+        };
+        sentences.extend(tell_ahead(atlas, scene));
+        return sentences;
     }
     match scene.over.checked_sub(1) {
         None => vec!["The next step is about to begin.".to_owned()],
@@ -91,36 +93,59 @@ fn tell(atlas: &Atlas, scene: &Scene, range: Range<usize>) -> Vec<String> {
     let start = range.start.max(scene.prelude);
     let earlier = &scene.records[scene.prelude..start];
     apply(&mut mirror, earlier);
-    let own = earlier.iter().filter_map(begun).collect();
-    let clock_before = scene.before.clock_nanos();
-    let mut teller = Teller {
-        atlas,
-        step: scene.cursor.step,
-        mirror,
-        task: scene.task,
-        sentences: Vec::new(),
-        own,
-        answered: None,
-        panic: None,
-        last_call: None,
-        births: Vec::new(),
-        clock_before,
-    };
-    let records = &scene.records[start..range.end];
+    let mut teller = Teller::new(atlas, scene.cursor.step, mirror, scene.task);
+    teller.own = earlier.iter().filter_map(begun).collect();
+    teller.clock_before = scene.before.clock_nanos();
     if range == (scene.prelude..scene.records.len()) {
         teller.introduce(scene);
     }
-    for (at, record) in records.iter().enumerate() {
-        teller.record(record, &records[at + 1..]);
-        apply(&mut teller.mirror, std::slice::from_ref(record));
+    teller.tell(&scene.records[start..range.end])
+}
+
+/// What has happened since the last step: orders, and what whoever runs has done so far.
+fn tell_ahead(atlas: &Atlas, scene: &Scene) -> Vec<String> {
+    if scene.ahead.is_empty() {
+        return Vec::new();
     }
-    teller.sentences
+    let step = scene.cursor.step;
+    let mirror = match scene.beats.is_empty() {
+        true => scene.before.clone(),
+        false => atlas.recording.state_at(step).unwrap_or_default(),
+    };
+    Teller::new(atlas, step.saturating_add(1), mirror, None).tell(&scene.ahead)
 }
 
 fn begun(record: &Record) -> Option<u64> {
     match record {
         Record::Move(Move::CallBegun { call, .. }) => Some(*call),
         _ => None,
+    }
+}
+
+impl<'a> Teller<'a> {
+    /// Of a step, from this state on.
+    fn new(atlas: &'a Atlas, step: u64, mirror: Mirror, task: Option<u64>) -> Teller<'a> {
+        Teller {
+            atlas,
+            step,
+            clock_before: mirror.clock_nanos(),
+            mirror,
+            task,
+            sentences: Vec::new(),
+            own: BTreeSet::new(),
+            answered: None,
+            panic: None,
+            last_call: None,
+            births: Vec::new(),
+        }
+    }
+
+    fn tell(mut self, records: &[Record]) -> Vec<String> {
+        for (at, record) in records.iter().enumerate() {
+            self.record(record, &records[at + 1..]);
+            apply(&mut self.mirror, std::slice::from_ref(record));
+        }
+        self.sentences
     }
 }
 

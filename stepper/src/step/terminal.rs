@@ -1,42 +1,44 @@
 //! The terminal: keys in, lines out, and everything as it was when it ends, however that comes about.
 
 mod guard;
-mod load;
 mod paint;
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::flag;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::again::Again;
+use super::clock::now;
 use super::desk::{Desk, Flow};
 use super::key::Key;
 use crate::failure::Failure;
 use crate::opened;
 use guard::Guard;
-use load::{Loaded, Loader};
 
-pub(super) use load::Growth;
+/// So often signals are looked at, and whether the recording has grown.
+const LOOK: Duration = Duration::from_millis(10);
 
-/// So often signals, and what has been read meanwhile, are looked at.
-const LOOK: Duration = Duration::from_millis(30);
+/// The same, where something is under way that takes no longer than that.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// So often at least what has been read is painted, while there is more to be read.
+const FRAME: Duration = Duration::from_millis(100);
 
 /// What to show, and how it begins.
 pub(super) struct Show<'a> {
-    pub(super) file: &'a Path,
-    /// The file to which the program writes.
-    pub(super) output: Option<PathBuf>,
-    /// Whether the recording still grows.
-    pub(super) growth: Growth,
+    pub(super) desk: Desk,
     /// These keys are pressed first.
     pub(super) keys: &'a [Key],
+    /// How the program is started anew, if we have started it.
+    pub(super) again: Again<'a>,
     /// For the tests of what is left behind: panics once the keys have been pressed.
     pub(super) must_panic: bool,
 }
@@ -64,25 +66,18 @@ pub(super) fn show(show: Show<'_>) -> Result<Ended, Failure> {
             "this needs a terminal; with `--dump` it prints what it would show",
         ));
     }
-    let Show { file, output, growth, keys, must_panic } = show;
-    let (first, loader) = load::begin(file, growth)?;
-    let mut desk = Desk::new(first.atlas, output);
-    desk.is_loading = first.is_growing;
-    for key in keys {
-        if desk.press(*key) != Flow::GoOn {
-            break;
-        }
-        desk.settle();
-    }
+    let Show { mut desk, keys, again, must_panic } = show;
+    again.press_all(&mut desk, keys)?;
     let signals = Signals::listen().map_err(failed)?;
     let mut guard = Guard::enter().map_err(failed)?;
     assert!(!must_panic, "asked to panic");
-    let flow = Session { desk: &mut desk, guard: &mut guard, loader, signals: &signals }.run();
+    let mut session = Session::new(&mut desk, &mut guard, &again, &signals);
+    let flow = session.run();
     drop(guard);
-    let code = match flow.map_err(failed)? {
+    let code = match flow? {
         Flow::Interrupt => ExitCode::from(130),
         _ if desk.is_loading => ExitCode::SUCCESS,
-        _ => opened::conclude(&desk.atlas.recording, file),
+        _ => opened::conclude(&desk.atlas.recording, desk.file()),
     };
     Ok(Ended { code, signal: signals.deadly() })
 }
@@ -94,41 +89,44 @@ fn failed(error: std::io::Error) -> Failure {
 struct Session<'a> {
     desk: &'a mut Desk,
     guard: &'a mut Guard,
-    loader: Option<Loader>,
+    again: &'a Again<'a>,
     signals: &'a Signals,
+    /// When something last went on by itself, or a key was pressed.
+    ticked: Instant,
+    /// When the screen was painted last.
+    painted: Option<Instant>,
 }
 
-impl Session<'_> {
-    fn run(mut self) -> std::io::Result<Flow> {
+impl<'a> Session<'a> {
+    fn new(
+        desk: &'a mut Desk,
+        guard: &'a mut Guard,
+        again: &'a Again<'a>,
+        signals: &'a Signals,
+    ) -> Session<'a> {
+        Session { desk, guard, again, signals, ticked: now(), painted: None }
+    }
+
+    fn run(&mut self) -> Result<Flow, Failure> {
         // Asked once before anything is shown: from here on a change of the window's size is heard of.
-        event::poll(Duration::ZERO)?;
+        event::poll(Duration::ZERO).map_err(failed)?;
         loop {
-            self.take_loaded();
-            self.guard.draw(self.desk)?;
-            match self.wait()? {
+            let is_due = || self.painted.is_none_or(|painted| painted.elapsed() >= FRAME);
+            if !self.desk.is_behind || is_due() {
+                self.guard.draw(self.desk).map_err(failed)?;
+                self.painted = Some(now());
+            }
+            match self.wait().map_err(failed)? {
                 Flow::GoOn => {}
-                Flow::Suspend => self.suspend()?,
+                Flow::Suspend => self.suspend().map_err(failed)?,
+                Flow::Again => self.start_again()?,
                 end => return Ok(end),
             }
         }
     }
 
-    fn take_loaded(&mut self) {
-        let Some(loader) = &self.loader else { return };
-        while let Some(loaded) = loader.take() {
-            let Loaded { atlas, is_growing } = loaded;
-            self.desk.replace_atlas(atlas, is_growing);
-        }
-        if loader.is_over() {
-            self.desk.is_loading = false;
-            self.loader = None;
-        }
-    }
-
     /// Waits until there is something new to be seen.
     fn wait(&mut self) -> std::io::Result<Flow> {
-        let tick = self.desk.next_tick();
-        let mut left = tick.unwrap_or(Duration::MAX);
         loop {
             if self.signals.deadly().is_some() {
                 return Ok(Flow::Quit);
@@ -136,19 +134,43 @@ impl Session<'_> {
             if self.signals.take_stop() {
                 return Ok(Flow::Suspend);
             }
-            let pause = left.min(LOOK);
-            if event::poll(pause)? {
+            let has_news = self.desk.poll()?;
+            let left = self.desk.next_tick().map(|tick| tick.saturating_sub(self.ticked.elapsed()));
+            let pause = match has_news || self.desk.is_behind {
+                true => Duration::ZERO,
+                false if self.desk.is_wishing() => GLANCE,
+                false => LOOK,
+            };
+            if event::poll(left.map_or(pause, |left| left.min(pause)))? {
+                // What a key gives is shown at once, whatever is still to be read.
+                (self.ticked, self.painted) = (now(), None);
                 return self.take_events();
             }
-            left = left.saturating_sub(pause);
-            if left.is_zero() {
+            if left.is_some_and(|left| left.saturating_sub(pause).is_zero()) {
                 self.desk.tick();
+                (self.ticked, self.painted) = (now(), None);
                 return Ok(Flow::GoOn);
             }
-            if self.loader.as_ref().is_some_and(Loader::has_news) {
+            if has_news {
                 return Ok(Flow::GoOn);
             }
         }
+    }
+
+    /// What is built is told on the terminal as it was before.
+    fn start_again(&mut self) -> Result<(), Failure> {
+        if self.again.is_possible() {
+            self.guard.leave().map_err(failed)?;
+        }
+        let has_failed = self.again.start(self.desk)?;
+        if has_failed {
+            eprintln!("trapline: the program could not be built; Enter goes back to what ran");
+            let _ = std::io::stdin().read_line(&mut String::new());
+        }
+        if self.again.is_possible() {
+            self.guard.enter_again().map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// All keys that have been pressed: a held key is not to lag behind.

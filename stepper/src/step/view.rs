@@ -1,13 +1,13 @@
 //! `trapline view FILE`: a recording in the terminal; with `--dump` the screen as text, after some keys.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::atlas::Atlas;
-use super::desk::{Desk, Flow};
+use super::again::Again;
+use super::desk::Desk;
 use super::key::{self, Key};
 use super::screen;
-use super::terminal::{Ended, Growth, Show, show};
+use super::terminal::{Ended, Show, show};
 use crate::failure::Failure;
 use crate::opened;
 use crate::output::Output;
@@ -47,39 +47,36 @@ impl Looks {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    if args.looks.dump {
-        return dump(&args.file, args.output.clone(), &args.looks);
+    let desk = Desk::of_file(&args.file, args.output.clone(), args.looks.dump)?;
+    look(desk, Again::never(), &args.looks)
+}
+
+/// Shows what is on a desk, or prints it.
+pub(super) fn look(desk: Desk, again: Again<'_>, looks: &Looks) -> Result<ExitCode, Failure> {
+    let keys = looks.keys()?;
+    if looks.dump {
+        return print(desk, &again, &keys, looks.size);
     }
-    let ended = show(Show {
-        file: &args.file,
-        output: args.output.clone(),
-        growth: Growth::none(),
-        keys: &args.looks.keys()?,
-        must_panic: args.looks.panic,
-    });
-    ended.and_then(Ended::conclude)
+    show(Show { desk, keys: &keys, again, must_panic: looks.panic }).and_then(Ended::conclude)
 }
 
 /// Prints what the terminal would show.
-pub(super) fn dump(
-    file: &Path,
-    output: Option<PathBuf>,
-    looks: &Looks,
+fn print(
+    mut desk: Desk,
+    again: &Again<'_>,
+    keys: &[Key],
+    (columns, rows): (usize, usize),
 ) -> Result<ExitCode, Failure> {
-    let keys = looks.keys()?;
-    let mut desk = Desk::new(Atlas::new(opened::open(file)?), output);
-    for key in keys {
-        if desk.press(key) != Flow::GoOn {
-            break;
-        }
-        desk.settle();
-    }
+    again.press_all(&mut desk, keys)?;
     let mut out = Output::new();
-    for line in screen::draw(&desk, looks.size.0, looks.size.1) {
+    for line in screen::draw(&desk, columns, rows) {
         out.line(line.text().trim_end())?;
     }
     out.flush()?;
-    Ok(opened::conclude(&desk.atlas.recording, file))
+    Ok(match desk.is_loading {
+        true => ExitCode::SUCCESS,
+        false => opened::conclude(&desk.atlas.recording, desk.file()),
+    })
 }
 
 fn parse_size(text: &str) -> Result<(usize, usize), String> {

@@ -32,6 +32,8 @@ pub(super) struct Index {
     /// What these two take.
     texts: usize,
     damage: Option<Damage>,
+    /// Whether that may be over once there is more of the file.
+    may_go_on: bool,
     mirror: Mirror,
     decoder: Decoder,
     place: Place,
@@ -71,6 +73,7 @@ impl Index {
             sources: Vec::new(),
             texts: 0,
             damage: None,
+            may_go_on: false,
             mirror: Mirror::new(),
             decoder: Decoder::new(),
             place: Place::START,
@@ -78,9 +81,15 @@ impl Index {
         }
     }
 
-    /// Reads on, to the end of `bytes` or to where they are damaged.
-    pub(super) fn advance(&mut self, bytes: &[u8]) {
-        if self.damage.is_some_and(|damage| damage.kind != DamageKind::Truncated) {
+    /// Reads on, to the end of `bytes` or to where they are damaged. They are, or are to become, a file of so many
+    /// bytes. `seen` is told of each record, with its step and the state before it.
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+        file_size: usize,
+        mut seen: impl FnMut(u64, &Record, &Mirror),
+    ) {
+        if self.damage.is_some() && !self.may_go_on {
             return;
         }
         self.damage = None;
@@ -90,15 +99,25 @@ impl Index {
             match reader.read() {
                 Ok(None) => break None,
                 Ok(Some(record)) => {
-                    if let Err(kind) = self.record(record, &reader, bytes.len()) {
-                        break Some(kind);
+                    let over = match record {
+                        Record::Reset { step, .. } => step,
+                        _ => self.mirror.step(),
+                    };
+                    seen(over.saturating_add(1), &record, &self.mirror);
+                    if let Err(kind) = self.record(record, &reader, file_size) {
+                        break Some((kind, false));
                     }
                     self.place = reader.place();
+                    if self.is_too_large(file_size) {
+                        // Of a longer file it may not be.
+                        break Some((DamageKind::TooMuch, true));
+                    }
                 }
-                Err(kind) => break Some(kind),
+                Err(kind) => break Some((kind, kind == DamageKind::Truncated)),
             }
         };
-        if let Some(kind) = stopped {
+        if let Some((kind, may_go_on)) = stopped {
+            self.may_go_on = may_go_on;
             let (offset, after_step) = (self.place.offset as u64, self.mirror.step());
             self.damage = Some(Damage { offset, after_step, kind });
         }
@@ -128,11 +147,12 @@ impl Index {
             }
             _ => {}
         }
-        let limit = (STATE_RATIO * file_size).max(STATE_FLOOR);
-        if self.records_since.is_multiple_of(LOOK) && self.mirror.size() > limit {
-            return Err(DamageKind::TooMuch);
-        }
         Ok(())
+    }
+
+    fn is_too_large(&self, file_size: usize) -> bool {
+        let limit = STATE_RATIO.saturating_mul(file_size).max(STATE_FLOOR);
+        self.records_since.is_multiple_of(LOOK) && self.mirror.size() > limit
     }
 
     fn reset(&mut self, over: u64, step: u64, missed_steps: u64) {

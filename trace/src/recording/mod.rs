@@ -98,10 +98,21 @@ impl Recording {
     /// It cannot be read, is no trace, or is one of another major version. A trace that is damaged is
     /// read up to there: see [`damage`](Recording::damage).
     pub fn open(path: impl AsRef<Path>) -> Result<Recording, OpenError> {
+        let mut recording = Recording::begin(path)?;
+        recording.refresh()?;
+        Ok(recording)
+    }
+
+    /// Opens a file, and reads nothing of it but whether it is a trace: [`read_on`](Recording::read_on) reads the
+    /// rest, as much at a time as one has time for.
+    ///
+    /// # Errors
+    /// It cannot be read, is no trace, or is one of another major version.
+    pub fn begin(path: impl AsRef<Path>) -> Result<Recording, OpenError> {
         let mut file = File::open(path)?;
         let mut bytes = Vec::new();
         bytes.reserve_exact(usize::try_from(file.metadata()?.len()).unwrap_or(0));
-        file.read_to_end(&mut bytes)?;
+        Read::by_ref(&mut file).take(Header::LENGTH as u64).read_to_end(&mut bytes)?;
         let mut recording = Recording::from_bytes(bytes)?;
         recording.file = Some(file);
         Ok(recording)
@@ -114,7 +125,7 @@ impl Recording {
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Recording, OpenError> {
         let header = Header::read(&bytes)?;
         let mut index = Index::new();
-        index.advance(&bytes);
+        index.advance(&bytes, bytes.len(), |_, _, _| {});
         Ok(Recording { bytes, file: None, version: header.version, index })
     }
 
@@ -123,14 +134,30 @@ impl Recording {
     /// # Errors
     /// The file cannot be read.
     pub fn refresh(&mut self) -> io::Result<bool> {
-        let Some(file) = &mut self.file else { return Ok(false) };
+        Ok(self.read_on(usize::MAX, |_, _, _| {})? > 0)
+    }
+
+    /// Reads at most so many bytes more of the file, and tells `seen` of each record in them: its step, the record,
+    /// and the state before it. Gives how many bytes it has read; none where the file ends for now.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read_on(
+        &mut self,
+        most_bytes: usize,
+        seen: impl FnMut(u64, &Record, &Mirror),
+    ) -> io::Result<usize> {
+        let Some(file) = &mut self.file else { return Ok(0) };
         let before = self.bytes.len();
         file.seek(SeekFrom::Start(before as u64))?;
-        file.read_to_end(&mut self.bytes)?;
-        if self.bytes.len() > before {
-            self.index.advance(&self.bytes);
+        file.take(most_bytes as u64).read_to_end(&mut self.bytes)?;
+        let read = self.bytes.len() - before;
+        if read > 0 {
+            // What the state may take depends on the whole file, not on how much of it has been read.
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+            self.index.advance(&self.bytes, length.max(self.bytes.len()), seen);
         }
-        Ok(self.bytes.len() > before)
+        Ok(read)
     }
 
     /// The version of whoever wrote it.

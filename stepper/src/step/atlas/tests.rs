@@ -66,3 +66,21 @@ fn all_steps_forward_then_the_same_back_and_none_is_left_out() {
         assert_eq!(back, forward, "seed {seed}");
     }
 }
+
+#[test]
+fn recording_read_in_portions_then_all_that_is_known_is_as_if_it_had_been_read_at_once() {
+    for seed in 0..2 {
+        let mut run = random::Run::new(seed, 120);
+        run.gap(7);
+        (0..40).for_each(|_| run.step());
+        let name = format!("trapline-grown-{seed}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, random::file(&run.records, 200)).expect("written");
+        let mut grown = Atlas::begin(&path).expect("a recording");
+        while grown.grow(333).expect("it can be read") > 0 {}
+        let whole = Atlas::new(Recording::open(&path).expect("a recording"));
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(format!("{:?}", grown.history), format!("{:?}", whole.history), "seed {seed}");
+        assert_eq!(steps(&grown), steps(&whole), "seed {seed}");
+    }
+}

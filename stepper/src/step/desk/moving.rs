@@ -9,9 +9,21 @@ impl Desk {
     /// Goes to a place. What was said about another is no longer said.
     pub(in crate::step) fn go(&mut self, cursor: Cursor) {
         self.aside.clear();
-        let cursor = Cursor { step: self.atlas.nearest(cursor.step), ..cursor };
-        self.scene = self.atlas.scene(cursor);
+        let step = self.atlas.nearest(cursor.step);
+        let cursor = Cursor { step, ..cursor };
+        if let Some(edge) = &mut self.edge {
+            edge.follows &= step == self.atlas.last();
+        }
+        self.look(cursor);
         self.watch_for_cycle();
+    }
+
+    /// What is to be seen at a place.
+    pub(super) fn look(&mut self, cursor: Cursor) {
+        self.scene = match &self.edge {
+            Some(edge) if edge.goes_on() => self.atlas.scene_at_edge(cursor),
+            _ => self.atlas.scene(cursor),
+        };
     }
 
     /// The graph opens by itself where a cycle closes.
@@ -27,12 +39,21 @@ impl Desk {
     }
 
     pub(super) fn move_or_say(&mut self, go: fn(&mut Desk) -> bool, otherwise: &str) {
-        if !go(self) {
+        if !go(self) && self.message.is_empty() {
             self.message = otherwise.to_owned();
-            if self.is_loading {
+            if self.is_loading && self.edge.is_none() {
                 self.message.push_str(" that has been loaded");
             }
         }
+    }
+
+    /// The next step; at the edge of a program that is held, it is taken.
+    pub(super) fn step_or_order(&mut self) -> bool {
+        self.next_step() || self.order_step(None)
+    }
+
+    pub(super) fn phase_or_order(&mut self) -> bool {
+        self.next_phase() || self.order_step(Some(1))
     }
 
     /// From within a step to its end, else to the end of the next.
@@ -126,6 +147,11 @@ impl Desk {
                 self.go(Cursor::after(step));
                 self.message = format!("stopped at step {step}: {}", self.points[point]);
             }
+            // More is being read.
+            Progress::Nothing if search.is_forward && self.is_behind => self.search = Some(search),
+            Progress::Nothing if search.is_forward && self.order_continue() => {
+                self.message.clear();
+            }
             Progress::Nothing => {
                 let place = if search.is_forward { "after" } else { "before" };
                 self.message = format!("nothing {place} this meets a breakpoint");
@@ -139,10 +165,15 @@ impl Desk {
 
     /// Goes to the next stop of the lesson, or back to the one before, and opens its panes.
     pub(super) fn next_stop(&mut self, is_forward: bool) {
-        let Some(lesson) = &self.lesson else {
+        let is_over = self.is_over();
+        let Some(lesson) = &mut self.lesson else {
             self.message = "this program's source has no lesson in it".to_owned();
             return;
         };
+        // More may be known of the run than when it was looked at last.
+        let before = self.stop.and_then(|at| lesson.stops.get(at).cloned());
+        lesson.sort(&self.atlas, is_over);
+        self.stop = before.and_then(|stop| lesson.stops.iter().position(|at| *at == stop));
         let next = match (self.stop, is_forward) {
             (None, true) => Some(0),
             (None, false) => None,
@@ -153,7 +184,14 @@ impl Desk {
             self.message = "the lesson has no further stop".to_owned();
             return;
         };
-        let step = stop.step(&self.atlas);
+        let step = stop.step(&self.atlas, is_over);
+        if step.is_none() && !is_over {
+            let missing = lesson.steps_missing(&self.atlas);
+            if !self.order_stop(missing) {
+                self.message = "the run has not come there yet".to_owned();
+            }
+            return;
+        }
         self.stop = Some(at);
         self.shows_answer = false;
         self.is_zoomed = false;

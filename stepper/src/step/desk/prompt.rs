@@ -10,6 +10,8 @@ enum What {
     Step,
     Breakpoint,
     Filter,
+    /// Why the selected task is to end.
+    Cancel,
 }
 
 #[derive(Clone, Debug)]
@@ -34,6 +36,10 @@ impl Prompt {
         Prompt { what: What::Filter, text: before.to_owned() }
     }
 
+    pub(super) fn cancel() -> Prompt {
+        Prompt { what: What::Cancel, text: String::new() }
+    }
+
     pub(in crate::step) fn shown(&self) -> String {
         let text = &self.text;
         match self.what {
@@ -43,6 +49,7 @@ impl Prompt {
             }
             What::Breakpoint => format!("breakpoint: {text}_"),
             What::Filter => format!("only what has this in it: {text}_"),
+            What::Cancel => format!("ask the selected task to end, because of: {text}_"),
         }
     }
 }
@@ -67,6 +74,10 @@ impl Desk {
         match what {
             What::Step => self.enter_step(text),
             What::Filter => self.look.filter = text.to_owned(),
+            What::Cancel => {
+                let Some(task) = self.look.selected else { return };
+                self.order(&format!("cancel {task} {text}"));
+            }
             What::Breakpoint if text == "-" => {
                 self.points.clear();
                 self.message = "all breakpoints are removed".to_owned();

@@ -6,13 +6,24 @@ use super::Sight;
 use crate::step::line::{Line, Tone};
 use crate::step::names;
 
-pub(crate) fn line(sight: &Sight<'_>, is_loading: bool) -> Line {
+/// `live` says what a live program does, and whether one is where it has come to.
+pub(crate) fn line(sight: &Sight<'_>, is_loading: bool, live: Option<(String, bool)>) -> Line {
     let (scene, recording) = (sight.scene, &sight.atlas.recording);
-    let more = if is_loading { "+ (loading)" } else { "" };
-    let mut line = Line::of(
-        Tone::Strong,
-        format!("step {} of {}{more}", scene.cursor.step, sight.atlas.last()),
-    );
+    let (step, last) = (scene.cursor.step, sight.atlas.last());
+    let mut line = match &live {
+        Some((_, true)) => {
+            Line::of(Tone::Running, "LIVE").add(Tone::Strong, format!(" step {step}"))
+        }
+        Some(_) => Line::of(Tone::Strong, format!("step {step} of {last}")),
+        None => {
+            let more = if is_loading { "+ (loading)" } else { "" };
+            Line::of(Tone::Strong, format!("step {step} of {last}{more}"))
+        }
+    };
+    if let Some((doing, _)) = live {
+        let tone = if doing.starts_with("STUCK") { Tone::Bad } else { Tone::Plain };
+        line.push(tone, format!(" · {doing}"));
+    }
     match (scene.phase(), scene.is_whole()) {
         (Some(phase), false) => line.push(Tone::Running, format!(" · in {}", phase.word())),
         (None, false) => line.push(Tone::Running, " · before pick"),

@@ -11,7 +11,8 @@ const GUTTER: usize = 9;
 
 pub(super) fn lines(sight: &Sight<'_>, width: usize, height: usize) -> Vec<Line> {
     let (from, stop) = marks(sight);
-    let Some((file, line)) = focus(sight, from.as_ref(), stop.as_ref()) else {
+    let next = next(sight);
+    let Some((file, line)) = focus(sight, from.as_ref(), stop.as_ref().or(next.as_ref())) else {
         let text = "No line of the program's has been asked from yet, or the recording has no source text in it.";
         return wrap(text, width).iter().map(|line| Line::of(Tone::Dim, line)).collect();
     };
@@ -49,7 +50,13 @@ pub(super) fn lines(sight: &Sight<'_>, width: usize, height: usize) -> Vec<Line>
         };
         let mut row = Line::of(Tone::Blocked, format!("{who}{}", " ".repeat(missing)));
         row.push(Tone::Dim, format!("{number:>digits$}"));
-        row.push(tone, format!("{mark}{}", text.get(indent..).unwrap_or("")));
+        // Of a recording, all that happens is known.
+        let ahead = match (&next, here(&next, *number)) {
+            (None, _) => "",
+            (Some(_), true) => "?",
+            (Some(_), false) => " ",
+        };
+        row.push(tone, format!("{mark}{ahead}{}", text.get(indent..).unwrap_or("")));
         rows.push(row);
     }
     rows
@@ -92,9 +99,19 @@ fn marks(sight: &Sight<'_>) -> (Option<Place>, Option<Place>) {
     (from, stop)
 }
 
+/// From where whoever runs next goes on, at the live edge: where it stops then is still to be seen.
+fn next(sight: &Sight<'_>) -> Option<Place> {
+    let task = sight.next?;
+    let stop = sight.atlas.history.stop(task, sight.scene.cursor.step);
+    stop.map(|(file, line)| (file.to_owned(), line)).or_else(|| born_at(sight, task))
+}
+
 fn born_at(sight: &Sight<'_>, task: u64) -> Option<Place> {
     let mirror = &sight.scene.before;
-    let found = mirror.task(task).or_else(|| sight.scene.now.task(task))?;
+    let now = &sight.scene.now;
+    // What has been defined since is defined there only.
+    let found = now.task(task).map(|found| (found, now));
+    let (found, mirror) = found.or_else(|| Some((mirror.task(task)?, mirror)))?;
     let site = mirror.tables().site(found.site);
     Some((site.file.to_owned(), site.line))
 }
