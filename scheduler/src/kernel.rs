@@ -359,9 +359,11 @@ impl Kernel {
         let fate = syscall_table::serve(self, task, trap);
         match fate {
             Fate::Answer(reply) | Fate::Yield(reply) => self.answer_at_hand(reply, task),
-            // One who parks was blocked as it was put in line.
-            Fate::Block(On::Queue(_)) | Fate::Gone => {}
-            Fate::Block(on) => self.ring.block(self.ring.trap_at_hand().id, on),
+            Fate::Block(on @ (On::Timer(_) | On::Own)) => {
+                self.ring.block(self.ring.trap_at_hand().id, on);
+            }
+            // The others were blocked as they were put in line.
+            Fate::Block(_) | Fate::Gone => {}
         }
         if self.probe.is_some() {
             self.tell_trapped(task, fate);
