@@ -5,6 +5,8 @@
 
 #[path = "support/children.rs"]
 mod children;
+#[path = "support/client.rs"]
+mod client;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,12 +22,14 @@ use std::time::Duration;
 use std::{fs, io};
 
 use children::Scratch;
+use client::{Client, pause};
 use trapline::driver::{Driver, Interest, IoEvent, Unpark, Until, Waited};
 use trapline::sync::Mutex as Lock;
 use trapline::trace::Recording;
 use trapline::trace::agent::Agent;
 use trapline::trace::monitor::answers::{self, Look};
 use trapline::trace::monitor::{Monitor, Socket, SocketError};
+use trapline::trace::words::Manner;
 use trapline::trace::{
     About, Cause, Mirror, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
     Value,
@@ -40,70 +44,6 @@ const PROGRAM: &str = "TRAPLINE_TEST_PROGRAM";
 
 // What the tests share.
 
-/// A client that talks lines.
-struct Client {
-    stream: UnixStream,
-    lines: BufReader<UnixStream>,
-}
-
-impl Client {
-    #[track_caller]
-    fn connect(path: &Path) -> Client {
-        let mut client = Client::unread(path);
-        assert!(client.answer().starts_with("trapline monitor of "));
-        client
-    }
-
-    /// One that has not read the greeting.
-    #[track_caller]
-    fn unread(path: &Path) -> Client {
-        let stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let lines = BufReader::new(stream.try_clone().unwrap());
-        Client { stream, lines }
-    }
-
-    fn say(&mut self, command: &str) {
-        self.stream.write_all(format!("{command}\n").as_bytes()).unwrap();
-    }
-
-    /// The next answer. What is left of a connection that has ended is one, too.
-    fn answer(&mut self) -> String {
-        let mut answer = String::new();
-        loop {
-            let mut line = String::new();
-            let read = self.lines.read_line(&mut line).unwrap_or(0);
-            if read == 0 || line == ".\n" {
-                return answer;
-            }
-            answer += line.strip_prefix('.').unwrap_or(&line);
-        }
-    }
-
-    fn ask(&mut self, command: &str) -> String {
-        self.say(command);
-        self.answer()
-    }
-
-    /// Asks until the answer has `part` in it.
-    #[track_caller]
-    fn ask_until(&mut self, command: &str, part: &str) -> String {
-        for _ in 0..6000 {
-            let answer = self.ask(command);
-            if answer.contains(part) {
-                return answer;
-            }
-            pause();
-        }
-        panic!("{command} never answered {part}: {}", self.ask(command));
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "between two looks at another thread")]
-fn pause() {
-    thread::sleep(Duration::from_millis(10));
-}
-
 /// A scheduler with a monitor, on a thread of its own.
 struct Watched {
     path: PathBuf,
@@ -115,20 +55,20 @@ struct Watched {
 impl Watched {
     /// Runs the tasks that `start` starts.
     fn start(start: impl FnOnce(&mut Scheduler, Arc<AtomicBool>) + Send + 'static) -> Watched {
-        Watched::with(|| Scheduler::builder().quantum(1), false, start)
+        Watched::with(|| Scheduler::builder().quantum(1), Manner::Free, start)
     }
 
     fn with(
         builder: impl FnOnce() -> Builder + Send + 'static,
-        read_only: bool,
+        manner: Manner,
         start: impl FnOnce(&mut Scheduler, Arc<AtomicBool>) + Send + 'static,
     ) -> Watched {
-        Watched::with_ring(builder, read_only, 1 << 20, start)
+        Watched::with_ring(builder, manner, 1 << 20, start)
     }
 
     fn with_ring(
         builder: impl FnOnce() -> Builder + Send + 'static,
-        read_only: bool,
+        manner: Manner,
         ring_bytes: usize,
         start: impl FnOnce(&mut Scheduler, Arc<AtomicBool>) + Send + 'static,
     ) -> Watched {
@@ -140,7 +80,7 @@ impl Watched {
         let run = move || {
             let mut scheduler = builder().build();
             let (monitor, orders) =
-                { Monitor::open_with_ring(Some(&socket), read_only, ring_bytes).unwrap() };
+                { Monitor::open_with_ring(Some(&socket), manner, ring_bytes).unwrap() };
             start(&mut scheduler, wants_end);
             to.send(()).unwrap();
             let agent = Agent::new().outlet(monitor).between(orders);
@@ -441,7 +381,7 @@ fn loop_asleep_in_its_driver_then_an_order_is_carried_out_at_once() {
         scheduler.spawn_with(named("sleeper"), sleep(Duration::from_secs(3600))).detach();
     });
     let mut client = watched.client();
-    client.ask_until("status", "the loop waits until something happens");
+    client.ask_until("status", "the loop waits for a timer in ");
     assert_eq!(client.ask("kill 1"), "done: kill T1\n");
     assert_eq!(watched.join(), "0 failures");
 }
@@ -617,7 +557,7 @@ fn clock_while_held_then_it_stands_still_and_a_sleep_has_its_rest_left() {
     let clock = HandClock::default();
     let driver = clock.clone();
     let builder = || Scheduler::builder().driver(driver);
-    let mut watched = Watched::with(builder, false, |scheduler, _| {
+    let mut watched = Watched::with(builder, Manner::Free, |scheduler, _| {
         scheduler.spawn_with(named("sleeper"), sleep(Duration::from_millis(100))).detach();
     });
     let mut client = watched.client();
@@ -659,8 +599,9 @@ fn two_clients_then_the_newest_that_asks_may_order() {
 #[test]
 fn read_only_monitor_then_questions_are_answered_and_orders_refused() {
     let builder = || Scheduler::builder().quantum(1);
-    let mut watched =
-        Watched::with(builder, true, |scheduler, end| scheduler.spawn(until(end)).detach());
+    let mut watched = Watched::with(builder, Manner::ReadOnly, |scheduler, end| {
+        scheduler.spawn(until(end)).detach()
+    });
     let mut client = watched.client();
     client.ask_until("status", "the loop is at work");
     for order in ["kill 1", "cancel 1 x", "hold", "step", "go", "next 1", "break task 1", "orders"]
@@ -719,7 +660,7 @@ fn task_that_computes_then_it_is_said_so() {
 #[test]
 fn loop_that_outruns_the_monitor_then_a_gap_is_told_and_a_held_program_is_as_it_is() {
     let builder = || Scheduler::builder().quantum(1);
-    let mut watched = Watched::with_ring(builder, false, 2048, |scheduler, end| {
+    let mut watched = Watched::with_ring(builder, Manner::Free, 2048, |scheduler, end| {
         for name in ["a", "b", "c"] {
             scheduler.spawn_with(named(name), until(Arc::clone(&end))).detach();
         }

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 /// What is to be run.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Program {
     /// An example of the package, which is built first
     #[arg(long, value_name = "NAME", conflicts_with_all = ["bin", "program"])]
@@ -69,6 +69,15 @@ impl Program {
         }
     }
 
+    /// The same, once more, while the screen or the page is not to be written over: what cargo says is wrong is the
+    /// failure.
+    pub(crate) fn target_again(&self) -> Result<Target, Failure> {
+        match &self.program {
+            Some(program) => Ok(Target::of_program(program)),
+            None => build::rebuild(self),
+        }
+    }
+
     /// A command that starts it so that it records itself.
     pub(crate) fn recording(
         &self,
@@ -89,6 +98,29 @@ impl Program {
         }
         let mut command = Command::new(&target.executable);
         command.args(&self.arguments).env(VARIABLE, word).env(RECORD_VARIABLE, options);
+        Ok(command)
+    }
+}
+
+impl Program {
+    /// The same, held before its first step until somebody orders it to go on, over this socket.
+    pub(crate) fn held(
+        &self,
+        target: &Target,
+        trace: &Path,
+        socket: &Path,
+        is_virtual: bool,
+    ) -> Result<Command, Failure> {
+        check_name(socket)?;
+        let mut command = self.recording(target, trace, ",output")?;
+        let mut words = OsString::from("record:");
+        words.push(trace);
+        words.push(",monitor:hold:");
+        words.push(socket);
+        if is_virtual {
+            words.push(",virtual");
+        }
+        command.env(VARIABLE, words);
         Ok(command)
     }
 }
