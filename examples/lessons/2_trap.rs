@@ -18,9 +18,9 @@ async fn main() {
 
 pub(crate) async fn lesson() {
     // LESSON step 1 panes source,loop,sentence
-    // The whole loop is on the screen. Go through this step slowly, by phases: `P` back, `N` on. *Pick*:
-    // the loop takes the task. *Resume*: the task runs. *Trap*: it has stopped, with a request.
-    // *Serve*: the kernel answers it. *Settle*: the task is put where it belongs.
+    // The pane *loop* shows the scheduler itself, in its own words. Go through this step slowly, by
+    // phases: `P` back, `N` on. *Pick*: the loop takes the task. *Resume*: the task runs. *Trap*: it has
+    // stopped, with a request. *Serve*: the kernel answers it. *Settle*: the task is put where it belongs.
     // ? Why must a task ask for its own number?
     // = It sees neither the scheduler nor any table. The trap is its only door.
     let me = trapline::get_tid().await;
@@ -63,7 +63,7 @@ pub(crate) async fn lesson() {
     // = The hour. The second belongs to `timeout`, which is library code: it sleeps beside what it is given.
     let hour = trapline::sleep(Duration::from_secs(3600));
     if trapline::timeout(Duration::from_secs(1), hour).await.is_err() {
-        // LESSON end panes log,ready,waiting,sentence,output
+        // LESSON end panes source,log,waiting,sentence,output
         // The second was over, and the hour was *withdrawn*: dropping a future takes its question back.
         // Look at the log: it was never answered, and nothing waits any more.
         // ? A thread has called the operating system's `sleep(3600)`. How do you take that back?

@@ -19,7 +19,7 @@ use trapline_trace::words::{RECORD_VARIABLE, VARIABLE};
 
 use crate::failure::Failure;
 use crate::plain::Plain;
-pub(crate) use build::Target;
+pub(crate) use build::{Target, examples};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -61,6 +61,19 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// An example of the package.
+    pub(crate) fn of_example(package: Option<String>, example: String) -> Program {
+        let arguments = Vec::new();
+        Program {
+            example: Some(example),
+            bin: None,
+            program: None,
+            package,
+            release: false,
+            arguments,
+        }
+    }
+
     /// Builds it, where that is to be done. If that fails, gives cargo's own status; it has said what is wrong.
     pub(crate) fn target(&self) -> Result<Result<Target, ExitCode>, Failure> {
         match &self.program {
