@@ -173,6 +173,15 @@ impl Kernel {
             _ => None,
         };
         let outcome = self.ring.keep_outcome(id, body, panic, cancelled);
+        // Most often the handle waits, and nobody else.
+        let (waiters, reply) = (&self.tasks.record(id).waiters, Reply::Outcome(outcome.into()));
+        if self.probe.is_none()
+            && let Some(task) = self.ring.answer_sole_join(waiters, reply)
+        {
+            self.make_ready(task);
+            self.let_go(id, outcome, false);
+            return;
+        }
         let told = self.tell_waiters(id, how, bad.as_ref(), u64::from(outcome));
         if told.handle {
             self.let_go(id, outcome, told.others);

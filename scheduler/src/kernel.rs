@@ -63,9 +63,6 @@ impl fmt::Display for Fate {
     }
 }
 
-/// Room for so many woken tasks is kept from step to step.
-const MANY_WOKEN: usize = 1024;
-
 pub(crate) struct Kernel {
     pub(crate) ring: KernelRing,
     pub(crate) tasks: TaskTable,
@@ -260,10 +257,7 @@ impl Kernel {
     #[inline(always)]
     pub(crate) fn begin_step(&mut self) -> Step {
         self.steps += 1;
-        if !self.woken.is_empty() {
-            self.woken.clear();
-            self.woken.shrink_to(MANY_WOKEN);
-        }
+        self.woken.clear();
         if self.ring.has_posts() {
             self.cause = Cause::Program;
             self.serve_posts();
@@ -365,9 +359,11 @@ impl Kernel {
         let fate = syscall_table::serve(self, task, trap);
         match fate {
             Fate::Answer(reply) | Fate::Yield(reply) => self.answer_at_hand(reply, task),
-            // One who parks was blocked as it was put in line.
-            Fate::Block(On::Queue(_)) | Fate::Gone => {}
-            Fate::Block(on) => self.ring.block(self.ring.trap_at_hand().id, on),
+            Fate::Block(on @ (On::Timer(_) | On::Own)) => {
+                self.ring.block(self.ring.trap_at_hand().id, on);
+            }
+            // The others were blocked as they were put in line.
+            Fate::Block(_) | Fate::Gone => {}
         }
         if self.probe.is_some() {
             self.tell_trapped(task, fate);
@@ -506,19 +502,19 @@ impl Kernel {
 
     #[inline(never)]
     fn serve_all_posts(&mut self) {
-        // One grant is what most steps post, if any: no loop, so that it costs no more than itself.
-        if let Some(task) = self.ring.next_resume() {
-            self.make_ready(task);
-        }
-        if self.ring.has_posts() {
-            self.serve_other_posts();
+        while self.ring.has_posts() {
+            self.serve_next_post();
         }
     }
 
-    #[inline(never)]
-    fn serve_other_posts(&mut self) {
-        while self.ring.has_posts() {
-            self.serve_next_post();
+    /// The same after a poll. One grant is what most of them post, if any: it costs no more than itself.
+    #[inline(always)]
+    pub(crate) fn serve_posts_of_poll(&mut self) {
+        if self.ring.has_posts() {
+            if let Some(task) = self.ring.next_resume() {
+                self.make_ready(task);
+            }
+            self.serve_posts();
         }
     }
 

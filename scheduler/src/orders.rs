@@ -188,8 +188,14 @@ impl Scheduler {
     /// # Errors
     /// As `run`'s.
     pub fn outcome(&mut self, last: Step) -> Result<RunReport, RunError> {
+        self.outcome_of(last.kind())
+    }
+
+    // By its kind alone: the rest of its steps a run does not look at, and need not keep.
+    #[inline(never)]
+    pub(crate) fn outcome_of(&mut self, last: Kind) -> Result<RunReport, RunError> {
         let kernel = &mut self.kernel;
-        match last.kind() {
+        match last {
             Kind::Deadlock => Err(RunError::Deadlock(kernel.deadlock_report())),
             Kind::Stalled => Err(RunError::Stalled(kernel.deadlock_report())),
             Kind::DriverFailed => Err(RunError::Driver(kernel.take_driver_error())),

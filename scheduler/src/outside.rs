@@ -12,6 +12,9 @@ use crate::step::Kind;
 use crate::syscall_table;
 use crate::waker::Letter;
 
+/// Room for so many woken tasks is kept when the outside is looked at.
+const MANY_WOKEN: usize = 1024;
+
 /// A stalled scheduler counts again once a second.
 const STALL_CHECK_NANOS: u64 = 1_000_000_000;
 
@@ -53,6 +56,7 @@ impl Kernel {
             return Err(Kind::Finished);
         }
         self.dispatched = 0;
+        self.woken.shrink_to(MANY_WOKEN);
         answered += self.collect();
         // Also where nobody waits: a task may ask a source again and again what it is ready for.
         if self.ready.is_empty() || self.sources.len() > 0 {

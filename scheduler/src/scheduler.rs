@@ -53,7 +53,7 @@ impl Scheduler {
             let step = self.turn(None);
             if step.is_last() {
                 drop(entered);
-                return self.outcome(step);
+                return self.outcome_of(step.kind());
             }
         }
     }
@@ -94,7 +94,7 @@ impl Scheduler {
             step.task = Some(task);
             // phase: resume
             let polled = kernel.resume(picked, root.as_deref_mut());
-            kernel.serve_posts();
+            kernel.serve_posts_of_poll();
             if polled == Polled::Ended {
                 step.note_kind(kernel.end_resumed(task).into(), 0);
             }
@@ -193,7 +193,7 @@ impl Scheduler {
             }
             if step.is_last() {
                 drop(entered);
-                let error = self.outcome(step).err().unwrap_or(RunError::Killed);
+                let error = self.outcome_of(step.kind()).err().unwrap_or(RunError::Killed);
                 self.kernel.abandon_root(root);
                 return Err(error);
             }

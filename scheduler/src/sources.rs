@@ -91,7 +91,6 @@ impl Sources {
         &mut self,
         ring: &KernelRing,
         driver: &mut dyn Driver,
-        call: CallId,
         (target, direction): (Target, Direction),
         answers: &mut Answers,
     ) -> Fate {
@@ -112,10 +111,10 @@ impl Sources {
         if let (Some(place), Some(_)) = (known, owned)
             && self.table[place].owned == owned
         {
-            return self.block(ring, place, direction, call);
+            return self.block(ring, place, direction);
         }
         match self.arm(ring, driver, (fd, owned), direction, answers) {
-            Ok(place) => self.block(ring, place, direction, call),
+            Ok(place) => self.block(ring, place, direction),
             // Always ready, as poll(2) says of a regular file.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Fate::Answer(Reply::Done)
@@ -124,16 +123,12 @@ impl Sources {
         }
     }
 
-    fn block(
-        &mut self,
-        ring: &KernelRing,
-        place: usize,
-        direction: Direction,
-        call: CallId,
-    ) -> Fate {
-        ring.link(self.table[place].list(direction), call);
+    /// Blocks the call at hand.
+    fn block(&mut self, ring: &KernelRing, place: usize, direction: Direction) -> Fate {
+        let on = on_of(place, direction);
+        ring.block_at_hand(self.table[place].list(direction), on);
         self.waiting += 1;
-        Fate::Block(on_of(place, direction))
+        Fate::Block(on)
     }
 
     /// Makes sure that the descriptor is registered, and that an event comes if it is ready now.

@@ -2,6 +2,7 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { Recording } from '../page/recording.js';
 import { Damaged } from '../page/trace.js';
+import { canonicalText } from './canonical-text.mjs';
 
 const [path, chunk] = process.argv.slice(2);
 const recording = new Recording();
@@ -18,11 +19,11 @@ try {
   for (let record = replay.next(); record; record = replay.next()) {
     replay.mirror.apply(record);
     if (record.kind !== 'end') continue;
-    const text = replay.mirror.text();
+    const text = canonicalText(replay.mirror);
     out.push(text);
     // A jump comes to the same state as the long way.
     const { step } = replay.mirror;
-    if (out.length % 23 === 1 && recording.stateAt(step).text() !== text) throw new Error(`a jump to step ${step}`);
+    if (out.length % 23 === 1 && canonicalText(recording.stateAt(step)) !== text) throw new Error(`a jump to step ${step}`);
   }
   if (recording.damage) out.push(`${recording.damageText()}\n`);
 } catch (error) {

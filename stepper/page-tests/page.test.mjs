@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, afterEach, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
+import { canonicalText } from './canonical-text.mjs';
 
 const directory = process.env.PAGES;
 const FLAGS = [
@@ -61,6 +62,9 @@ const url = () => page.evaluate(() => location.href);
 const openPanes = async () =>
   (await page.locator('section:visible').evaluateAll((all) => all.map(({ id }) => id.replace('pane-', '')))).sort();
 
+/** The canonical text of a mirror in the page. */
+const stateText = (mirror) => page.evaluate(`(${canonicalText})(${mirror})`);
+
 const step = () => page.evaluate(() => window.desk.scene.step);
 
 describe('moving', () => {
@@ -86,10 +90,10 @@ describe('moving', () => {
     await open('run');
     const { first, last } = await page.evaluate(() => window.desk.recording.segments[0]);
     for (let at = first; at <= Math.min(last, 40); at++) await press('n');
-    const there = await page.evaluate(() => window.desk.scene.now.text());
+    const there = await stateText('window.desk.scene.now');
     for (let back = 0; back < 15; back++) await press('p');
     for (let on = 0; on < 15; on++) await press('n');
-    assert.equal(await page.evaluate(() => window.desk.scene.now.text()), there);
+    assert.equal(await stateText('window.desk.scene.now'), there);
   });
 
   test('phases then the loop marks each, and the last one ends the step', async () => {
@@ -318,7 +322,7 @@ describe('what it is given', () => {
       await open(name);
       const texts = JSON.parse(readFileSync(join(directory, `${name}.json`), 'utf8'));
       for (const [at, expected] of Object.entries(texts)) {
-        const found = await page.evaluate((at) => window.desk.recording.stateAt(at)?.text(), Number(at));
+        const found = await stateText(`window.desk.recording.stateAt(${Number(at)})`);
         assert.equal(found, expected, `${name}, step ${at}`);
       }
     }

@@ -221,71 +221,6 @@ export class Mirror {
     task.sinceStep = this.step + 1;
     task.sinceTime = this.clock;
   }
-
-  /** The whole state as text, one way only: the mirror in Rust and the kernel itself print the same. */
-  text() {
-    const lines = [`step ${this.step}`, `running ${this.running ?? '-'}`];
-    const ready = this.ready();
-    lines.push(`ready ${ready.length === 0 ? '-' : ready.join(' ')}`);
-    const ofNobody = [];
-    const byTask = new Map();
-    for (const call of sorted(this.calls).filter((call) => call.on)) {
-      if (!this.tasks.has(call.task)) ofNobody.push(call);
-      else if (byTask.has(call.task)) byTask.get(call.task).push(call);
-      else byTask.set(call.task, [call]);
-    }
-    for (const task of sorted(this.tasks)) {
-      lines.push(this.taskLine(task));
-      for (const call of byTask.get(task.id) ?? []) lines.push(`  call ${call.id}${this.callLine(call)}`);
-    }
-    for (const call of ofNobody) lines.push(`call ${call.id} of nobody${this.callLine(call)}`);
-    const waits = (call) => call.on?.for === 'object' && this.tables.str(call.on.role) === 'token';
-    const tokens = [...this.calls.values()].filter(waits);
-    const wanted = new Set(tokens.map((call) => call.on.object));
-    for (const object of sorted(this.objects).filter((object) => wanted.has(object.id))) {
-      const waiting = tokens.filter((call) => call.on.object === object.id);
-      waiting.sort((a, b) => a.order - b.order);
-      lines.push(this.objectLine(object, waiting));
-    }
-    return lines.join('\n') + '\n';
-  }
-
-  taskLine(task) {
-    const daemon = task.daemon ? ' daemon' : '';
-    return `task ${task.id} ${this.named(task.name)} parent ${task.parent ?? '-'}${daemon} at ` +
-      `${this.siteText(task.site)}: ${task.state}, dispatches ${task.dispatches}`;
-  }
-
-  callLine(call) {
-    const around = this.tables.stack(call.stack).map((site) => ` < ${siteLine(site)}`).join('');
-    const head = ` ${this.tables.str(call.what)} at ${this.siteText(call.site)}${around}: `;
-    const on = call.on;
-    switch (on.for) {
-      case 'deadline': return `${head}deadline ${on.time}`;
-      case 'exit': return `${head}exit of ${on.task}`;
-      case 'object': return `${head}object ${on.object} ${this.tables.str(on.role)}`;
-      case 'fd': return `${head}fd ${on.fd} ${this.tables.str(on.role)}`;
-    }
-    return `${head}somebody`;
-  }
-
-  objectLine(object, waiting) {
-    const [holder, holders] = [this.field(object.id, 'holder'), this.field(object.id, 'holders')];
-    const said = [];
-    if (holder?.is === 'held') said.push(`held by ${holder.task ?? '-'} since ${this.siteText(holder.since)}`);
-    if (holders?.is === 'count') said.push(`holders ${holders.number}`);
-    const beside = said.length > 0 ? ` ${said.join(', ')}` : '';
-    const calls = waiting.map((call) => ` ${call.id}`).join('');
-    return `object ${object.id} ${this.tables.str(object.sort)} ${this.named(object.name)}${beside}: waiting${calls}`;
-  }
-
-  named(name) {
-    return name === undefined ? '-' : quoted(this.tables.str(name));
-  }
-
-  siteText(site) {
-    return siteLine(this.tables.site(site));
-  }
 }
 
 /** What each record does. Remarks change nothing, but what they name of the tables must be there. */
@@ -324,7 +259,7 @@ const MOVES = {
     const [sinceStep, sinceTime] = [mirror.step + 1, mirror.clock];
     mirror.tasks.set(task, {
       id: task, parent, name, site, daemon, state, dispatches, sinceStep, sinceTime,
-      wokenBy: undefined, wokenStep: 0, ticket,
+      wokenBy: undefined, wokenStep: 0, ticket, askedSite: undefined, askedStack: 0,
     });
   },
   ended(mirror, { task }) {
@@ -365,16 +300,20 @@ const MOVES = {
     mirror.enter(entry, isReady ? 'ready' : 'blocked');
   },
   begun(mirror, { call, task, what, argument, site, stack }) {
-    if (!mirror.tasks.has(task)) wrong(`no task ${task} lives`);
+    // Where none that lives waits for the answer, it is nobody's.
+    const asks = task === 0 ? undefined : mirror.taskThatLives(task);
     mirror.checkStr(what);
     mirror.checkValue(argument);
     mirror.checkSite(site);
     mirror.checkStack(stack);
     if (mirror.calls.has(call)) wrong(`call ${call} is begun twice`);
-    const [sinceStep, sinceTime] = [mirror.step + 1, mirror.clock];
     mirror.calls.set(call, {
-      id: call, task, what, argument, site, stack, on: undefined, sinceStep, sinceTime, order: 0,
+      id: call, task: asks?.id, what, argument, site, stack, on: undefined, sinceStep: mirror.step + 1,
+      sinceTime: mirror.clock, order: 0,
     });
+    if (asks === undefined) return;
+    asks.askedSite = site;
+    asks.askedStack = stack;
   },
   blocked(mirror, { call, on }) {
     if (on.for === 'exit') mirror.taskThatLives(on.task);
@@ -454,15 +393,4 @@ function wrong(message) {
 /** The entries of a table by their numbers. They are mostly in that order. */
 export function sorted(table) {
   return [...table.values()].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
-}
-
-function siteLine({ file, line, column }) {
-  return `${file}:${line}:${column}`;
-}
-
-/** A text in quotes, with what one would not see written out: as Rust's `{:?}` has it. */
-export function quoted(text) {
-  const short = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t', '\0': '\\0' };
-  const hidden = /["\\]|(?! )[\p{C}\p{Z}\p{Grapheme_Extend}]/gu;
-  return `"${text.replace(hidden, (c) => short[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`)}"`;
 }

@@ -310,8 +310,16 @@ function centre(body, line) {
   body.scrollTop = top - body.clientHeight / 2;
 }
 
-function stopOf(desk, task, step) {
-  return desk.history.stop(task, step, desk.recording.sources);
+/** Where a task asked for something last, in a state: the innermost line that is the program's own. */
+function stopOf(desk, task, mirror) {
+  const { askedSite, askedStack } = mirror.tasks.get(task) ?? {};
+  return askedSite === undefined ? undefined : programLine(desk, mirror, askedSite, askedStack);
+}
+
+function programLine({ recording }, { tables }, site, stack) {
+  const call = tables.site(site);
+  if (recording.sources.has(call.file)) return call;
+  return tables.stack(stack).find(({ file }) => recording.sources.has(file)) ?? call;
 }
 
 function bornAt({ scene }, task) {
@@ -323,11 +331,12 @@ function bornAt({ scene }, task) {
 /** The call from which the running task goes on, and the one at which it stops. */
 function marksOf(desk) {
   const { scene } = desk;
-  const { task, step } = scene;
+  const { task } = scene;
   if (task === undefined) return {};
-  const from = stopOf(desk, task, step - 1) ?? bornAt(desk, task);
-  const hasAsked = scene.records.slice(0, scene.done).some((record) => record.kind === 'begun' && record.task === task);
-  return { from, stop: hasAsked ? stopOf(desk, task, step) : undefined };
+  const from = stopOf(desk, task, scene.before) ?? bornAt(desk, task);
+  const asked = scene.records.slice(scene.prelude, scene.done)
+    .findLast((record) => record.kind === 'begun' && record.task === task);
+  return { from, stop: asked && programLine(desk, scene.now, asked.site, asked.stack) };
 }
 
 /** The line in the middle: where the running task is, else where the selected one waits. */
@@ -345,7 +354,7 @@ function focusOf(desk, from, stop) {
     }
   }
   for (const task of [...tasks, ...scene.now.tasks.keys()]) {
-    const at = stopOf(desk, task, scene.step) ?? bornAt(desk, task);
+    const at = stopOf(desk, task, scene.now) ?? bornAt(desk, task);
     if (isKnown(at)) return at;
   }
   return stop ?? from;
@@ -353,11 +362,10 @@ function focusOf(desk, from, stop) {
 
 /** Who is suspended on which line of a file. */
 function standingIn(desk, file) {
-  const { scene } = desk;
-  const step = scene.isWhole ? scene.step : scene.step - 1;
+  const { now } = desk.scene;
   const standing = new Map();
-  for (const { id } of sorted(scene.now.tasks)) {
-    const at = desk.shows(id) ? stopOf(desk, id, step) : undefined;
+  for (const { id } of sorted(now.tasks)) {
+    const at = desk.shows(id) ? stopOf(desk, id, now) : undefined;
     if (at?.file !== file) continue;
     if (standing.has(at.line)) standing.get(at.line).push(id);
     else standing.set(at.line, [id]);
@@ -519,7 +527,7 @@ function taskCells(desk, task) {
   const { now } = desk.scene;
   const reasons = now.blockedCalls(task.id).map(({ on }) => onName(on, now));
   const none = task.state === 'blocked' ? "somebody's waker" : '-';
-  const stop = stopOf(desk, task.id, desk.scene.step);
+  const stop = stopOf(desk, task.id, now);
   return [
     `${taskName(task.id, desk.history)}${task.daemon ? ' daemon' : ''}`,
     STATES[task.state],

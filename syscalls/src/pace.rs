@@ -2,10 +2,9 @@
 //! operation yields before it tries anything.
 
 use std::panic::Location;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use trapline_abi::{Parking, Ring, Syscall, Trap, WaitQueue, Woken, YieldTrap};
+use trapline_abi::{Parking, Ring, Syscall, Trap, WaitQueue, Woken};
 
 /// Gives way to the others once, where the quantum is spent. Outside a task there are no others.
 #[derive(Debug)]
@@ -77,19 +76,21 @@ pub(crate) struct Claim<'a> {
     queue: &'a WaitQueue,
     site: &'static Location<'static>,
     stage: Stage,
+    /// What it rests or parks by. One thing for both, so that dropping it is one test.
+    wait: Parking,
 }
 
-/// How far it has come. One thing at a time, so that dropping it is one test.
-#[derive(Debug)]
+/// How far it has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     /// It tries, if the quantum is not spent.
     Fresh,
     /// It gives way to the others.
-    Rests(YieldTrap),
+    Rests,
     /// It has done so, and tries.
     Rested,
     /// It found no token.
-    Parks(Parking),
+    Parks,
 }
 
 impl<'a> Claim<'a> {
@@ -102,12 +103,17 @@ impl<'a> Claim<'a> {
     /// The same for whoever stands at `site`.
     #[inline]
     pub(crate) fn at(queue: &'a WaitQueue, site: &'static Location<'static>) -> Claim<'a> {
-        Claim { queue, site, stage: Stage::Fresh }
+        Claim { queue, site, stage: Stage::Fresh, wait: Parking::idle() }
     }
 
     /// Where it was made.
     pub(crate) fn site(&self) -> &'static Location<'static> {
         self.site
+    }
+
+    /// For the next wait of the same operation: what it waited for itself has come.
+    pub(crate) fn wait(&mut self) -> &mut Parking {
+        &mut self.wait
     }
 
     /// Gives a token, or false if there will be none: `is_over` says so. Where it becomes so while
@@ -148,34 +154,34 @@ impl<'a> Claim<'a> {
         attempt: impl FnOnce(&WaitQueue) -> Option<R>,
     ) -> Poll<Result<R, Woken>> {
         let ring = Ring::current();
-        if !matches!(self.stage, Stage::Parks(_)) {
-            let fresh = matches!(self.stage, Stage::Fresh);
-            if !fresh || ring.is_some_and(must_rest) {
+        if self.stage != Stage::Parks {
+            if self.stage != Stage::Fresh || ring.is_some_and(must_rest) {
                 ready!(self.poll_rest(cx));
             }
             if let Some(done) = attempt(self.queue) {
                 // One that has rested has been counted as a trap.
-                if let (Some(ring), Stage::Fresh) = (ring, &self.stage) {
+                if let (Some(ring), Stage::Fresh) = (ring, self.stage) {
                     ring.spend();
                 }
                 return Poll::Ready(Ok(done));
             }
-            self.stage = Stage::Parks(Parking::new(1, self.site));
+            self.stage = Stage::Parks;
+            self.wait.park(ring, self.queue, 1, self.site, cx);
+            return Poll::Pending;
         }
-        match &mut self.stage {
-            Stage::Parks(parking) => parking.poll_in(ring, self.queue, cx).map(Err),
-            _ => unreachable!("one that found no token parks"),
-        }
+        self.wait.poll_in(ring, self.queue, cx).map(Err)
     }
 
     #[cold]
     #[inline(never)]
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Stage::Fresh = self.stage {
-            self.stage = Stage::Rests(YieldTrap::new(self.site));
+        if self.stage == Stage::Fresh {
+            self.stage = Stage::Rests;
+            self.wait.rest(self.site, cx);
+            return Poll::Pending;
         }
-        if let Stage::Rests(rest) = &mut self.stage {
-            ready!(Pin::new(rest).poll(cx));
+        if self.stage == Stage::Rests {
+            ready!(self.wait.poll(self.queue, cx));
             self.stage = Stage::Rested;
         }
         Poll::Ready(())

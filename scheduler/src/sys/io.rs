@@ -1,24 +1,16 @@
 //! Readiness of descriptors.
 
-use trapline_abi::{CallId, Direction, SourceId, Target};
+use trapline_abi::{Direction, SourceId, Target};
 
 use crate::kernel::{Fate, Kernel};
 use crate::sources::Answers;
 
 #[inline(never)]
-pub(crate) fn wait(
-    kernel: &mut Kernel,
-    call: CallId,
-    target: Target,
-    direction: Direction,
-) -> Fate {
+pub(crate) fn wait(kernel: &mut Kernel, target: Target, direction: Direction) -> Fate {
     let mut answers = Answers::new();
     let Kernel { sources, ring, driver, .. } = kernel;
-    let fate = sources.wait(ring, &mut **driver, call, (target, direction), &mut answers);
-    // Blocked before the others are told: a waker of theirs may drop this very call.
-    if let Fate::Block(on) = fate {
-        kernel.ring.block(call, on);
-    }
+    let fate = sources.wait(ring, &mut **driver, (target, direction), &mut answers);
+    // It is blocked before the others are told: a waker of theirs may drop this very call.
     kernel.answer_all(answers);
     fate
 }

@@ -38,7 +38,7 @@ pub(crate) fn spawn(
 #[inline(never)]
 pub(crate) fn wait(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
     let exit = match kernel.find(target) {
-        Found::Live => return block_on_exit(kernel, call, target),
+        Found::Live => return block_on_exit(kernel, target),
         Found::Never => return Fate::Answer(Reply::NoSuchTask),
         Found::Forgotten => return Fate::Answer(Reply::Exited(Ended::Forgotten)),
         Found::Ended(exit) => {
@@ -54,9 +54,9 @@ pub(crate) fn wait(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
 }
 
 #[inline(never)]
-pub(crate) fn join(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
+pub(crate) fn join(kernel: &mut Kernel, target: TaskId) -> Fate {
     match kernel.find(target) {
-        Found::Live => block_on_exit(kernel, call, target),
+        Found::Live => block_on_exit(kernel, target),
         Found::Ended(exit) => {
             let exit = *exit;
             Fate::Answer(Reply::Outcome(kernel.tell_handle(target, exit)))
@@ -66,10 +66,11 @@ pub(crate) fn join(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
     }
 }
 
-fn block_on_exit(kernel: &mut Kernel, call: CallId, target: TaskId) -> Fate {
-    let waiters = &mut kernel.tasks.record_mut(target).waiters;
-    kernel.ring.link(waiters, call);
-    Fate::Block(On::Exit(target))
+/// Blocks the call at hand.
+fn block_on_exit(kernel: &mut Kernel, target: TaskId) -> Fate {
+    let on = On::Exit(target);
+    kernel.ring.block_at_hand(&kernel.tasks.record(target).waiters, on);
+    Fate::Block(on)
 }
 
 #[inline(never)]

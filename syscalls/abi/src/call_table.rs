@@ -242,6 +242,13 @@ impl ListHead {
         self.tail.replace(place)
     }
 
+    /// The only one, if there is no other.
+    #[inline]
+    pub(crate) fn sole(&self) -> Option<u32> {
+        let head = self.head.get();
+        (head != NONE && head == self.tail.get()).then_some(head)
+    }
+
     /// The first has left; behind it comes `next`.
     #[inline(always)]
     fn leave_first(&self, next: u32) {
@@ -629,8 +636,22 @@ impl Call {
         site: &'static Location<'static>,
         tail: u32,
     ) {
-        self.fill(serial, caller, Syscall::Park(want), site);
-        self.state = CallState::Blocked(On::Queue(want.queue()));
+        let on = On::Queue(want.queue());
+        self.fill_blocked((serial, caller), Syscall::Park(want), site, on, tail);
+    }
+
+    /// Fills a free slot with a call that is blocked, behind `tail` in a list.
+    #[inline(always)]
+    pub(crate) fn fill_blocked(
+        &mut self,
+        (serial, caller): (NonZeroU64, TaskId),
+        request: Syscall,
+        site: &'static Location<'static>,
+        on: On,
+        tail: u32,
+    ) {
+        self.fill(serial, caller, request, site);
+        self.state = CallState::Blocked(on);
         self.prev = tail;
         self.next = NONE;
     }

@@ -335,6 +335,26 @@ impl KernelRing {
         }
     }
 
+    /// Appends the call at hand to a list of waiters, and notes what it is blocked on.
+    #[inline]
+    pub fn block_at_hand(&self, list: &ListHead, on: On) {
+        if !self.ring.calls.block_taken(list, on) {
+            let id = self.trap_at_hand().id;
+            self.link(list, id);
+            self.block(id, on);
+        }
+    }
+
+    /// Answers the only waiter in a list and takes it out, if it is a [join](Syscall::Join) of a task that is to be
+    /// resumed for it: what most exits come to. Gives that task. `None` says no more than that one has to look.
+    #[inline]
+    pub fn answer_sole_join(&self, list: &ListHead, reply: Reply) -> Option<TaskId> {
+        if self.ring.scoped.has_any() {
+            return None;
+        }
+        self.ring.calls.answer_sole_join(list, reply)
+    }
+
     /// Appends a call to a list of waiters.
     pub fn link(&self, list: &ListHead, id: CallId) {
         self.ring.calls.table().push_back(list, id);

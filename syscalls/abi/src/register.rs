@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use crate::call::{Reply, Syscall};
-use crate::call_table::{CallState, CallTable};
+use crate::call_table::{CallState, CallTable, ListHead, On};
 use crate::id::{CallId, TaskId};
 use crate::kernel_ring::{Foregone, Submitted};
 use crate::queue_entry::Queues;
@@ -303,6 +303,42 @@ impl Calls {
         let slot = table.own_slot(place);
         slot.expect("a call in the register has a slot of its own").answer_at_once(serial, reply);
         true
+    }
+
+    /// Writes the call that was taken last into the table, blocked, at the end of `list`; false if it has left for
+    /// the table, or has always been there.
+    #[inline]
+    pub(crate) fn block_taken(&self, list: &ListHead, on: On) -> bool {
+        if self.phase.get() != Phase::Taken {
+            return false;
+        }
+        self.phase.set(Phase::Empty);
+        self.known_free.set(NOWHERE);
+        let CallId { serial, place } = self.id_in_register();
+        let (caller, request, site) = (self.caller.get(), self.request.get(), self.site.get());
+        let tail = list.replace_last(place);
+        let mut table = self.table.borrow_mut();
+        let slot = table.own_slot(place);
+        let slot = slot.expect("a call in the register has a slot of its own");
+        slot.fill_blocked((serial, caller), request, site, on, tail);
+        table.follow(tail, place, list);
+        true
+    }
+
+    /// Answers the only call of `list`, if it is blocked, a join in the slot of its task, and no waker of others
+    /// was left with it. Gives the task to resume.
+    #[inline]
+    pub(crate) fn answer_sole_join(&self, list: &ListHead, reply: Reply) -> Option<TaskId> {
+        // What is in the register is not blocked.
+        let mut table = self.table.borrow_mut();
+        let call = table.own_slot(list.sole()?)?;
+        if !matches!((call.request, call.state), (Syscall::Join(_), CallState::Blocked(_))) {
+            return None;
+        }
+        let task = call.resumes_plainly()?;
+        call.state = CallState::Answered(reply);
+        list.clear();
+        Some(task)
     }
 
     /// Serves the call in the register, if it is a yield or a park. It is the only one of its turn.

@@ -879,6 +879,33 @@ impl Parking {
         Parking { phase: Phase::Unborn(n, site) }
     }
 
+    /// One that waits for nothing, until it [parks](Parking::park) or [rests](Parking::rest): for operations
+    /// that do neither where they need not.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use std::future::poll_fn;
+    /// use trapline_abi::{Parking, Ring, WaitQueue, Woken};
+    ///
+    /// let queue = WaitQueue::new(0);
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// let mut wait = Parking::idle();
+    /// let mut is_parked = false;
+    /// let woken = scheduler.block_on(poll_fn(|cx| {
+    ///     if !std::mem::replace(&mut is_parked, true) {
+    ///         wait.park(Ring::current(), &queue, 1, Location::caller(), cx);
+    ///         queue.wake();
+    ///     }
+    ///     wait.poll(&queue, cx)
+    /// }))?;
+    /// assert_eq!(woken, Woken::Granted);
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    #[inline]
+    pub const fn idle() -> Parking {
+        Parking { phase: Phase::Taken }
+    }
+
     /// Where it was made, while it has not been polled.
     #[must_use]
     pub const fn unborn_site(&self) -> Option<&'static Location<'static>> {
@@ -914,7 +941,7 @@ impl Parking {
     ) -> Poll<Woken> {
         match self.phase {
             Phase::Unborn(n, site) => {
-                self.submit(current, queue, n, site, cx);
+                self.park(current, queue, n, site, cx);
                 Poll::Pending
             }
             Phase::InFlight(ring, serial, place) => {
@@ -943,11 +970,14 @@ impl Parking {
         Woken::Granted
     }
 
-    /// Submits the call through the trap register, where that will do.
-    // Written where it stands: moved there in one piece so soon after it was written in three, it would
-    // be waited for.
+    /// Takes a place in `queue`, as the first poll of a new one does. What it waited for before must have come.
+    ///
+    /// # Panics
+    /// As [`WaitQueue::park`].
+    // Through the trap register, where that will do. Written where it stands: moved there in one piece so soon
+    // after it was written in three, it would be waited for.
     #[inline(always)]
-    fn submit(
+    pub fn park(
         &mut self,
         current: Option<&'static Ring>,
         queue: &WaitQueue,
@@ -965,6 +995,18 @@ impl Parking {
             return;
         }
         self.submit_slowly(queue, n, site, cx);
+    }
+
+    /// Gives way to the others once, in the place of a wait: [polled](Parking::poll), it is woken when they have had
+    /// their turn. What it waited for before must have come.
+    ///
+    /// # Panics
+    /// As [`WaitQueue::park`].
+    #[cold]
+    #[inline(never)]
+    pub fn rest(&mut self, site: &'static Location<'static>, cx: &Context<'_>) {
+        let (ring, call) = Ring::submit(Syscall::Yield, site, cx);
+        self.phase = Phase::InFlight(ring, call.serial, call.place);
     }
 
     #[cold]

@@ -30,21 +30,17 @@ pub struct Send<'a, T> {
     core: &'a Core<T>,
     /// The value, until it is in the channel.
     value: Option<T>,
-    wait: Wait<'a, T>,
+    room: Claim<'a>,
+    offer: Offer,
 }
 
-/// What it waits for. One thing at a time, so that dropping it is one test.
-enum Wait<'a, T> {
-    Room(Claim<'a>),
-    Taken(Offer<'a, T>),
-}
-
-/// The wait for the receiver at a rendezvous: the value lies there, and the place is ours.
-struct Offer<'a, T> {
-    core: &'a Core<T>,
-    parking: Parking,
+/// Whether the value lies in a rendezvous, and the place is ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Offer {
+    No,
+    Lies,
     /// The receiver came, or the channel was closed.
-    over: bool,
+    Over,
 }
 
 impl<T> Unpin for Send<'_, T> {}
@@ -59,7 +55,7 @@ impl<'a, T> Send<'a, T> {
     /// The same for whoever stands at `site`.
     #[inline]
     pub(crate) fn at(core: &'a Core<T>, value: T, site: &'static Location<'static>) -> Send<'a, T> {
-        Send { core, value: Some(value), wait: Wait::Room(Claim::at(&core.room, site)) }
+        Send { core, value: Some(value), room: Claim::at(&core.room, site), offer: Offer::No }
     }
 
     /// Lays the value down for a receiver, and waits until one has taken it.
@@ -70,72 +66,32 @@ impl<'a, T> Send<'a, T> {
         taken: &WaitQueue,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
-        let core = self.core;
-        // From here on the place is given up when this is dropped, also if it cannot wait here.
-        if let Wait::Room(room) = &self.wait {
-            let parking = Parking::new(1, room.site());
-            self.wait = Wait::Taken(Offer { core, parking, over: false });
-        }
-        let Wait::Taken(offer) = &mut self.wait else { unreachable!("it waits for a receiver") };
-        assert!(!offer.over, "a send was polled again after it was ready");
-        if self.value.is_some() {
-            let submitted = offer.parking.poll(taken, cx);
+        assert!(self.offer != Offer::Over, "a send was polled again after it was ready");
+        let site = self.room.site();
+        let wait = self.room.wait();
+        if self.offer == Offer::No {
+            // From here on the place is given up when this is dropped, also if it cannot wait here.
+            self.offer = Offer::Lies;
+            *wait = Parking::new(1, site);
+            let submitted = wait.poll(taken, cx);
             debug_assert!(submitted.is_pending(), "a trap suspends at its first poll");
-            self.value.take().into_iter().for_each(|value| core.put(value));
+            self.value.take().into_iter().for_each(|value| self.core.put(value));
             return Poll::Pending;
         }
-        ready!(offer.parking.poll(taken, cx));
-        offer.over = true;
+        ready!(wait.poll(taken, cx));
+        self.offer = Offer::Over;
         // Woken by the end of the channel, it may have its value back.
         let back = if self.core.is_closed() { self.core.take_back() } else { None };
         self.core.free_place();
         Poll::Ready(back.map_or(Ok(()), |value| Err(SendError(value))))
     }
-}
 
-impl<T> Future for Send<'_, T> {
-    type Output = Result<(), SendError<T>>;
-
-    // As for `Recv`.
-    #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let taken = this.core.taken.as_ref();
-        let room = match (&mut this.wait, taken) {
-            (Wait::Taken(_), Some(taken)) => return this.poll_rendezvous(taken, cx),
-            (Wait::Room(room), _) => room,
-            (Wait::Taken(_), None) => unreachable!("there is no rendezvous"),
-        };
-        assert!(this.value.is_some(), "a send was polled again after it was ready");
-        let open = ready!(room.poll(cx, || this.core.is_closed()));
-        if let (true, Some(taken)) = (open, taken) {
-            return this.poll_rendezvous(taken, cx);
-        }
-        let value = this.value.take().expect("it was there above");
-        if !open {
-            return Poll::Ready(Err(SendError(value)));
-        }
-        this.core.put(value);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T> Drop for Offer<'_, T> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if !self.over {
-            self.leave();
-        }
-    }
-}
-
-impl<T> Offer<'_, T> {
+    /// Takes the value out of a rendezvous, where it lies still.
     #[cold]
     #[inline(never)]
     fn leave(&mut self) {
         // The word that had come for it stays in the queue: nobody else is there.
-        let parking = std::mem::replace(&mut self.parking, Parking::new(1, Location::caller()));
-        drop(parking);
+        *self.room.wait() = Parking::idle();
         let told = self.core.taken.as_ref().is_some_and(WaitQueue::try_take);
         let back = self.core.take_back();
         // Where a receiver has been promised the value, it frees the place.
@@ -146,11 +102,45 @@ impl<T> Offer<'_, T> {
     }
 }
 
+impl<T> Future for Send<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    // As for `Recv`.
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let core = this.core;
+        if let (Some(taken), Offer::Lies | Offer::Over) = (&core.taken, this.offer) {
+            return this.poll_rendezvous(taken, cx);
+        }
+        assert!(this.value.is_some(), "a send was polled again after it was ready");
+        let open = ready!(this.room.poll(cx, || core.is_closed()));
+        if let (true, Some(taken)) = (open, &core.taken) {
+            return this.poll_rendezvous(taken, cx);
+        }
+        let value = this.value.take().expect("it was there above");
+        if !open {
+            return Poll::Ready(Err(SendError(value)));
+        }
+        core.put(value);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T> Drop for Send<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.offer == Offer::Lies {
+            self.leave();
+        }
+    }
+}
+
 impl<T> fmt::Debug for Send<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Send")
             .field("channel", self.core)
-            .field("offered", &matches!(self.wait, Wait::Taken(_)))
+            .field("offered", &(self.offer != Offer::No))
             .finish_non_exhaustive()
     }
 }
