@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 /// What is to be run.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Program {
     /// An example of the package, which is built first
     #[arg(long, value_name = "NAME", conflicts_with_all = ["bin", "program"])]
@@ -66,6 +66,15 @@ impl Program {
         match &self.program {
             Some(program) => Ok(Ok(Target::of_program(program))),
             None => build::build(self),
+        }
+    }
+
+    /// The same, once more, while the screen or the page is not to be written over: what cargo says is wrong is the
+    /// failure.
+    pub(crate) fn target_again(&self) -> Result<Target, Failure> {
+        match &self.program {
+            Some(program) => Ok(Target::of_program(program)),
+            None => build::rebuild(self),
         }
     }
 

@@ -271,3 +271,51 @@ fn attached_to_a_program_that_goes_away_then_what_came_stays() {
     assert_eq!(live.recording().end().step(), 2);
     assert!(Live::attach(&place.socket()).is_err());
 }
+
+/// A script that becomes the relay race with laps of so many milliseconds.
+fn write_script(script: &Path, lap_ms: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let relay = example("trapline-stepper", "relay");
+    let text = format!("#!/bin/sh\nexec {} {lap_ms}\n", relay.display());
+    std::fs::write(script, text).unwrap();
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn edited_and_started_again_then_another_one_is_held_and_the_difference_is_found() {
+    let place = Place::new().unwrap();
+    let script = place.output();
+    write_script(script, 2);
+    let last = Live::start(&program(script, &[]), true).unwrap().unwrap();
+    last.obeyed("go");
+    assert!(wait_for(PATIENCE, || !last.goes_on()));
+
+    let same = last.again().unwrap();
+    assert_eq!(same.until(Status::is_held).step, 0);
+    assert!(same.obeyed("step 5").starts_with("done: held"));
+    let compared = compare(&last.recording(), &same.recording());
+    assert_eq!(compared, Comparison::Same { steps: 5 });
+
+    write_script(script, 3);
+    let edited = same.again().unwrap();
+    edited.obeyed("go");
+    assert!(wait_for(PATIENCE, || !edited.goes_on()));
+    let Comparison::Differs(difference) = compare(&last.recording(), &edited.recording()) else {
+        panic!("it sleeps for longer");
+    };
+    assert!(difference.now.contains(" calls sleep(3.00 ms) (relay.rs:"), "{difference:?}");
+    assert!(difference.before.contains(" calls sleep(2.00 ms) (relay.rs:"), "{difference:?}");
+
+    // One that cannot be started leaves the others as they are.
+    std::fs::remove_file(script).unwrap();
+    assert!(same.again().is_err());
+    assert!(same.obeyed("step").starts_with("done: held"));
+}
+
+#[test]
+fn program_that_cannot_be_built_then_cargo_says_why_without_its_progress() {
+    let of = |name| Cli::parse_from(["test", "-p", "trapline-stepper", "--example", name]).program;
+    let error = of("no_such_race").target_again().unwrap_err().to_string();
+    assert!(error.starts_with("error: no example target named `no_such_race`"), "{error}");
+    assert!(of("relay").target_again().unwrap().executable.ends_with("examples/relay"));
+}
