@@ -6,7 +6,7 @@
 //! cargo trapline stats relay.trace
 //! ```
 //!
-//! An argument says how many milliseconds a lap takes.
+//! An argument says how many milliseconds a lap takes; another, for how many the judge keeps the loop.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,11 @@ async fn run_lap(track: &Mutex<u32>, lap: Duration) -> u32 {
 
 #[trapline::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let lap = Duration::from_millis(std::env::args().nth(1).map_or(Ok(2), |lap| lap.parse())?);
+    let millis = |place, otherwise| {
+        let argument = std::env::args().nth(place);
+        argument.map_or(Ok(otherwise), |text| text.parse()).map(Duration::from_millis)
+    };
+    let (lap, kept) = (millis(1, 2)?, millis(2, 15)?);
     let track = Rc::new(Mutex::new(0).named("track"));
     let (sender, receiver) = channel(1);
     for runner in 1..=3 {
@@ -39,7 +43,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(sender);
     while let Some((runner, laps)) = receiver.recv().await {
         println!("runner {runner} is back, with lap {laps}");
-        work(Duration::from_millis(if runner == 1 { 15 } else { 0 }));
+        if runner == 1 {
+            work(kept);
+        }
     }
     Ok(())
 }

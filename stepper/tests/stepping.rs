@@ -2,58 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/program.rs"]
+mod program;
 mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use program::{Temporary, processes_with, relay};
 use support::{Scratch, command, printed};
 use terminal::Terminal;
 
 const TRAPLINE: &str = env!("CARGO_BIN_EXE_trapline");
-
-/// The example of this package. Where this file's tests are run alone, nobody has built it.
-fn relay() -> String {
-    let arguments = ["build", "--quiet", "-p", "trapline-stepper", "--example", "relay"];
-    assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
-    let tests = std::env::current_exe().unwrap();
-    let relay = tests.parent().unwrap().parent().unwrap().join("examples/relay");
-    relay.to_str().unwrap().to_owned()
-}
-
-/// A directory for temporary files, in which nothing is to be left.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str) -> Temporary {
-        let path = PathBuf::from(Scratch::new(name).str());
-        fs::create_dir_all(&path).unwrap();
-        Temporary(path)
-    }
-
-    fn left(&self) -> usize {
-        fs::read_dir(&self.0).unwrap().count()
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// How many processes have this among their arguments.
-fn processes_with(argument: &str) -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    lines
-        .filter(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
-        .count()
-}
 
 #[test]
 fn example_then_it_is_built_and_its_output_belongs_to_steps() {
@@ -68,7 +29,7 @@ fn example_then_it_is_built_and_its_output_belongs_to_steps() {
     assert!(first.contains("stepper/examples/relay.rs"), "{first}");
     assert!(first.contains("T1 traps: it asks for a new task (spawn)."), "{first}");
     assert!(!first.contains("runner 1 is back"), "{first}");
-    let last = screen("<end>7");
+    let last = screen("G<end>7");
     assert!(last.contains("runner 3 is back, with lap 3"), "{last}");
     // A step that lies between.
     let middle = screen("7b outcome returned<enter>c");
@@ -102,7 +63,7 @@ fn program_that_never_connects_then_it_is_told_within_two_seconds_what_does() {
     assert!(said.contains("`course_on_trapline`"), "{said}");
     // Two seconds, and what a busy machine adds.
     assert!(took < Duration::from_secs(20), "{took:?}");
-    assert_eq!(processes_with("98.7125"), 0);
+    assert_eq!(processes_with("sleep", "98.7125"), []);
     assert_eq!(temporary.left(), 0);
 }
 
@@ -116,17 +77,22 @@ fn program_that_goes_on_then_its_recording_grows_and_it_ends_with_the_viewer() {
         relay()
     );
     let mut terminal = Terminal::start("sh", &["-c", &script], 100, 30);
-    terminal.wait_for("(loading)");
+    terminal.wait_for("LIVE step 0 · held");
     terminal.press("<"); // No key: said, and nothing else.
     terminal.wait_for("is no key here");
-    terminal.press("7");
+    terminal.press("G");
+    terminal.wait_for("· waits for a timer in");
+    // Where one looks is nothing to the program.
+    terminal.press("\x1b[H");
+    terminal.wait_for("step 0 of 7");
+    terminal.wait_for("step 0 of 1");
     terminal.press("\x1b[F");
-    terminal.wait_until("growth", |screen| screen.contains("of 1") && screen.contains("(loading)"));
-    assert_eq!(processes_with("1234"), 2);
+    terminal.wait_for("LIVE step 1");
+    assert_eq!(processes_with("relay", "1234").len(), 1);
     terminal.press("q");
     assert!(terminal.end().success());
     terminal.assert_given_back();
-    assert_eq!(processes_with("1234"), 0);
+    assert_eq!(processes_with("relay", "1234"), []);
     assert_eq!(temporary.left(), 0);
 }
 
@@ -141,11 +107,11 @@ fn viewer_killed_by_a_signal_then_the_program_and_its_files_are_gone() {
         relay()
     );
     let mut terminal = Terminal::start("sh", &["-c", &script], 80, 24);
-    terminal.wait_for("(loading)");
+    terminal.wait_for("LIVE");
     kill_process(Pid::from_raw(terminal.child.id() as i32).unwrap(), Signal::TERM).unwrap();
     assert_eq!(terminal.end().signal(), Some(15));
     terminal.assert_given_back();
-    assert_eq!(processes_with("4321"), 0);
+    assert_eq!(processes_with("relay", "4321"), []);
     assert_eq!(temporary.left(), 0);
 }
 

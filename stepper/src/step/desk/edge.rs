@@ -524,7 +524,8 @@ impl Desk {
             self.poll()?;
             let Some(edge) = &self.edge else { return Ok(()) };
             let runs = edge.released.is_some() || edge.is_running();
-            let is_busy = edge.wish.is_some() || (self.is_printed && runs);
+            let is_busy =
+                edge.wish.is_some() || (self.is_printed && (runs || edge.status.undone > 0));
             if !is_busy && !(edge.is_over() && self.is_loading) {
                 break;
             }
