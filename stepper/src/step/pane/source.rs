@@ -12,7 +12,7 @@ const GUTTER: usize = 9;
 pub(super) fn lines(sight: &Sight<'_>, width: usize, height: usize) -> Vec<Line> {
     let (from, stop) = marks(sight);
     let next = next(sight);
-    let Some((file, line)) = focus(sight, from.as_ref(), stop.as_ref().or(next.as_ref())) else {
+    let Some((file, line)) = focus(sight, from.as_ref().or(next.as_ref()), stop.as_ref()) else {
         let text = "No line of the program's has been asked from yet, or the recording has no source text in it.";
         return wrap(text, width).iter().map(|line| Line::of(Tone::Dim, line)).collect();
     };
