@@ -12,6 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use program::{Temporary, processes_with, relay};
 use rustix::process::{Pid, Signal, kill_process};
@@ -37,6 +38,17 @@ fn dumped(keys: &str) -> String {
     let output = command(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("no {what}");
 }
 
 #[track_caller]
@@ -222,9 +234,7 @@ impl Running {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while !socket.exists() {
-            std::thread::yield_now();
-        }
+        wait_until("a socket", || socket.exists());
         Running(child)
     }
 }
@@ -322,9 +332,7 @@ fn control_z_then_the_program_goes_on_and_the_viewer_catches_up() {
     terminal.wait_for("stopped");
     terminal.assert_given_back();
     // Meanwhile it comes to its end.
-    while !processes_with("relay", "300").is_empty() {
-        std::thread::yield_now();
-    }
+    wait_until("the end", || processes_with("relay", "300").is_empty());
     terminal.press("\n");
     terminal.wait_for("ended (exit status: 0)");
     terminal.press("q");
@@ -354,11 +362,11 @@ fn edited_and_started_anew_then_it_comes_to_the_same_step_and_says_where_it_diff
     let mut terminal = Terminal::start("sh", &["-c", &script], 100, 30);
     terminal.wait_for("LIVE step 6 · held");
     terminal.press("R");
-    terminal.wait_for("does not differ");
+    terminal.wait_for("Again: the same as the last run up to step 6.");
     terminal.wait_for("LIVE step 6 · held");
     write_program(&file, "3");
     terminal.press("R");
-    terminal.wait_for("first differs in step 5");
+    terminal.wait_for("Again: differs from the last run from step 5 on");
     // What was chosen to be seen is still there.
     has(&terminal.wait_for("LIVE step 6 · held"), "5 tasks");
     assert_eq!(processes_with("relay", "2"), []);
