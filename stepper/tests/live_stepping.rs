@@ -12,6 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use program::{Temporary, processes_with, relay};
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,6 +41,17 @@ fn dumped(keys: &str) -> String {
 }
 
 #[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("no {what}");
+}
+
+#[track_caller]
 fn has(screen: &str, text: &str) {
     assert!(screen.contains(text), "no {text:?} in:\n{screen}");
 }
@@ -55,15 +67,17 @@ fn quit(mut terminal: Terminal, temporary: &Temporary) {
 fn program_started_then_it_is_held_before_its_first_step_and_steps_by_a_key() {
     let temporary = Temporary::new("held");
     let mut terminal = step(&temporary, "11", "");
-    let screen = terminal.wait_for("LIVE step 0 · held");
+    terminal.wait_for("LIVE step 0 · held");
+    let screen = terminal.wait_for("T1 is at its head and will run first.");
     has(&screen, "Nothing has run yet.");
-    has(&screen, "T1 is at its head and will run first.");
-    assert!(screen.lines().any(|line| line.contains(" ?") && line.contains("async fn main")));
+    assert!(screen.contains("?async fn main"), "{screen}");
     terminal.press("n");
     terminal.wait_for("LIVE step 1 · held");
     terminal.press("p");
-    let screen = terminal.wait_for("step 0 of 1 · held");
-    assert!(!screen.contains('?'), "of the past all is known: {screen}");
+    terminal.wait_for("step 0 of 1 · held");
+    let screen = terminal.wait_for("Nothing has run yet.");
+    // Of the past all is known.
+    assert!(!screen.contains("?async fn main"), "{screen}");
     terminal.press("nn");
     terminal.wait_for("LIVE step 2 · held");
     quit(terminal, &temporary);
@@ -87,9 +101,10 @@ fn program_let_go_then_it_runs_until_it_is_held_and_the_cursor_follows() {
     terminal.press("n");
     terminal.wait_for("it runs: G holds it");
     terminal.press("G");
-    terminal.wait_for("LIVE step 7 · held");
+    // The loop was woken for that.
+    terminal.wait_for("LIVE step 8 · held");
     terminal.press("G");
-    terminal.wait_for("LIVE step 7 · waits for a timer in");
+    terminal.wait_for("LIVE step 8 · waits for a timer in");
     quit(terminal, &temporary);
 }
 
@@ -106,18 +121,18 @@ fn nobody_ready_then_next_says_what_for_and_any_key_ends_the_wait() {
     terminal.wait_for("nothing is ready: it waits for a timer in");
     terminal.wait_for("any key ends the wait");
     terminal.press("k");
-    terminal.wait_for("broken off: the program is held");
-    terminal.wait_for("LIVE step 7 · held");
+    terminal.wait_for("LIVE step 8 · held");
+    terminal.wait_for("held after step 8");
     // It only ended the wait.
     terminal.press("k");
-    terminal.wait_for("step 6 of 7 · held");
+    terminal.wait_for("step 7 of 8 · held");
     quit(terminal, &temporary);
 }
 
 #[test]
 fn task_that_keeps_the_loop_then_the_position_line_says_who_and_since_where() {
     let temporary = Temporary::new("stuck");
-    let mut terminal = step(&temporary, "1 60000", "");
+    let mut terminal = step(&temporary, "1 61717", "");
     terminal.wait_for("LIVE step 0 · held");
     terminal.press("G");
     let screen = terminal.wait_for("· STUCK in T1 for");
@@ -127,7 +142,7 @@ fn task_that_keeps_the_loop_then_the_position_line_says_who_and_since_where() {
     terminal.press("p");
     terminal.wait_for("step 9 of 10");
     quit(terminal, &temporary);
-    assert_eq!(processes_with("relay", "60000"), []);
+    assert_eq!(processes_with("relay", "61717"), []);
 }
 
 #[test]
@@ -154,7 +169,7 @@ fn task_killed_or_asked_to_end_then_it_is_seen_before_the_next_step() {
     let killed = dumped("nnnn<down><down>K5");
     has(&killed, "LIVE step 4");
     has(&killed, "T2 (runner 1) is killed: it is dropped where it stood.");
-    assert!(!killed.lines().any(|line| line.starts_with("T2")), "{killed}");
+    assert!(!killed.lines().any(|line| line.starts_with("  T2")), "{killed}");
     let asked = dumped("nnnn<down><down>Xtoo slow<enter>");
     has(&asked, "T2 is asked to stop");
     has(&asked, "too slow");
@@ -222,9 +237,7 @@ impl Running {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while !socket.exists() {
-            std::thread::yield_now();
-        }
+        wait_until("a socket", || socket.exists());
         Running(child)
     }
 }
@@ -249,13 +262,13 @@ fn program_joined_then_it_is_held_and_goes_on_when_it_is_left() {
     let mut terminal = attach();
     terminal.wait_for("LIVE step 7 · waits for a timer in");
     terminal.press("G");
-    terminal.wait_for("LIVE step 7 · held");
+    terminal.wait_for("LIVE step 8 · held");
     terminal.press("\x1b[B\x1b[B");
     terminal.wait_for("is selected");
     terminal.press("K");
     terminal.wait_for("done: kill T2");
     terminal.press("R");
-    terminal.wait_for("refused: the program was not started here");
+    terminal.wait_for("a program that was joined cannot be started again");
     terminal.press("q");
     assert!(terminal.end().success());
     terminal.assert_given_back();
@@ -322,9 +335,7 @@ fn control_z_then_the_program_goes_on_and_the_viewer_catches_up() {
     terminal.wait_for("stopped");
     terminal.assert_given_back();
     // Meanwhile it comes to its end.
-    while !processes_with("relay", "300").is_empty() {
-        std::thread::yield_now();
-    }
+    wait_until("the end", || processes_with("relay", "300").is_empty());
     terminal.press("\n");
     terminal.wait_for("ended (exit status: 0)");
     terminal.press("q");
@@ -345,7 +356,7 @@ fn write_program(file: &Scratch, laps: &str) {
 fn edited_and_started_anew_then_it_comes_to_the_same_step_and_says_where_it_differs() {
     let temporary = Temporary::new("again");
     let file = Scratch::new("program");
-    write_program(&file, "2");
+    write_program(&file, "2117");
     let script = format!(
         "export TMPDIR='{}'; exec '{TRAPLINE}' step --virtual '{}' --keys nnnnnn5",
         temporary.0.display(),
@@ -354,15 +365,15 @@ fn edited_and_started_anew_then_it_comes_to_the_same_step_and_says_where_it_diff
     let mut terminal = Terminal::start("sh", &["-c", &script], 100, 30);
     terminal.wait_for("LIVE step 6 · held");
     terminal.press("R");
-    terminal.wait_for("does not differ");
+    terminal.wait_for("Again: the same as the last run up to step 6.");
     terminal.wait_for("LIVE step 6 · held");
-    write_program(&file, "3");
+    write_program(&file, "3117");
     terminal.press("R");
-    terminal.wait_for("first differs in step 5");
+    terminal.wait_for("Again: differs from the last run from step 5 on");
     // What was chosen to be seen is still there.
     has(&terminal.wait_for("LIVE step 6 · held"), "5 tasks");
-    assert_eq!(processes_with("relay", "2"), []);
-    assert_eq!(processes_with("relay", "3").len(), 1);
+    assert_eq!(processes_with("relay", "2117"), []);
+    assert_eq!(processes_with("relay", "3117").len(), 1);
     quit(terminal, &temporary);
-    assert_eq!(processes_with("relay", "3"), []);
+    assert_eq!(processes_with("relay", "3117"), []);
 }

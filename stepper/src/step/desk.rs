@@ -93,10 +93,6 @@ impl Desk {
 
     /// A live program.
     pub(crate) fn of_program(live: Live, is_printed: bool) -> Result<Desk, Failure> {
-        // It has been told to hold before its first step, and is about to.
-        if live.is_started() {
-            crate::live::wait_for(PATIENCE, || live.status().is_held() || !live.goes_on());
-        }
         let output = live.output().map(Path::to_owned);
         let mut desk = Desk::begin(live.trace(), output, live.growth(), is_printed)?;
         desk.edge = Some(Edge::new(live));
@@ -106,6 +102,14 @@ impl Desk {
         }
         desk.go(Cursor::after(desk.atlas.last()));
         Ok(desk)
+    }
+
+    /// Says why something was not done; what does not go into a line is said beside the sentence.
+    pub(crate) fn tell_failure(&mut self, text: &str) {
+        const LINES: usize = 12;
+        let mut lines = text.lines().map(str::to_owned);
+        self.message = lines.next().unwrap_or_default();
+        self.aside = lines.take(LINES).collect();
     }
 
     /// Another run of the program takes the place of this one. What was chosen to be seen stays; and it takes the steps

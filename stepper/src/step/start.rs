@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::again::Again;
 use super::desk::Desk;
 use super::view::{self, Looks};
 use crate::failure::Failure;
@@ -34,12 +33,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.looks.keys()?;
     if let Some(socket) = &args.attach {
         let desk = Desk::of_program(Live::attach(socket)?, args.looks.dump)?;
-        return view::look(desk, Again::never(), &args.looks);
+        return view::look(desk, &args.looks);
     }
     let live = match Live::start(&args.program, args.r#virtual)? {
         Ok(live) => live,
         Err(code) => return Ok(code),
     };
     let desk = Desk::of_program(live, args.looks.dump)?;
-    view::look(desk, Again::of(&args.program, args.r#virtual), &args.looks)
+    view::look(desk, &args.looks)
 }

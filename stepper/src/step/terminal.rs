@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::flag;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::again::Again;
+use super::again::{again, press_all};
 use super::clock::now;
 use super::desk::{Desk, Flow};
 use super::key::Key;
@@ -37,8 +37,6 @@ pub(super) struct Show<'a> {
     pub(super) desk: Desk,
     /// These keys are pressed first.
     pub(super) keys: &'a [Key],
-    /// How the program is started anew, if we have started it.
-    pub(super) again: Again<'a>,
     /// For the tests of what is left behind: panics once the keys have been pressed.
     pub(super) must_panic: bool,
 }
@@ -66,12 +64,12 @@ pub(super) fn show(show: Show<'_>) -> Result<Ended, Failure> {
             "this needs a terminal; with `--dump` it prints what it would show",
         ));
     }
-    let Show { mut desk, keys, again, must_panic } = show;
-    again.press_all(&mut desk, keys)?;
+    let Show { mut desk, keys, must_panic } = show;
+    press_all(&mut desk, keys)?;
     let signals = Signals::listen().map_err(failed)?;
     let mut guard = Guard::enter().map_err(failed)?;
     assert!(!must_panic, "asked to panic");
-    let mut session = Session::new(&mut desk, &mut guard, &again, &signals);
+    let mut session = Session::new(&mut desk, &mut guard, &signals);
     let flow = session.run();
     drop(guard);
     let code = match flow? {
@@ -89,7 +87,6 @@ fn failed(error: std::io::Error) -> Failure {
 struct Session<'a> {
     desk: &'a mut Desk,
     guard: &'a mut Guard,
-    again: &'a Again<'a>,
     signals: &'a Signals,
     /// When something last went on by itself, or a key was pressed.
     ticked: Instant,
@@ -98,13 +95,8 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(
-        desk: &'a mut Desk,
-        guard: &'a mut Guard,
-        again: &'a Again<'a>,
-        signals: &'a Signals,
-    ) -> Session<'a> {
-        Session { desk, guard, again, signals, ticked: now(), painted: None }
+    fn new(desk: &'a mut Desk, guard: &'a mut Guard, signals: &'a Signals) -> Session<'a> {
+        Session { desk, guard, signals, ticked: now(), painted: None }
     }
 
     fn run(&mut self) -> Result<Flow, Failure> {
@@ -157,19 +149,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What is built is told on the terminal as it was before.
+    /// That takes a while: it is said first.
     fn start_again(&mut self) -> Result<(), Failure> {
-        if self.again.is_possible() {
-            self.guard.leave().map_err(failed)?;
+        if self.desk.edge.is_some() {
+            self.desk.message = "the program is built and started again …".to_owned();
+            self.guard.draw(self.desk).map_err(failed)?;
+            self.desk.message.clear();
         }
-        let has_failed = self.again.start(self.desk)?;
-        if has_failed {
-            eprintln!("trapline: the program could not be built; Enter goes back to what ran");
-            let _ = std::io::stdin().read_line(&mut String::new());
-        }
-        if self.again.is_possible() {
-            self.guard.enter_again().map_err(failed)?;
-        }
+        again(self.desk)?;
+        self.painted = None;
         Ok(())
     }
 

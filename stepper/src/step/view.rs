@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::again::Again;
+use super::again::press_all;
 use super::desk::Desk;
 use super::key::{self, Key};
 use super::screen;
@@ -48,26 +48,25 @@ impl Looks {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let desk = Desk::of_file(&args.file, args.output.clone(), args.looks.dump)?;
-    look(desk, Again::never(), &args.looks)
+    look(desk, &args.looks)
 }
 
 /// Shows what is on a desk, or prints it.
-pub(super) fn look(desk: Desk, again: Again<'_>, looks: &Looks) -> Result<ExitCode, Failure> {
+pub(super) fn look(desk: Desk, looks: &Looks) -> Result<ExitCode, Failure> {
     let keys = looks.keys()?;
     if looks.dump {
-        return print(desk, &again, &keys, looks.size);
+        return print(desk, &keys, looks.size);
     }
-    show(Show { desk, keys: &keys, again, must_panic: looks.panic }).and_then(Ended::conclude)
+    show(Show { desk, keys: &keys, must_panic: looks.panic }).and_then(Ended::conclude)
 }
 
 /// Prints what the terminal would show.
 fn print(
     mut desk: Desk,
-    again: &Again<'_>,
     keys: &[Key],
     (columns, rows): (usize, usize),
 ) -> Result<ExitCode, Failure> {
-    again.press_all(&mut desk, keys)?;
+    press_all(&mut desk, keys)?;
     let mut out = Output::new();
     for line in screen::draw(&desk, columns, rows) {
         out.line(line.text().trim_end())?;

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -79,15 +79,18 @@ impl Terminal {
 
     /// Waits until the screen is as wanted, and gives it.
     #[track_caller]
+    #[allow(clippy::disallowed_methods, reason = "a clock that is painted is no end of it")]
     pub fn wait_until(&mut self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
+        let begin = Instant::now();
         loop {
             let screen = self.contents();
             if is_there(&screen) {
                 return screen;
             }
-            match self.bytes.recv_timeout(PATIENCE) {
-                Ok(bytes) => self.process(&bytes),
-                Err(error) => panic!("no {what:?} on the screen ({error}):\n{screen}"),
+            let left = PATIENCE.saturating_sub(begin.elapsed());
+            match self.bytes.recv_timeout(left) {
+                Ok(bytes) if !left.is_zero() => self.process(&bytes),
+                _ => panic!("no {what:?} on the screen:\n{screen}"),
             }
         }
     }

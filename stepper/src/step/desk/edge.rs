@@ -7,7 +7,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Desk;
-use crate::live::{Answer, Doing, Live, Status};
+use crate::live::{Answer, Doing, Live, Status, compare};
 use crate::step::atlas::Cursor;
 use crate::step::breakpoint::meets;
 use crate::step::clock::now;
@@ -84,6 +84,10 @@ impl Edge {
             released: None,
             has_told_end: false,
         }
+    }
+
+    pub(in crate::step) fn live(&self) -> &Live {
+        &self.live
     }
 
     pub(super) fn is_wishing(&self) -> bool {
@@ -437,8 +441,9 @@ impl Desk {
 
     /// Says how this run differs from the one before, as far as it has come.
     fn come_back(&mut self) {
-        let Some(_earlier) = self.earlier.take() else { return };
-        self.message = format!("again, at step {}", self.scene.cursor.step);
+        let Some(earlier) = self.earlier.take() else { return };
+        let comparison = compare(&earlier.recording, &self.atlas.recording);
+        self.aside = vec![format!("Again: {comparison}.")];
     }
 
     /// Has a program that is held come to a step. Whether it can.

@@ -12,7 +12,7 @@ impl Desk {
         let step = self.atlas.nearest(cursor.step);
         let cursor = Cursor { step, ..cursor };
         if let Some(edge) = &mut self.edge {
-            edge.follows &= step == self.atlas.last();
+            edge.follows &= cursor == Cursor::after(self.atlas.last());
         }
         self.look(cursor);
         self.watch_for_cycle();
