@@ -111,12 +111,12 @@ fn wrong_token_host_or_origin_then_refused() {
 }
 
 #[test]
-fn order_then_it_is_refused_in_the_past_and_a_long_one_is_not_read() {
+fn order_to_a_recording_then_it_is_refused_and_a_long_one_is_not_read() {
     let server = Server::new(&a_short_run().file());
     let host = server.address.to_string();
     let own = [("Host", &*host), ("X-Trapline-Token", &*server.token)];
     let (status, said) = server.ask("POST /order", &own, b"kill 1");
-    assert_eq!((status, &*said), (409, &b"refused: this is the past"[..]));
+    assert_eq!((status, &*said), (409, &b"refused: this is a recording"[..]));
     assert_eq!(server.ask("POST /order", &own, &vec![b'x'; 64 * 1024]).0, 409);
     assert_eq!(server.ask("POST /order", &own, &vec![b'x'; 64 * 1024 + 1]).0, 413);
     assert_eq!(server.ask("POST /order", &[("Host", &host)], b"kill 1").0, 403);
