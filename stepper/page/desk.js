@@ -4,7 +4,7 @@ import { FORMS, Search, nearestPlace, parseBreakpoint } from './breakpoint.js';
 import { History } from './history.js';
 import { lessonOf, stepOf } from './lesson.js';
 import { clockName, plain, plural, taskName } from './names.js';
-import { PANES, draw, el, titleOf } from './panes.js';
+import { PANES, digitOf, draw, drawLesson, el, furnish, paneOf, titleOf } from './panes.js';
 import { Score, questionAfter, why } from './asking.js';
 import { Recording } from './recording.js';
 import { sceneAt } from './scene.js';
@@ -117,16 +117,12 @@ export class Desk {
         click: () => this.act(key, act),
       }, word, ' ', el('kbd', {}, shown)));
     }
-    PANES.forEach((pane, at) => {
+    PANES.forEach((pane) => {
       byId('toggles').append(el('button', {
-        type: 'button', id: `toggle-${pane}`, 'aria-keyshortcuts': `${at + 1}`, click: () => this.toggle(pane),
-      }, el('kbd', {}, `${at + 1}`), ` ${pane}`));
-      const live = pane === 'sentence' ? 'polite' : undefined;
-      byId('panes').append(el('section', { id: `pane-${pane}`, 'aria-labelledby': `title-${pane}`, hidden: true },
-        el('h2', { id: `title-${pane}` }, titleOf(pane)),
-        el('div', { id: `body-${pane}`, tabindex: '0', 'aria-live': live, role: 'group', 'aria-labelledby': `title-${pane}` })));
-      byId(`pane-${pane}`).addEventListener('focusin', () => this.setCurrent(pane));
+        type: 'button', id: `toggle-${pane}`, 'aria-keyshortcuts': digitOf(pane), click: () => this.toggle(pane),
+      }, el('kbd', {}, digitOf(pane)), ` ${pane}`));
     });
+    furnish(byId('panes'), (pane) => this.setCurrent(pane));
     byId('panes').append(el('dialog', { id: 'help', 'aria-label': 'keys' }));
     byId('prompt').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -149,8 +145,7 @@ export class Desk {
   }
 
   openOnly(words) {
-    // Who waits for what is shown beside the ready queue.
-    const panes = words.map((word) => (word === 'waiting' ? 'ready' : word)).filter((word) => PANES.includes(word));
+    const panes = words.filter((word) => PANES.includes(word));
     if (panes.length === 0) return;
     this.open = new Set(panes);
     this.current = panes[0];
@@ -163,9 +158,6 @@ export class Desk {
       section.classList.toggle('current', pane === this.current);
       byId(`toggle-${pane}`).setAttribute('aria-pressed', `${this.open.has(pane)}`);
     }
-    // Beside the source there is room for two.
-    const beside = [...this.open].filter((pane) => !['source', 'sentence', 'timeline'].includes(pane));
-    byId('pane-source').classList.toggle('tall', beside.length > 1);
   }
 
   setCurrent(pane) {
@@ -248,6 +240,7 @@ export class Desk {
   redraw() {
     if (!this.scene) return;
     this.drawPosition();
+    drawLesson(this, byId('pane-lesson'), byId('body-lesson'));
     for (const pane of this.open) draw(pane, this, byId(`body-${pane}`));
   }
 
@@ -289,18 +282,7 @@ export class Desk {
       asides.push(el('div', { class: 'aside' }, el('p', {}, this.question.text),
         el('div', { class: 'answers', role: 'group', 'aria-label': 'answers' }, ...buttons)));
     }
-    const stop = this.lesson?.stops[this.stop];
-    if (stop && this.stopStep === this.scene.step) asides.push(this.lessonText(stop));
     return asides;
-  }
-
-  lessonText({ text, question, answer }) {
-    const paragraphs = text.filter((line) => line !== '').map((line) => el('p', {}, line));
-    if (question) paragraphs.push(el('p', {}, el('b', {}, question)));
-    if (answer && this.isAnswerShown) paragraphs.push(el('p', {}, answer));
-    else if (answer) paragraphs.push(el('button', { type: 'button', click: () => this.showAnswer() }, 'answer (Enter, =)'));
-    const head = `${this.lesson.title}, ${this.stop + 1} of ${this.lesson.stops.length}`;
-    return el('div', { class: 'aside' }, el('p', { class: 'dim' }, head), ...paragraphs);
   }
 
   /** Whether the task is to be shown. */
@@ -524,9 +506,6 @@ export class Desk {
     this.isAnswerShown = false;
     document.body.classList.remove('zoomed');
     this.openOnly(stop.panes);
-    byId('panes').scrollTop = 0;
-    // Its text is told there.
-    this.open.add('sentence');
     this.arrange();
     const step = stepOf(stop, this.recording, this.history);
     this.stopStep = step ?? this.scene.step;
@@ -636,7 +615,7 @@ export class Desk {
   help() {
     const help = byId('help');
     const rows = KEYS.flatMap(([key, , what]) => [el('dt', {}, key === ' ' ? 'Space' : key), el('dd', {}, what)]);
-    const panes = PANES.flatMap((pane, at) => [el('dt', {}, `${at + 1}`), el('dd', {}, `${titleOf(pane)}: opens and closes it`)]);
+    const panes = PANES.flatMap((pane) => [el('dt', {}, digitOf(pane)), el('dd', {}, `${titleOf(pane)}: opens and closes it`)]);
     help.replaceChildren(el('h2', {}, 'keys'), el('dl', {}, ...rows, ...panes),
       el('button', { type: 'button', click: () => help.close() }, 'close (Esc)'));
     help.showModal();
@@ -655,12 +634,12 @@ export class Desk {
     const isOnButton = target.closest('button, a') !== null;
     if ((key === ' ' || key === 'Enter') && isOnButton) return;
     if (key === 'Enter') return void this.showAnswer();
-    const digit = /^[1-9]$/.test(key) ? Number(key) : 0;
+    const isDigit = /^[0-9]$/.test(key);
     const found = KEYS.find(([name]) => name === key);
-    if (digit === 0 && !found) return;
+    if (!isDigit && !found) return;
     event.preventDefault();
-    if (this.question && digit > 0) this.answer(digit - 1);
-    else if (digit > 0) this.toggle(PANES[digit - 1]);
+    if (this.question && isDigit) this.answer(Number(key) - 1);
+    else if (isDigit) this.toggle(paneOf(key));
     else this.act(key, found[3]);
   }
 

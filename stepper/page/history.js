@@ -54,12 +54,9 @@ export class History {
         if (record.name !== undefined) this.names.set(record.task, mirror.tables.str(record.name));
         return undefined;
       case 'begun': return this.begun(step, record, mirror);
-      case 'blocked': {
-        const reason = reasonOf(record.on);
-        if (this.seen.has(reason)) return undefined;
-        this.seen.add(reason);
-        return this.reasons.push({ step, reason, on: record.on });
-      }
+      // What is there may be waited for, and how it stands is told also where nobody does.
+      case 'object': return this.noteReason(step, { for: 'object', object: record.object });
+      case 'blocked': return this.noteReason(step, record.on);
       case 'set': {
         if (mirror.tables.str(record.field) !== 'holder') return undefined;
         const task = record.value.is === 'held' ? record.value.task : undefined;
@@ -70,6 +67,13 @@ export class History {
       case 'end': return record.how === 0 ? this.stepRan(step, mirror.running) : undefined;
     }
     return undefined;
+  }
+
+  noteReason(step, on) {
+    const reason = reasonOf(on);
+    if (this.seen.has(reason)) return;
+    this.seen.add(reason);
+    this.reasons.push({ step, reason, on });
   }
 
   taken(step, task) {
@@ -172,7 +176,7 @@ export class History {
     return undefined;
   }
 
-  /** The reasons for which somebody has waited up to a step, in the order in which they came. */
+  /** What there has been to wait for up to a step, in the order in which they came. */
   reasonsUntil(step) {
     return this.reasons.slice(0, after(this.reasons, step));
   }

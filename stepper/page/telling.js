@@ -360,13 +360,19 @@ const TELL = {
     const before = this.mirror.field(object, word);
     const name = this.thing(object);
     if (word === 'holder' && value.is === 'held') {
-      if (value.task === this.task) this.say(`${this.who()} takes ${name}, which is free: no need to wait.`);
+      const other = before?.is === 'held' && before.task !== this.task ? before.task : undefined;
+      if (value.task === this.task && other !== undefined) {
+        this.say(`${this.who()} takes ${name}, too, beside ${short(other)}: no need to wait.`);
+      } else if (value.task === this.task) this.say(`${this.who()} takes ${name}, which is free: no need to wait.`);
       else if (value.task !== undefined) {
         const next = this.name(value.task);
         this.say(`${this.who()} gives ${name} up, and it is handed to ${next}, first in its queue.`);
       }
     } else if (word === 'holder' && value.is === 'nothing') {
-      if (before?.is === 'held' && before.task === this.task) {
+      // Who gives it up is told with whom it is handed to.
+      const isHandedOn = this.rest.some((next) => next.kind === 'set' && next.object === object && next.field === field &&
+        next.value.is === 'held' && next.value.task !== this.task);
+      if (!isHandedOn && before?.is === 'held' && before.task === this.task) {
         this.say(`${this.who()} gives ${name} back; nobody holds it now.`);
       }
     } else if (word === 'count' && value.is === 'count') {
@@ -375,13 +381,17 @@ const TELL = {
       if (value.number === before.number) return;
       const verb = value.number < before.number ? 'takes one from' : 'gives one back to';
       this.say(`${this.who()} ${verb} ${name}: ${value.number} left.`);
+    } else if (word === 'free' && value.is === 'count' && value.number > 0 && before === undefined) {
+      this.say(`${capital(name)} has ${plural(value.number, 'token')} free now.`);
     } else if (word === 'closed' && value.is === 'count' && value.number > 0) {
       this.say(`${capital(name)} is closed.`);
     }
   },
   outside({ answered, time }) {
     if (this.sentences.length === 0 && this.task === undefined) this.say('The loop looks at the outside.');
-    if (answered === 0) this.say(`It is ${clockName(time)}, and nothing is new.`);
+    // A look that comes before the wait finds nothing new, or there would be no wait.
+    const waitsOn = this.rest.some(({ kind }) => kind === 'outside');
+    if (answered === 0 && !waitsOn) this.say(`It is ${clockName(time)}, and nothing is new.`);
   },
   end({ how }) {
     switch (how) {
@@ -412,6 +422,7 @@ const TELL = {
       this.say(`${who} reads from ${name}: it has ended.`);
     } else if (isRead) this.say(`${who} reads ${text} from ${name}${atOnce}.`);
     else if (word === 'write' || word === 'send_to') this.say(`${who} writes ${text} into ${name}${atOnce}.`);
+    else if (word === 'connect') this.say(`${who} has its connection, ${name}.`);
     else this.say(`${who} does ${word} on ${name}${atOnce}.`);
   },
   woken({ task, by, redundant }) {
