@@ -32,7 +32,7 @@ const KEYS = [
   ['c', 'continue ▶', 'goes on to the next step that meets a breakpoint', (desk) => desk.search(true), true],
   ['G', 'go/hold', 'lets the program go on, or holds it', (desk) => desk.order(desk.live?.status.held === null ? 'hold' : 'go'), ORDER],
   ['K', 'kill', 'kills the selected task', (desk) => desk.orderTask('kill'), ORDER],
-  ['X', 'cancel', 'asks the selected task to end', (desk) => desk.ask('cancel'), ORDER],
+  ['X', 'cancel', 'asks the selected task to end', (desk) => desk.orderTask('cancel'), ORDER],
   ['F', 'run next', 'puts the selected task first in the ready queue', (desk) => desk.orderTask('next'), ORDER],
   ['R', 'again', 'builds and starts the program anew, and goes to the same step', (desk) => desk.order('again'), ORDER],
   ['w', 'why?', 'why is the selected task not running?', (desk) => desk.askWhy(), true],
@@ -423,6 +423,9 @@ export class Desk {
     if (search.found) {
       this.go(search.found.step);
       this.say(`stopped at step ${search.found.step}: ${search.found.point.text}`);
+    } else if (search.isForward && this.isLive) {
+      this.goLast();
+      this.order(['until', ...this.points.map(({ text }) => text)].join('\n'));
     } else this.say(`nothing ${search.isForward ? 'after' : 'before'} this meets a breakpoint`);
   }
 
@@ -456,16 +459,24 @@ export class Desk {
     return this.isLive && (this.follows || (isWhole && step === this.recording.last));
   }
 
-  order(text) {
-    if (!this.live) return this.say('refused: this is a recording');
-    if (this.isLive && !this.isAtEdge) return this.say('refused: this is the past');
-    return this.live.order(text);
+  /** Whether an order can be given here; if not, it is said. */
+  mayOrder() {
+    if (!this.live) this.say('refused: this is a recording');
+    else if (this.isLive && !this.isAtEdge) this.say('refused: this is the past');
+    else return true;
+    return false;
   }
 
-  orderTask(word, more = '') {
+  order(text) {
+    if (this.mayOrder()) this.live.order(text);
+  }
+
+  orderTask(word) {
+    if (!this.mayOrder()) return;
     const task = this.look.selected;
-    if (this.isAtEdge && task === undefined) return this.say('choose a task first, with the keys up and down');
-    return this.order(`${word} ${task}${more}`);
+    if (task === undefined) this.say('choose a task first, with the keys up and down');
+    else if (word === 'cancel') this.ask('cancel');
+    else this.order(`${word} ${task}`);
   }
 
   // Asking.
@@ -536,7 +547,7 @@ export class Desk {
     this.leave();
     if (what === 'filter') this.look.filter = text;
     if (what === 'step') this.enterStep(text);
-    if (what === 'cancel') this.orderTask('cancel', ` ${text}`);
+    if (what === 'cancel') this.order(`cancel ${this.look.selected} ${text}`);
     if (what === 'breakpoint') this.enterBreakpoint(text);
     this.redraw();
   }
