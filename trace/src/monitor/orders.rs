@@ -39,6 +39,13 @@ struct Stepping {
 }
 
 impl Between for Orders {
+    fn before(&mut self, scheduler: &mut Scheduler, heard: &Heard) {
+        if self.is_held {
+            self.hold(scheduler, heard);
+            self.answer(scheduler, heard);
+        }
+    }
+
     #[inline]
     fn between(&mut self, scheduler: &mut Scheduler, step: &Step, heard: &Heard) {
         let is_met = !self.watch.borrow().is_empty();
@@ -49,8 +56,9 @@ impl Between for Orders {
 }
 
 impl Orders {
-    pub(super) fn new(shared: Arc<Shared>, watch: Rc<RefCell<Watch>>) -> Orders {
-        Orders { shared, watch, is_held: false, stepping: None, due: Vec::new() }
+    /// One that holds the run from before its first step on, or not.
+    pub(super) fn new(shared: Arc<Shared>, watch: Rc<RefCell<Watch>>, is_held: bool) -> Orders {
+        Orders { shared, watch, is_held, stepping: None, due: Vec::new() }
     }
 
     #[cold]
