@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use support::random::{Run, file};
 use support::{Scratch, a_short_run, command, trapline};
 
 /// A server, which ends with this.
@@ -22,7 +22,12 @@ struct Server {
 
 impl Server {
     fn new(trace: &Scratch) -> Server {
-        let mut child = command(["web", trace.str()]).stdout(Stdio::piped()).spawn().unwrap();
+        Server::with(&[trace.str()])
+    }
+
+    fn with(arguments: &[&str]) -> Server {
+        let mut child =
+            command([&["web"], arguments].concat()).stdout(Stdio::piped()).spawn().unwrap();
         let mut link = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap();
         let link = link.trim_end().to_owned();
@@ -49,6 +54,15 @@ impl Server {
         let head = String::from_utf8(answer[..end].to_vec()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, answer[end + 4..].to_vec())
+    }
+
+    /// A connection on which a request has been sent, or its beginning.
+    fn begin(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let own = format!("Host: {}\r\nX-Trapline-Token: {}\r\n", self.address, self.token);
+        stream.write_all(format!("{request} HTTP/1.1\r\n{own}").as_bytes()).unwrap();
+        stream
     }
 
     fn trace(&self, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
@@ -124,8 +138,7 @@ fn order_to_a_recording_then_it_is_refused_and_a_long_one_is_not_read() {
 
 #[test]
 fn hundred_connections_and_one_that_stops_reading_then_others_are_served() {
-    // More than fits into the buffers of a connection.
-    let trace = Scratch::holding("large.trace", &file(&Run::new(2, 60_000).records, 64 * 1024));
+    let trace = large();
     let server = Server::new(&trace);
     let host = server.address.to_string();
     let request = format!(
@@ -155,6 +168,86 @@ fn hundred_connections_and_one_that_stops_reading_then_others_are_served() {
     assert!(answered.is_some());
     assert_eq!(server.trace(&own).1, std::fs::read(trace.path()).unwrap());
     drop(stalled);
+}
+
+/// More than fits into the buffers of a connection. The server does not care what it is, as long as it begins well.
+fn large() -> Scratch {
+    let mut bytes = std::fs::read(a_short_run().file().path()).unwrap();
+    bytes.resize(16 << 20, 7);
+    Scratch::holding("large.trace", &bytes)
+}
+
+#[test]
+fn client_that_takes_nothing_then_it_is_dropped_and_one_that_is_slow_is_not() {
+    let trace = large();
+    let bytes = std::fs::read(trace.path()).unwrap();
+    let server = Server::with(&[trace.str(), "--patience", "0.5"]);
+    let read = |pause: Duration, portion: usize| {
+        let mut stream = server.begin("GET /trace");
+        stream.write_all(b"\r\n").unwrap();
+        let mut all = Vec::new();
+        loop {
+            wait(pause);
+            let mut part = vec![0; portion];
+            match stream.read(&mut part) {
+                Ok(0) | Err(_) => return all,
+                Ok(count) => all.extend_from_slice(&part[..count]),
+            }
+        }
+    };
+    // A second for the first portion alone: the rest has been given up meanwhile.
+    assert!(read(Duration::from_secs(2), usize::MAX >> 40).len() < bytes.len());
+    // As long as that, as a whole.
+    let slow = read(Duration::from_millis(100), bytes.len() / 15);
+    assert!(slow.ends_with(&bytes), "{} of {}", slow.len(), bytes.len());
+}
+
+#[test]
+fn request_that_does_not_end_then_it_is_dropped() {
+    let server = Server::with(&[a_short_run().file().str(), "--patience", "0.5"]);
+    for (request, rest) in [
+        ("GET /trace", "X-A: "),
+        ("POST /order", "Content-Length: 100\r\n\r\nkill"),
+        ("POST /order", "Transfer-Encoding: chunked\r\n\r\n5\r\nki"),
+    ] {
+        let mut stalled = server.begin(request);
+        stalled.write_all(rest.as_bytes()).unwrap();
+        let begun = Instant::now();
+        let mut answer = Vec::new();
+        // It is closed, and not the test that has waited for too long.
+        let _ = stalled.read_to_end(&mut answer);
+        assert!(begun.elapsed() < Duration::from_secs(9), "{request} {rest}");
+        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{request} {rest}");
+    }
+    // A byte now and then is no request either.
+    let mut dripping = server.begin("GET /trace");
+    let is_dropped = (0..60).any(|_| {
+        wait(Duration::from_millis(50));
+        dripping.write_all(b"X").is_err()
+    });
+    assert!(is_dropped);
+}
+
+#[test]
+fn output_beside_a_recording_then_its_parts_are_there() {
+    let trace = a_short_run().file();
+    let output = Scratch::holding("output", b"one\ntwo\n");
+    let server = Server::with(&[trace.str(), "--output", output.str()]);
+    let host = server.address.to_string();
+    let own = [("Host", &*host), ("X-Trapline-Token", &*server.token)];
+    let ask = |path: &str| server.ask(&format!("GET {path}"), &own, b"");
+    assert_eq!(ask("/output"), (200, b"one\ntwo\n".to_vec()));
+    assert_eq!(ask("/output?from=2&to=5"), (200, b"e\nt".to_vec()));
+    assert_eq!(ask("/output?from=4&to=99"), (200, b"two\n".to_vec()));
+    assert_eq!(ask("/output?from=99"), (200, vec![]));
+    assert_eq!(server.ask("GET /output", &[("Host", &host)], b"").0, 403);
+    let (_, whole) = ask("/trace");
+    assert_eq!(ask("/trace?from=30"), (200, whole[30..].to_vec()));
+}
+
+#[allow(clippy::disallowed_methods, reason = "a client that is slow")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
 }
 
 #[test]

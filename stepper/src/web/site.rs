@@ -71,9 +71,13 @@ impl Site {
             (Method::POST, "/page") => text(StatusCode::OK, "1"),
             (Method::GET, "/status") => {
                 let length = self.shown.trace.metadata().map_or(0, |metadata| metadata.len());
-                with(StatusCode::OK, "application/json", Content::text(format!(
-                    "{{\"run\":1,\"isLive\":false,\"length\":{length},\"output\":null}}"
-                )))
+                with(
+                    StatusCode::OK,
+                    "application/json",
+                    Content::text(format!(
+                        "{{\"run\":1,\"isLive\":false,\"length\":{length},\"output\":null}}"
+                    )),
+                )
             }
             (Method::POST, "/order") => self.order(request, is_asked).await,
             _ => text(StatusCode::NOT_FOUND, "there is nothing here"),
