@@ -93,6 +93,29 @@ impl Program {
     }
 }
 
+impl Program {
+    /// The same, held before its first step until somebody orders it to go on, over this socket.
+    pub(crate) fn held(
+        &self,
+        target: &Target,
+        trace: &Path,
+        socket: &Path,
+        is_virtual: bool,
+    ) -> Result<Command, Failure> {
+        check_name(socket)?;
+        let mut command = self.recording(target, trace, ",output")?;
+        let mut words = OsString::from("record:");
+        words.push(trace);
+        words.push(",monitor:hold:");
+        words.push(socket);
+        if is_virtual {
+            words.push(",virtual");
+        }
+        command.env(VARIABLE, words);
+        Ok(command)
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     check_name(&args.output)?;
     let target = match args.program.target()? {

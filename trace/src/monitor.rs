@@ -193,9 +193,9 @@ impl Shared {
         self.known().take_in(now())
     }
 
-    /// The loop is held, or goes on. What it has published before is known then.
-    fn set_held(&self, is_held: bool) {
-        self.ask(|keeper, now| keeper.set_held(is_held, now));
+    /// The loop is held, or goes on, when its clock says this. What it has published before is known then.
+    fn set_held(&self, is_held: bool, clock_nanos: u64) {
+        self.ask(|keeper, now| keeper.set_held(is_held, clock_nanos, now));
         self.desk.set_held(is_held);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub struct Desk {
     changed: Condvar,
     /// Whether there is anything for the loop to look at.
     is_busy: AtomicBool,
+    /// How many of the steps that were ordered are still to be taken.
+    steps_left: AtomicU64,
 }
 
 #[derive(Default)]
@@ -97,6 +99,18 @@ impl Desk {
         self.state().orderer
     }
 
+    /// How many orders the loop has not looked at.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// How many of the steps that were ordered are still to be taken.
+    #[must_use]
+    pub fn steps_left(&self) -> u64 {
+        self.steps_left.load(Ordering::Relaxed)
+    }
+
     /// A client has left. If it had the right to order, the program goes on; what it has ordered of the tasks
     /// is done all the same.
     pub fn leave(&self, client: u64) {
@@ -131,6 +145,10 @@ impl Desk {
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
         self.is_busy.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_steps_left(&self, steps: u64) {
+        self.steps_left.store(steps, Ordering::Relaxed);
     }
 
     pub(super) fn set_held(&self, is_held: bool) {
