@@ -34,7 +34,7 @@ const KEYS = [
   ['K', 'kill', 'kills the selected task', (desk) => desk.orderTask('kill'), ORDER],
   ['X', 'cancel', 'asks the selected task to end', (desk) => desk.orderTask('cancel'), ORDER],
   ['F', 'run next', 'puts the selected task first in the ready queue', (desk) => desk.orderTask('next'), ORDER],
-  ['R', 'again', 'builds and starts the program anew, and goes to the same step', (desk) => desk.order('again'), ORDER],
+  ['R', 'again', 'builds and starts the program anew, and goes to the same step', (desk) => desk.again(), ORDER],
   ['w', 'why?', 'why is the selected task not running?', (desk) => desk.askWhy(), true],
   ['x', 'predict', 'asks what comes next', (desk) => desk.predict(), true],
   ['l', 'lesson ▶', 'next stop of the lesson', (desk) => desk.nextStop(1), true],
@@ -255,9 +255,9 @@ export class Desk {
     if (quantum) words.push(`quantum ${quantum}`);
     const seed = recording.properties.get('seed');
     if (seed && seed !== '0') words.push(`seed ${seed}`);
-    if (this.isLive) words.push(...this.live.words());
+    if (this.isLive) words.push(this.live.status.doing, this.live.status.others ?? []);
     if (this.look.filter !== '') words.push(`filter ${this.look.filter}`);
-    byId('position').textContent = plain(words.join(' · '));
+    byId('position').textContent = plain(words.flat().join(' · '));
   }
 
   /** How much of its quantum the running task has left: each call that is answered at once takes one. */
@@ -333,7 +333,7 @@ export class Desk {
   nextStep() {
     const { isWhole, step } = this.scene;
     const next = isWhole ? this.recording.next(step) : step;
-    if (next === undefined && this.isAtEdge) return this.live.step();
+    if (next === undefined && this.isAtEdge) return (this.follows = this.live.step());
     return this.goOrSay(next, undefined, 'this is the last step');
   }
 
@@ -410,6 +410,14 @@ export class Desk {
     return this.searchOn(this.running);
   }
 
+  /** Says which breakpoint has held the program. */
+  sayMet() {
+    const { last } = this.recording;
+    const search = new Search(this.recording, this.points, last - 1, true);
+    search.advance();
+    this.say(search.found ? `stopped at step ${last}: ${search.found.point.text}` : '');
+  }
+
   searchOn(search) {
     // Another one has been begun, or this one was broken off.
     if (search !== this.running) return;
@@ -437,11 +445,27 @@ export class Desk {
     document.body.classList.add('live');
   }
 
-  /** How the program is. */
-  heard({ note, doing }) {
-    if (this.live?.isWaiting) this.say(`${doing}; any key ends the wait`);
-    else if (note !== this.noted) this.say(note ?? '');
-    this.noted = note;
+  /** How the program is, has been told. */
+  heard() {
+    if (!this.live) return;
+    const { doing, isLive } = this.live.status;
+    if (this.live.isWaiting) this.say(`${doing}; any key ends the wait`);
+    else if (this.wasLive && !isLive) this.say(doing);
+    this.wasLive = isLive;
+    this.drawPosition();
+  }
+
+  /** What has come of an order. */
+  obeyed(order, said) {
+    const [word] = order.split(/\s/);
+    if (word === 'until' && said.startsWith('done')) this.sayMet();
+    else this.say(word === 'step' && said.startsWith('done') ? '' : said.replace(/^done: /, ''));
+  }
+
+  /** The viewer does not answer. */
+  lose({ message }) {
+    this.live.status.isLive = false;
+    this.say(`the viewer has gone away (${message})`);
     this.drawPosition();
   }
 
@@ -468,7 +492,16 @@ export class Desk {
   }
 
   order(text) {
-    if (this.mayOrder()) this.live.order(text);
+    if (!this.mayOrder()) return;
+    this.follows = true;
+    this.live.order(text);
+  }
+
+  /** From the past, too: it is another run that takes it. */
+  again() {
+    if (!this.live) return this.say('refused: this is a recording');
+    this.say('builds and starts it anew …');
+    return this.live.order(`again ${this.scene.step}`);
   }
 
   orderTask(word) {
@@ -655,7 +688,11 @@ export class Desk {
   }
 
   act(key, act) {
-    if (this.live?.isWaiting) return void this.live.endWait();
+    if (this.live?.isWaiting) {
+      this.pause();
+      this.live.endWait();
+      return;
+    }
     if (this.running) {
       this.running = undefined;
       this.say('the search is broken off');

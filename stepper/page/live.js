@@ -5,11 +5,16 @@ import { Bytes } from './trace.js';
 /** How often one asks how the program is, in milliseconds. */
 const POLL = 100;
 
+/** What has happened is here within this. */
+const PAUSE = 10;
+
 /** What takes longer is told of, and a key ends it. */
 const PATIENCE = 300;
 
 /** So many orders are kept that the program has not obeyed yet. */
 const ORDERS = 3;
+
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
 export class Live {
   constructor(desk) {
@@ -35,18 +40,21 @@ export class Live {
     // The newest page gives the orders.
     this.page = await (await this.ask('/page', '')).text();
     await this.look();
-    if (this.status.isLive) this.desk.takeOrders(this);
+    if (this.status.hasProgram) this.desk.takeOrders(this);
     for (;;) {
       const { run } = this.status;
       await this.read(run);
       await this.look();
+      if (this.status.run === run && !this.status.isLive) {
+        await this.desk.load(new Uint8Array(0), true);
+        if (!this.status.hasProgram) return;
+        while (this.status.run === run) await pause(POLL);
+      }
       if (this.status.run !== run) this.begin();
-      else if (!this.status.isLive) break;
     }
-    await this.desk.load(new Uint8Array(0), true);
   }
 
-  /** Another run has begun. */
+  /** Another run is shown. */
   begin() {
     this.output = undefined;
     this.desk.empty();
@@ -78,13 +86,13 @@ export class Live {
     return length >= this.status.length;
   }
 
-  /** Asks how the program is; and goes on asking, while it runs. */
+  /** Asks how the program is; and goes on asking. */
   async look() {
     clearTimeout(this.timer);
     this.status = await (await this.ask('/status')).json();
     await this.readOutput();
-    this.desk.heard(this.status);
-    if (this.status.isLive) this.timer = setTimeout(() => this.look().catch((error) => this.desk.say(error.message)), POLL);
+    this.desk.heard();
+    if (this.status.hasProgram) this.timer = setTimeout(() => this.look().catch((error) => this.desk.lose(error)), POLL);
   }
 
   async readOutput() {
@@ -98,19 +106,10 @@ export class Live {
     this.desk.output = this.output.all;
   }
 
-  /** What the position line tells of the program. */
-  words() {
-    const { held, stuck, orders } = this.status;
-    const words = held === null ? [] : [`held for ${held.toFixed(1)} s`];
-    if (stuck !== null) words.push(stuck);
-    if (!orders) words.push('another page gives the orders');
-    return words;
-  }
-
   /** Takes one step, as soon as those before are taken. Whether that is to come. */
   step() {
     if (this.status.held === null) {
-      this.desk.say('the program runs; G holds it');
+      this.desk.say('the program is not held; G holds it');
       return false;
     }
     if (this.orders.length < ORDERS) this.order('step');
@@ -119,36 +118,31 @@ export class Live {
 
   /** Orders are given one after the other. */
   async order(text) {
-    this.desk.follows = true;
     if (this.orders.push(text) > 1) return;
     while (this.orders.length > 0) {
-      await this.give(this.orders[0]);
+      await this.give(this.orders[0]).catch((error) => this.desk.lose(error));
       this.orders.shift();
     }
   }
 
   async give(order) {
-    const { desk } = this;
-    const timer = setTimeout(() => {
-      this.isWaiting = true;
-      desk.heard(this.status);
-    }, PATIENCE);
-    try {
-      const answer = await this.ask('/order', order);
-      const said = await answer.text();
-      if (!answer.ok || !order.startsWith('step')) desk.say(said.split('\n')[0]);
-      await this.look();
-    } catch (error) {
-      desk.say(error.message);
-    }
+    // What is built is not to be held.
+    const timer = order.startsWith('again') ? 0 : setTimeout(() => { this.isWaiting = true; }, PATIENCE);
+    const answer = await this.ask('/order', order);
+    const [said] = (await answer.text()).split('\n');
+    await this.look();
+    // The program has not come to it yet.
+    while (this.status.isLive && this.status.undone > 0) await pause(POLL);
+    // Nor has the page.
+    while (this.status.isLive && !this.hasCome(this.desk.recording.bytes.length)) await pause(PAUSE);
     clearTimeout(timer);
     this.isWaiting = false;
+    this.desk.obeyed(order, said);
   }
 
   /** Nobody waits any longer for what has been ordered. */
   endWait() {
     this.orders.length = 1;
-    this.isWaiting = false;
-    return this.ask('/order', 'hold');
+    this.ask('/order', 'hold').catch((error) => this.desk.lose(error));
   }
 }

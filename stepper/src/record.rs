@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 /// What is to be run.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Program {
     /// An example of the package, which is built first
     #[arg(long, value_name = "NAME", conflicts_with_all = ["bin", "program"])]
@@ -61,6 +61,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// A program, or whatever it is, that is there already.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.program.as_deref()
+    }
+
     /// Builds it, where that is to be done. If that fails, gives cargo's own status; it has said what is wrong.
     pub(crate) fn target(&self) -> Result<Result<Target, ExitCode>, Failure> {
         match &self.program {

@@ -1,29 +1,46 @@
-//! `trapline web FILE`: the page, served by a scheduler of Trapline's to browsers of this machine.
+//! `trapline web`: the page, served by a scheduler of Trapline's to browsers of this machine. What it shows is a
+//! recording, or a program that runs and takes orders.
 
+mod again;
 mod body;
 mod guard;
+mod orders;
 mod patience;
+mod run;
 mod server;
 mod site;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use trapline_trace::format::Header;
 
 use crate::failure::Failure;
+use crate::live::Live;
 use crate::plain::Plain;
+use crate::record::Program;
+use again::Again;
+use run::Run;
 use server::Server;
-use site::Shown;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "trapline web [OPTIONS] FILE\n       trapline web [OPTIONS] [--example NAME | --bin NAME | PROGRAM] [-- ARGUMENTS]\n       trapline web [OPTIONS] --attach SOCKET"
+)]
 pub(crate) struct Args {
-    /// The recording
-    file: PathBuf,
-    /// The file to which the program has written
+    #[command(flatten)]
+    program: Program,
+    /// Joins a program that runs under `TRAPLINE=monitor`
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["example", "bin", "program", "package", "release", "arguments"])]
+    attach: Option<PathBuf>,
+    /// Runs the program on a clock that jumps to the next deadline where nobody is ready
+    #[arg(long = "virtual", conflicts_with = "attach")]
+    is_virtual: bool,
+    /// The file to which the program of a recording has written
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -46,31 +63,57 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let trace = File::open(&args.file).map_err(Failure::at(&args.file))?;
-    check(&args.file, &trace)?;
-    let output = match &args.output {
-        Some(path) => Some(File::open(path).map_err(Failure::at(path))?.into()),
-        None => None,
+    if let Some(socket) = &args.attach {
+        let live = Live::attach(socket)?;
+        return serve(Run::of_live(1, live)?, name_of(socket), None, &args.serving);
+    }
+    if let Some(file) = args.program.file().filter(|file| is_to_be_read(file)) {
+        check(file)?;
+        let run = Run::new(1, file, args.output.as_deref(), None)?;
+        return serve(run, name_of(file), None, &args.serving);
+    }
+    let live = match Live::start(&args.program, args.is_virtual)? {
+        Ok(live) => live,
+        Err(code) => return Ok(code),
     };
-    let title =
-        args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    serve(Shown { title, trace: trace.into(), output }, &args.serving)
+    let title = name_of(live.name());
+    let again = Again::new(Arc::new(args.program.clone()), args.is_virtual);
+    serve(Run::of_live(1, live)?, title, Some(again), &args.serving)
 }
 
-fn serve(shown: Shown, serving: &Serving) -> Result<ExitCode, Failure> {
-    let server = Server { port: serving.port, patience: serving.patience };
-    let served = trapline::block_on(async { server.serve(shown).await });
+fn serve(
+    run: Run,
+    title: String,
+    again: Option<Again>,
+    serving: &Serving,
+) -> Result<ExitCode, Failure> {
+    let server = Server::new(serving.port, serving.patience)?;
+    let served = trapline::block_on(async { server.serve(run, title, again).await });
     let error = match served {
+        Ok(Ok(())) => return Ok(ExitCode::SUCCESS),
         Ok(Err(error)) => error.to_string(),
-        Ok(Ok(never)) => match never {},
         Err(error) => error.to_string(),
     };
     Err(Failure::said(format!("cannot serve: {error}")))
 }
 
-/// Whether it is a recording.
-fn check(path: &Path, file: &File) -> Result<(), Failure> {
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// A file that begins as a recording does is one; and what cannot be run is to be one.
+fn is_to_be_read(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut head = [0; 8];
+    let is_recording = file.read_at(&mut head, 0).is_ok() && head == *b"TRAPLINE";
+    let can_run = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
+    is_recording || !can_run
+}
+
+/// Whether it is a recording that can be read.
+fn check(path: &Path) -> Result<(), Failure> {
     let mut head = [0; 64];
+    let file = File::open(path).map_err(Failure::at(path))?;
     let length = file.read_at(&mut head, 0).map_err(Failure::at(path))?;
     let shown = path.display().to_string();
     Header::read(&head[..length])

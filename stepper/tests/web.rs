@@ -202,6 +202,7 @@ fn client_that_takes_nothing_then_it_is_dropped_and_one_that_is_slow_is_not() {
     assert!(slow.ends_with(&bytes), "{} of {}", slow.len(), bytes.len());
 }
 
+#[allow(clippy::disallowed_methods, reason = "how long it takes by anybody's clock is promised")]
 #[test]
 fn request_that_does_not_end_then_it_is_dropped() {
     let server = Server::with(&[a_short_run().file().str(), "--patience", "0.5"]);

@@ -1,6 +1,5 @@
 //! What pages order: it is handed on to the program, but for what concerns two runs, or takes several orders.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::run::Run;
@@ -34,7 +33,7 @@ impl Site {
             return "refused: the program has ended".to_owned();
         }
         if word == "until" {
-            return until(&run, live, lines.collect()).await;
+            return self.until(&run, live, lines.collect()).await;
         }
         let is_one = lines.next().is_none() && !first.contains(char::is_control);
         if !is_one || !ORDERS.contains(&word) {
@@ -42,9 +41,35 @@ impl Site {
         }
         give(&run, live, first).await
     }
+
+    /// Lets the program go on until a step meets one of the conditions, or it is held for another reason.
+    async fn until(&self, run: &Run, live: &Live, conditions: Vec<&str>) -> String {
+        // Those of a page that has left meanwhile.
+        give(run, live, "unbreak all").await;
+        for condition in conditions {
+            let answer = give(run, live, &format!("break {condition}")).await;
+            if !answer.starts_with("done: ") {
+                give(run, live, "unbreak all").await;
+                return answer;
+            }
+        }
+        let answer = give(run, live, "go").await;
+        let begun = trapline::now().await;
+        while live.goes_on() && self.run().number == run.number && answer.starts_with("done: ") {
+            trapline::sleep(LOOK).await;
+            let gone_on = trapline::now().await - begun;
+            match live.status().doing {
+                Doing::Held(held) if gone_on > STALE && held < gone_on => break,
+                Doing::Over(_) | Doing::Gone if gone_on > STALE => break,
+                _ => {}
+            }
+        }
+        give(run, live, "unbreak all").await;
+        answer
+    }
 }
 
-async fn give(run: &Run, live: &Live, order: &str) -> String {
+pub(super) async fn give(run: &Run, live: &Live, order: &str) -> String {
     let ticket = live.order(order);
     loop {
         if let Some(answer) = run.take_answer(live, ticket) {
@@ -52,28 +77,4 @@ async fn give(run: &Run, live: &Live, order: &str) -> String {
         }
         trapline::sleep(LOOK).await;
     }
-}
-
-/// Lets the program go on until a step meets one of the conditions, or it is held for another reason.
-async fn until(run: &Run, live: &Live, conditions: Vec<&str>) -> String {
-    for condition in conditions {
-        let answer = give(run, live, &format!("break {condition}")).await;
-        if !answer.starts_with("done: ") {
-            give(run, live, "unbreak all").await;
-            return answer;
-        }
-    }
-    let answer = give(run, live, "go").await;
-    let begun = trapline::now().await;
-    while live.goes_on() && answer.starts_with("done: ") {
-        trapline::sleep(LOOK).await;
-        let gone_on = trapline::now().await - begun;
-        match live.status().doing {
-            Doing::Held(held) if gone_on > STALE && held < gone_on => break,
-            Doing::Over(_) | Doing::Gone if gone_on > STALE => break,
-            _ => {}
-        }
-    }
-    give(run, live, "unbreak all").await;
-    answer
 }

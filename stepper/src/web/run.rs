@@ -71,14 +71,15 @@ impl Run {
             Ordering::Nobody | Ordering::Us => None,
         };
         let doing = match &self.live {
-            Some(live) => live.ended().map_or(status.doing.to_string(), |how| {
-                format!("the program has ended ({how})")
-            }),
+            Some(live) => live
+                .ended()
+                .map_or(status.doing.to_string(), |how| format!("the program has ended ({how})")),
             None => String::new(),
         };
         json!({
             "run": self.number, "isLive": goes_on, "length": length(&self.trace),
-            "output": self.output.as_ref().map(length), "held": held, "doing": doing, "others": others,
+            "output": self.output.as_ref().map(length), "hasProgram": self.live.is_some(),
+            "held": held, "doing": doing, "others": others, "undone": status.undone,
         })
     }
 }
