@@ -459,7 +459,7 @@ export class Desk {
   obeyed(order, said) {
     const [word] = order.split(/\s/);
     if (word === 'until' && said.startsWith('done')) this.sayMet();
-    else this.say(word === 'step' && said.startsWith('done') ? '' : said.replace(/^done: /, ''));
+    else this.say(word === 'step' && /^(done|queued): /.test(said) ? '' : said.replace(/^done: /, ''));
   }
 
   /** The viewer does not answer. */

@@ -119,8 +119,8 @@ function taskButton(desk, task, text) {
 const DRAW = {
   source(desk, body) {
     const { recording } = desk;
-    const { from, stop } = marksOf(desk);
-    const focus = focusOf(desk, from, stop);
+    const { from, stop, next } = marksOf(desk);
+    const focus = focusOf(desk, from, stop ?? next);
     if (!focus) {
       return body.replaceChildren(dim(
         "No line of the program's has been asked from yet, or the recording has no source text in it."));
@@ -139,13 +139,13 @@ const DRAW = {
     const isAt = (mark, line) => mark?.file === focus.file && mark.line === line;
     for (const line of shown.marked) markLine(shown.children[line - 1], '', '', false);
     shown.marked = [...standing.keys()];
-    for (const mark of [from, stop]) if (mark?.file === focus.file) shown.marked.push(mark.line);
+    for (const mark of [from, stop, next]) if (mark?.file === focus.file) shown.marked.push(mark.line);
     shown.marked = shown.marked.filter((line) => shown.children[line - 1]);
     for (const line of shown.marked) {
       const tasks = standing.get(line) ?? [];
       const names = tasks.map(short).join(' ');
       const who = names.length < 9 ? names : `${tasks.length}×`;
-      const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '');
+      const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '') + (isAt(next, line) ? '?' : '');
       markLine(shown.children[line - 1], who, mark, mark !== '');
     }
     centre(body, shown.children[focus.line - 1]);
@@ -332,14 +332,19 @@ function bornAt({ scene }, task) {
   return found && mirror.tables.site(found.site);
 }
 
-/** The call from which the running task goes on, and the one at which it stops. */
+/**
+ * The call from which the running task goes on, and the one at which it stops. Where a program is held, the one from
+ * which the next step goes on: where that stops, nobody knows yet.
+ */
 function marksOf(desk) {
   const { scene } = desk;
-  const { task, step } = scene;
-  if (task === undefined) return {};
+  const { task, step, now } = scene;
+  const runs = now.running ?? now.ready()[0];
+  const next = desk.isHeld && desk.isAtEdge && runs !== undefined ? stopOf(desk, runs, step) ?? bornAt(desk, runs) : undefined;
+  if (task === undefined) return { next };
   const from = stopOf(desk, task, step - 1) ?? bornAt(desk, task);
   const hasAsked = scene.records.slice(0, scene.done).some((record) => record.kind === 'begun' && record.task === task);
-  return { from, stop: hasAsked ? stopOf(desk, task, step) : undefined };
+  return { from, next, stop: hasAsked ? stopOf(desk, task, step) : undefined };
 }
 
 /** The line in the middle: where the running task is, else where the selected one waits. */

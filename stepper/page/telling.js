@@ -49,7 +49,9 @@ function tell(history, scene, start, end) {
   const records = scene.records.slice(0, end).concat(scene.isWhole ? scene.tail : []);
   for (let at = from; at < records.length; at++) {
     const record = records[at];
-    teller.rest = records.slice(at + 1);
+    teller.rest = records.slice(at + 1, at < end ? end : undefined);
+    // What is ordered between two steps is no doing of a task's.
+    if (at === end) teller.task = undefined;
     TELL[record.kind]?.call(teller, record);
     teller.mirror.apply(record);
   }

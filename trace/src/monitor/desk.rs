@@ -73,9 +73,9 @@ impl Desk {
         state.queue.push_back(Laid { client, order, answer });
         self.is_busy.store(true, Ordering::SeqCst);
         self.changed.notify_all();
-        let interrupter = state.interrupter.clone();
+        // The loop may be asleep in its driver. One that is held is not, and would not sleep in its next step.
+        let interrupter = state.interrupter.clone().filter(|_| !state.is_held);
         drop(state);
-        // The loop may be asleep in its driver.
         if let Some(interrupter) = interrupter {
             interrupter.unpark();
         }
@@ -152,8 +152,15 @@ impl Desk {
     }
 
     pub(super) fn set_held(&self, is_held: bool) {
-        self.state().is_held = is_held;
+        let mut state = self.state();
+        state.is_held = is_held;
         self.changed.notify_all();
+        // What was laid while it was thought to be held is not to wait for a sleep to end.
+        let interrupter = state.interrupter.clone().filter(|_| !is_held && !state.queue.is_empty());
+        drop(state);
+        if let Some(interrupter) = interrupter {
+            interrupter.unpark();
+        }
     }
 
     /// The next order.
