@@ -12,7 +12,7 @@ const PAUSE = 10;
 const PATIENCE = 300;
 
 /** So many orders are kept that the program has not obeyed yet. */
-const ORDERS = 3;
+const ORDERS = 8;
 
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 

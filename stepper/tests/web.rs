@@ -2,80 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Scratch, a_short_run, command, trapline};
-
-/// A server, which ends with this.
-struct Server {
-    child: Child,
-    link: String,
-    address: SocketAddr,
-    token: String,
-}
-
-impl Server {
-    fn new(trace: &Scratch) -> Server {
-        Server::with(&[trace.str()])
-    }
-
-    fn with(arguments: &[&str]) -> Server {
-        let mut child =
-            command([&["web"], arguments].concat()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut link = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap();
-        let link = link.trim_end().to_owned();
-        let (address, token) =
-            link.strip_prefix("http://").unwrap().split_once("/?token=").unwrap();
-        let (address, token) = (address.parse().unwrap(), token.to_owned());
-        Server { child, link, address, token }
-    }
-
-    /// Sends a request with these headers, and gives what comes back, to the end.
-    fn ask(&self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let mut request = format!("{line} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        // It may have been refused before all of it was there.
-        let _ = stream.write_all(body);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer");
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer[end + 4..].to_vec())
-    }
-
-    /// A connection on which a request has been sent, or its beginning.
-    fn begin(&self, request: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let own = format!("Host: {}\r\nX-Trapline-Token: {}\r\n", self.address, self.token);
-        stream.write_all(format!("{request} HTTP/1.1\r\n{own}").as_bytes()).unwrap();
-        stream
-    }
-
-    fn trace(&self, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
-        self.ask("GET /trace", headers, b"")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use server::Server;
+use support::{Scratch, a_short_run, trapline};
 
 #[test]
 fn recording_asked_for_with_the_token_then_its_own_bytes() {
