@@ -37,7 +37,7 @@
 //! | values one by one | [`generator`] |
 //! | the line from which a helper was called | [`macro@traced`], [`frame`](fn@frame) |
 //! | building blocks of your own | [`WaitQueue`], [`OwnCall`] |
-//! | looking at it | [`Scheduler::step`], [`Scheduler::snapshot`], [`Probe`], [`DeadlockReport`]; the environment variable `TRAPLINE`, with the feature `trace`: `strace` prints each call, `record:FILE` records the run, `monitor` answers and takes orders over a socket |
+//! | looking at it | [`Scheduler::step`], [`Scheduler::snapshot`], [`Probe`], [`DeadlockReport`]; the environment variable `TRAPLINE`, with the feature `trace`: `strace` prints each call, `record:FILE` records the run, `monitor` answers and takes orders over a socket, `virtual` makes the clock jump |
 //!
 //! # Coming from elsewhere
 //!

@@ -5,6 +5,8 @@
 
 #[path = "support/children.rs"]
 mod children;
+#[path = "support/client.rs"]
+mod client;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,6 +22,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use children::Scratch;
+use client::{Client, pause};
 use trapline::driver::{Driver, Interest, IoEvent, Unpark, Until, Waited};
 use trapline::sync::Mutex as Lock;
 use trapline::trace::Recording;
@@ -40,70 +43,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PROGRAM: &str = "TRAPLINE_TEST_PROGRAM";
 
 // What the tests share.
-
-/// A client that talks lines.
-struct Client {
-    stream: UnixStream,
-    lines: BufReader<UnixStream>,
-}
-
-impl Client {
-    #[track_caller]
-    fn connect(path: &Path) -> Client {
-        let mut client = Client::unread(path);
-        assert!(client.answer().starts_with("trapline monitor of "));
-        client
-    }
-
-    /// One that has not read the greeting.
-    #[track_caller]
-    fn unread(path: &Path) -> Client {
-        let stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let lines = BufReader::new(stream.try_clone().unwrap());
-        Client { stream, lines }
-    }
-
-    fn say(&mut self, command: &str) {
-        self.stream.write_all(format!("{command}\n").as_bytes()).unwrap();
-    }
-
-    /// The next answer. What is left of a connection that has ended is one, too.
-    fn answer(&mut self) -> String {
-        let mut answer = String::new();
-        loop {
-            let mut line = String::new();
-            let read = self.lines.read_line(&mut line).unwrap_or(0);
-            if read == 0 || line == ".\n" {
-                return answer;
-            }
-            answer += line.strip_prefix('.').unwrap_or(&line);
-        }
-    }
-
-    fn ask(&mut self, command: &str) -> String {
-        self.say(command);
-        self.answer()
-    }
-
-    /// Asks until the answer has `part` in it.
-    #[track_caller]
-    fn ask_until(&mut self, command: &str, part: &str) -> String {
-        for _ in 0..6000 {
-            let answer = self.ask(command);
-            if answer.contains(part) {
-                return answer;
-            }
-            pause();
-        }
-        panic!("{command} never answered {part}: {}", self.ask(command));
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "between two looks at another thread")]
-fn pause() {
-    thread::sleep(Duration::from_millis(10));
-}
 
 /// A scheduler with a monitor, on a thread of its own.
 struct Watched {
@@ -442,7 +381,7 @@ fn loop_asleep_in_its_driver_then_an_order_is_carried_out_at_once() {
         scheduler.spawn_with(named("sleeper"), sleep(Duration::from_secs(3600))).detach();
     });
     let mut client = watched.client();
-    client.ask_until("status", "the loop waits until something happens");
+    client.ask_until("status", "the loop waits for a timer in ");
     assert_eq!(client.ask("kill 1"), "done: kill T1\n");
     assert_eq!(watched.join(), "0 failures");
 }

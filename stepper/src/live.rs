@@ -7,6 +7,7 @@
 //!
 //! All that waits for the program is on threads of its own; nothing here blocks, but for `start`, `attach` and the end.
 
+mod compare;
 mod connection;
 mod growth;
 mod monitor;
@@ -14,6 +15,9 @@ mod place;
 mod running;
 mod spool;
 mod status;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
 mod waiting;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +27,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::plain::Plain;
 use crate::record::{Program, Target};
+pub(crate) use compare::{Comparison, Difference, compare};
 pub(crate) use connection::Connection;
 pub(crate) use growth::Growth;
 pub(crate) use monitor::Answer;
@@ -47,7 +52,7 @@ pub(crate) struct Live {
 
 #[derive(Debug)]
 enum Source {
-    Started { running: Running, executable: PathBuf },
+    Started { running: Running, executable: PathBuf, program: Program, is_virtual: bool },
     Attached { spool: Spool, socket: PathBuf },
 }
 
@@ -67,11 +72,7 @@ impl Live {
     }
 
     /// Starts a program that has been built.
-    pub(crate) fn start_target(
-        program: &Program,
-        target: &Target,
-        is_virtual: bool,
-    ) -> Result<Live, Failure> {
+    fn start_target(program: &Program, target: &Target, is_virtual: bool) -> Result<Live, Failure> {
         let place = Place::new()?;
         let command = program.held(target, place.trace(), &place.socket(), is_virtual)?;
         let executable = target.executable.clone();
@@ -84,7 +85,23 @@ impl Live {
         };
         wait_for(CONNECT, is_there);
         let Some(client) = client else { return Err(not_ours(&executable, &running, &place)) };
-        Ok(Live { client, source: Source::Started { running, executable }, place })
+        let source = Source::Started { running, executable, program: program.clone(), is_virtual };
+        Ok(Live { client, source, place })
+    }
+
+    /// Builds the program anew, and starts it: another one, held before its first step; this one stays as it is. Where
+    /// it cannot be built, the failure is what cargo said.
+    ///
+    /// It may take a while.
+    pub(crate) fn again(&self) -> Result<Live, Failure> {
+        match &self.source {
+            Source::Started { program, is_virtual, .. } => {
+                Live::start_target(program, &program.target_again()?, *is_virtual)
+            }
+            Source::Attached { .. } => {
+                Err(Failure::said("a program that was joined cannot be started again"))
+            }
+        }
     }
 
     /// Joins a program that runs with a monitor. Its trace begins with a key frame of this moment.

@@ -74,6 +74,15 @@ impl Program {
         }
     }
 
+    /// The same, once more, while the screen or the page is not to be written over: what cargo says is wrong is the
+    /// failure.
+    pub(crate) fn target_again(&self) -> Result<Target, Failure> {
+        match &self.program {
+            Some(program) => Ok(Target::of_program(program)),
+            None => build::rebuild(self),
+        }
+    }
+
     /// A command that starts it so that it records itself.
     pub(crate) fn recording(
         &self,

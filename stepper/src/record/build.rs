@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use serde_json::Value;
 
@@ -29,8 +29,57 @@ impl Target {
     }
 }
 
-/// Builds it; if that fails, gives cargo's own status.
+/// Builds it; if that fails, gives cargo's own status, when it has said what is wrong.
 pub(super) fn build(args: &Program) -> Result<Result<Target, ExitCode>, Failure> {
+    let mut command = command(args);
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let mut programs = Vec::new();
+    if let Some(messages) = child.stdout.take() {
+        for line in BufReader::new(messages).lines() {
+            programs.extend(Built::of_message(&line.map_err(failed)?));
+        }
+    }
+    let status = child.wait().map_err(failed)?;
+    if !status.success() {
+        return Ok(Err(ExitCode::from(super::code_of(status))));
+    }
+    target(programs).map(Ok)
+}
+
+/// The same without a word; what cargo says is wrong is the failure.
+pub(super) fn rebuild(args: &Program) -> Result<Target, Failure> {
+    let output = command(args).output().map_err(failed)?;
+    if !output.status.success() {
+        return Err(Failure::said(complaint(&output.stderr, output.status)));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    target(messages.lines().filter_map(Built::of_message).collect())
+}
+
+/// What cargo says is wrong, without what it tells of its progress.
+fn complaint(said: &[u8], status: ExitStatus) -> String {
+    let said = String::from_utf8_lossy(said);
+    let is_progress = |line: &&str| {
+        let word = line.trim_start().split(' ').next().unwrap_or_default();
+        line.starts_with("   ")
+            && matches!(word, "Compiling" | "Building" | "Checking" | "Finished" | "Blocking")
+    };
+    let lines: Vec<String> = said
+        .lines()
+        .filter(|line| !is_progress(line))
+        .map(|line| Plain(line).to_string())
+        .collect();
+    match lines.join("\n").trim() {
+        "" => format!("cargo build: {status}"),
+        lines => lines.to_owned(),
+    }
+}
+
+fn failed(error: std::io::Error) -> Failure {
+    Failure::said(format!("cargo build: {error}"))
+}
+
+fn command(args: &Program) -> Command {
     let mut command = Command::new(cargo());
     command.args(["build", "--message-format=json-render-diagnostics"]);
     if args.release {
@@ -44,29 +93,22 @@ pub(super) fn build(args: &Program) -> Result<Result<Target, ExitCode>, Failure>
         (None, Some(bin)) => command.args(["--bin", bin]),
         (None, None) => command.arg("--bins"),
     };
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let failed = |error: std::io::Error| Failure::said(format!("cargo build: {error}"));
-    let mut child = command.spawn().map_err(failed)?;
-    let mut programs = Vec::new();
-    if let Some(messages) = child.stdout.take() {
-        for line in BufReader::new(messages).lines() {
-            programs.extend(Built::of_message(&line.map_err(failed)?));
-        }
-    }
-    let status = child.wait().map_err(failed)?;
-    if !status.success() {
-        return Ok(Err(ExitCode::from(super::code_of(status))));
-    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The one program among what was built.
+fn target(programs: Vec<Built>) -> Result<Target, Failure> {
     let program = the_one(programs)?;
     if let Some(step) = program.step_of_the_course() {
         // These two are stepped by hand in both.
         let argument = if matches!(step, "pyos1" | "pyos2") { "pyos3" } else { step };
         return Err(Failure::said(format!(
             "{step} is a kernel of its own, which records nothing; what runs the tasks of the course on Trapline's is \
-             `record --example course_on_trapline -o FILE -- {argument}`"
+             `--example course_on_trapline -- {argument}`"
         )));
     }
-    Ok(Ok(Target { executable: program.executable, workspace: workspace().ok() }))
+    Ok(Target { executable: program.executable, workspace: workspace().ok() })
 }
 
 /// What cargo has built.
