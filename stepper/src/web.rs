@@ -14,18 +14,19 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use trapline_trace::format::Header;
 
 use crate::failure::Failure;
-use crate::live::Live;
+use crate::live::{Live, wait_for};
 use crate::plain::Plain;
 use crate::record::Program;
-use again::Again;
 use run::Run;
 use server::Server;
+
+/// So long a program has to come to where it is held.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -64,41 +65,33 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(socket) = &args.attach {
-        let live = Live::attach(socket)?;
-        return serve(Run::of_live(1, live)?, name_of(socket), None, &args.serving);
+        return serve(Run::of_live(1, Live::attach(socket)?)?, socket, &args.serving);
     }
     if let Some(file) = args.program.file().filter(|file| is_to_be_read(file)) {
         check(file)?;
-        let run = Run::new(1, file, args.output.as_deref(), None)?;
-        return serve(run, name_of(file), None, &args.serving);
+        return serve(Run::new(1, file, args.output.as_deref(), None)?, file, &args.serving);
     }
     let live = match Live::start(&args.program, args.is_virtual)? {
         Ok(live) => live,
         Err(code) => return Ok(code),
     };
-    let title = name_of(live.name());
-    let again = Again::new(Arc::new(args.program.clone()), args.is_virtual);
-    serve(Run::of_live(1, live)?, title, Some(again), &args.serving)
+    // It has been told to hold before its first step, and is about to.
+    wait_for(PATIENCE, || live.status().is_held() || !live.goes_on());
+    let name = live.name().to_owned();
+    serve(Run::of_live(1, live)?, &name, &args.serving)
 }
 
-fn serve(
-    run: Run,
-    title: String,
-    again: Option<Again>,
-    serving: &Serving,
-) -> Result<ExitCode, Failure> {
+fn serve(run: Run, shown: &Path, serving: &Serving) -> Result<ExitCode, Failure> {
+    let title =
+        shown.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let server = Server::new(serving.port, serving.patience)?;
-    let served = trapline::block_on(async { server.serve(run, title, again).await });
+    let served = trapline::block_on(async { server.serve(run, &title).await });
     let error = match served {
         Ok(Ok(())) => return Ok(ExitCode::SUCCESS),
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
     Err(Failure::said(format!("cannot serve: {error}")))
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// A file that begins as a recording does is one; and what cannot be run is to be one.

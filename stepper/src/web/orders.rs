@@ -19,7 +19,7 @@ impl Site {
     /// Gives what has come of an order: it begins with `done: `, `queued: `, `refused: ` or `error: `.
     pub(super) async fn obey(&self, order: &str) -> String {
         let run = self.run();
-        let Some(live) = run.live.as_deref() else {
+        let Some(live) = &run.live else {
             return "refused: this is a recording".to_owned();
         };
         let mut lines = order.lines();
@@ -27,7 +27,7 @@ impl Site {
         let word = first.split(' ').next().unwrap_or_default();
         if word == "again" {
             let step = first.split(' ').nth(1).and_then(|step| step.parse().ok());
-            return self.again(step.unwrap_or(0)).await;
+            return self.again(&run, live, step.unwrap_or(0)).await;
         }
         if !live.goes_on() {
             return "refused: the program has ended".to_owned();

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::json;
+use trapline_trace::strace::shown_file;
 
 use crate::failure::Failure;
 use crate::live::{Doing, Live, Ordering};
@@ -70,16 +71,42 @@ impl Run {
             Ordering::Refused => Some("orders are refused"),
             Ordering::Nobody | Ordering::Us => None,
         };
-        let doing = match &self.live {
-            Some(live) => live
-                .ended()
-                .map_or(status.doing.to_string(), |how| format!("the program has ended ({how})")),
-            None => String::new(),
+        let waits = match &status.doing {
+            Doing::Waits(outside) => Some(outside),
+            _ => None,
         };
+        let (doing, ended) = match &self.live {
+            Some(live) if goes_on => (words(live, &status.doing), None),
+            Some(live) => (words(live, &Doing::Gone), Some(end(live))),
+            None => (String::new(), None),
+        };
+        let is_over = matches!(status.doing, Doing::Over(_) | Doing::Gone);
         json!({
             "run": self.number, "isLive": goes_on, "length": length(&self.trace),
             "output": self.output.as_ref().map(length), "hasProgram": self.live.is_some(),
-            "held": held, "doing": doing, "others": others, "undone": status.undone,
+            "held": held, "doing": doing, "ended": ended, "isOver": is_over, "waits": waits, "others": others, "undone": status.undone,
         })
+    }
+}
+
+/// What the program does, for the line that says where one is.
+fn words(live: &Live, doing: &Doing) -> String {
+    match doing {
+        Doing::Held(held) => format!("held for {} s", held.as_secs()),
+        Doing::Gone => live.ended().map_or("ended".to_owned(), |how| format!("ended ({how})")),
+        Doing::Stuck { task, kept, since, thread } => {
+            let since = shown_file(since.split_whitespace().next_back().unwrap_or_default());
+            let thread = thread.split(" (").next().unwrap_or_default();
+            format!("STUCK in T{task} for {:.1} s since {since}: {thread}", kept.as_secs_f64())
+        }
+        doing => doing.to_string(),
+    }
+}
+
+/// How it has ended, in a sentence.
+fn end(live: &Live) -> String {
+    match live.ended().filter(|_| live.is_started()) {
+        Some(how) => format!("the program has ended ({how})"),
+        None => "the program has gone away".to_owned(),
     }
 }

@@ -15,7 +15,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use trapline::hyper::HyperIo;
 use trapline::net::{TcpListener, TcpStream};
 
-use super::again::Again;
 use super::guard::Guard;
 use super::patience::Patient;
 use super::run::Run;
@@ -45,16 +44,11 @@ impl Server {
         Ok(Server { port, patience, is_to_end })
     }
 
-    pub(super) async fn serve(
-        &self,
-        run: Run,
-        title: String,
-        again: Option<Again>,
-    ) -> io::Result<()> {
+    pub(super) async fn serve(&self, run: Run, title: &str) -> io::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
         let guard = Guard::new(listener.local_addr()?)?;
         println!("{}", guard.link());
-        let site = Rc::new(Site::new(guard, &title, run, again)?);
+        let site = Rc::new(Site::new(guard, title, run)?);
         trapline::race(self.accept(&listener, &site), self.end()).await
     }
 

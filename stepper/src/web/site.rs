@@ -10,7 +10,6 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::again::Again;
 use super::body::{Content, End, Growing};
 use super::guard::Guard;
 use super::run::Run;
@@ -27,8 +26,6 @@ pub(super) struct Site {
     page: Bytes,
     policy: HeaderValue,
     run: RefCell<Rc<Run>>,
-    /// How what is shown can be started once more.
-    pub(super) again: Option<Again>,
     /// The number of the newest page.
     newest: Cell<u64>,
 }
@@ -36,12 +33,7 @@ pub(super) struct Site {
 type Answer = Response<Content>;
 
 impl Site {
-    pub(super) fn new(
-        guard: Guard,
-        title: &str,
-        run: Run,
-        again: Option<Again>,
-    ) -> io::Result<Site> {
+    pub(super) fn new(guard: Guard, title: &str, run: Run) -> io::Result<Site> {
         let page = Page { title, trace: None, output: None };
         let policy = format!("{}; frame-ancestors 'none'", page.policy());
         Ok(Site {
@@ -49,7 +41,6 @@ impl Site {
             page: page.html().into(),
             guard,
             run: RefCell::new(Rc::new(run)),
-            again,
             newest: Cell::new(0),
         })
     }
