@@ -26,6 +26,7 @@ use trapline::trace::Recording;
 use trapline::trace::agent::Agent;
 use trapline::trace::monitor::answers::{self, Look};
 use trapline::trace::monitor::{Monitor, Socket, SocketError};
+use trapline::trace::words::Manner;
 use trapline::trace::{
     About, Cause, Mirror, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
     Value,
@@ -115,20 +116,20 @@ struct Watched {
 impl Watched {
     /// Runs the tasks that `start` starts.
     fn start(start: impl FnOnce(&mut Scheduler, Arc<AtomicBool>) + Send + 'static) -> Watched {
-        Watched::with(|| Scheduler::builder().quantum(1), false, start)
+        Watched::with(|| Scheduler::builder().quantum(1), Manner::Free, start)
     }
 
     fn with(
         builder: impl FnOnce() -> Builder + Send + 'static,
-        read_only: bool,
+        manner: Manner,
         start: impl FnOnce(&mut Scheduler, Arc<AtomicBool>) + Send + 'static,
     ) -> Watched {
-        Watched::with_ring(builder, read_only, 1 << 20, start)
+        Watched::with_ring(builder, manner, 1 << 20, start)
     }
 
     fn with_ring(
         builder: impl FnOnce() -> Builder + Send + 'static,
-        read_only: bool,
+        manner: Manner,
         ring_bytes: usize,
         start: impl FnOnce(&mut Scheduler, Arc<AtomicBool>) + Send + 'static,
     ) -> Watched {
@@ -140,7 +141,7 @@ impl Watched {
         let run = move || {
             let mut scheduler = builder().build();
             let (monitor, orders) =
-                { Monitor::open_with_ring(Some(&socket), read_only, ring_bytes).unwrap() };
+                { Monitor::open_with_ring(Some(&socket), manner, ring_bytes).unwrap() };
             start(&mut scheduler, wants_end);
             to.send(()).unwrap();
             let agent = Agent::new().outlet(monitor).between(orders);
@@ -617,7 +618,7 @@ fn clock_while_held_then_it_stands_still_and_a_sleep_has_its_rest_left() {
     let clock = HandClock::default();
     let driver = clock.clone();
     let builder = || Scheduler::builder().driver(driver);
-    let mut watched = Watched::with(builder, false, |scheduler, _| {
+    let mut watched = Watched::with(builder, Manner::Free, |scheduler, _| {
         scheduler.spawn_with(named("sleeper"), sleep(Duration::from_millis(100))).detach();
     });
     let mut client = watched.client();
@@ -659,8 +660,9 @@ fn two_clients_then_the_newest_that_asks_may_order() {
 #[test]
 fn read_only_monitor_then_questions_are_answered_and_orders_refused() {
     let builder = || Scheduler::builder().quantum(1);
-    let mut watched =
-        Watched::with(builder, true, |scheduler, end| scheduler.spawn(until(end)).detach());
+    let mut watched = Watched::with(builder, Manner::ReadOnly, |scheduler, end| {
+        scheduler.spawn(until(end)).detach()
+    });
     let mut client = watched.client();
     client.ask_until("status", "the loop is at work");
     for order in ["kill 1", "cancel 1 x", "hold", "step", "go", "next 1", "break task 1", "orders"]
@@ -719,7 +721,7 @@ fn task_that_computes_then_it_is_said_so() {
 #[test]
 fn loop_that_outruns_the_monitor_then_a_gap_is_told_and_a_held_program_is_as_it_is() {
     let builder = || Scheduler::builder().quantum(1);
-    let mut watched = Watched::with_ring(builder, false, 2048, |scheduler, end| {
+    let mut watched = Watched::with_ring(builder, Manner::Free, 2048, |scheduler, end| {
         for name in ["a", "b", "c"] {
             scheduler.spawn_with(named(name), until(Arc::clone(&end))).detach();
         }

@@ -18,9 +18,9 @@ async fn main() {
 
 pub(crate) async fn lesson() {
     // LESSON step 1 panes source,loop,sentence
-    // The whole loop is on the screen. Go through this step slowly, by phases: `P` back, `N` on. *Pick*:
-    // the loop takes the task. *Resume*: the task runs. *Trap*: it has stopped, with a request.
-    // *Serve*: the kernel answers it. *Settle*: the task is put where it belongs.
+    // The pane *loop* shows the scheduler itself, in its own words. Go through this step slowly, by
+    // phases: `P` back, `N` on. *Pick*: the loop takes the task. *Resume*: the task runs. *Trap*: it has
+    // stopped, with a request. *Serve*: the kernel answers it. *Settle*: the task is put where it belongs.
     // ? Why must a task ask for its own number?
     // = It sees neither the scheduler nor any table. The trap is its only door.
     let me = trapline::get_tid().await;

@@ -27,7 +27,7 @@ pub(crate) async fn lesson() {
     let bread = trapline::spawn(cook("bread", 1)).name("bread").await;
     let roast = trapline::spawn(cook("roast", 60)).name("roast").await;
 
-    // LESSON step 7 panes source,ready,waiting,tasks,sentence
+    // LESSON step 7 panes source,ready,tasks,sentence
     // Four tasks live, and none can run. Three wait for the clock, one for an exit.
     // ? In which order will they go on?
     // = Bread after a minute, soup after three, and then at once the guest. The roast takes an hour.

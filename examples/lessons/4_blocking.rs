@@ -56,11 +56,10 @@ async fn read(mut here: UnixStream, by_a_trap: bool) -> io::Result<()> {
         // = The writer. That is all the difference, and it is enough.
         trapline::read_wait(&here).await?;
     }
-    // LESSON step 4 panes source,loop,ready,output
+    // LESSON step 4 panes source,loop,sentence,output
     // This one step took half a second. All that time the loop stood in *resume*: the task had called
-    // `read`, and the whole thread slept. The queue did not move. It only ended because the socket had been
-    // told to give up after half a second. Without that, never: the one who should write cannot run before
-    // the one who reads has read.
+    // `read`, and the whole thread slept. It only ended because the socket had been told to give up after
+    // half a second. Without that, never: the writer cannot run before the reader has read.
     // ? Why did the scheduler not switch to the writer?
     // = It was not asked. It has the thread only between two traps, and `read` is none.
     //

@@ -58,9 +58,9 @@ async fn bring(desk: Rc<Desk>) {
     // ? Where is the ring now?
     // = Nowhere. This bell keeps nothing, as a shout in an empty room.
     //
-    // LESSON step 22 panes source,log,ready,waiting,sentence
+    // LESSON step 22 panes source,ready,waiting,sentence
     // The other bell, the same moment. Again nobody waited, and again nobody was woken. But this bell
-    // has kept the ring: one token is free.
+    // has kept the ring: among what is waited for, it has one token free.
     // ? And if the courier had rung three times?
     // = Three tokens. It counts, so none is lost and none is doubled.
     desk.bell.wake();
@@ -83,12 +83,12 @@ async fn collect(desk: Rc<Desk>) {
         // ? And without the hour?
         // = Nobody could ever run again. Trapline says so at once: a deadlock, and for what who waits.
         //
-        // LESSON step 11 panes waiting,ready,sentence
+        // LESSON step 11 panes source,ready,waiting,sentence
         // An hour later. It was the timer that woke the clerk.
         // ? Nothing crashed, and no table is wrong. How would you find this in a real server?
         // = It "hangs sometimes". By the state: who waits, for what, and who should have woken it.
         //
-        // LESSON step 24 panes source,log,sentence
+        // LESSON step 24 panes source,waiting,log,sentence
         // The clerk parks as before, and is answered in the same step: with the token that lay there.
         // The ring came before the wait, and was not lost.
         // ? What becomes of the token if the clerk is killed with it in hand?

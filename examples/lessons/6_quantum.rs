@@ -33,8 +33,9 @@ pub(crate) async fn lesson() {
     giver.await.expect("the giver returns");
     hog.await.expect("the hog returns");
 
-    // LESSON end panes source,tasks,output
-    // Change the quantum in the line above `main`, and run it again: first 1, then 32.
+    // LESSON end panes timeline,output,source
+    // The lanes of the timeline have three characters: four steps at a time, one at a time, and one for all.
+    // Change the quantum in the line above `main`, first to 1, then to 32, and press `R`: it runs again.
     // ? What will change for `asker`, for `giver`, for `hog`?
     // = At 1 `asker` and `giver` take turns, piece by piece. At 32 `asker` is done in one turn.
     // = For `hog` nothing changes: it never stops.

@@ -28,7 +28,7 @@ async fn main() -> io::Result<()> {
 pub(crate) async fn lesson() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let left = Rc::new(WaitQueue::labelled("a client has left", 0));
+    let left = Rc::new(WaitQueue::labelled("a client's leave", 0));
     let server = serve(listener, Rc::clone(&left));
     trapline::spawn(server).name("server").daemon().await.detach();
     let ann = trapline::spawn(talk("ann", address, "hello")).name("ann").await;

@@ -31,18 +31,52 @@ impl Scheduler {
     pub fn block_on_with<F: Future>(
         &mut self,
         future: F,
-        between: impl FnMut(&mut Scheduler, &Step),
+        mut between: impl FnMut(&mut Scheduler, &Step),
     ) -> Result<F::Output, RunError> {
-        self.block_on_root(future, Location::caller(), Some(between))
+        let after = |scheduler: &mut Scheduler, step: Option<&Step>| {
+            if let Some(step) = step {
+                between(scheduler, step);
+            }
+        };
+        self.block_on_root(future, Location::caller(), Some(after))
     }
 
-    /// The same, made at `site`; with nobody between two steps.
+    /// As [`block_on_with`](Scheduler::block_on_with), and calls `around` also before the first step, without one:
+    /// `future` is a task by then, and stands in the ready queue.
+    ///
+    /// ```
+    /// let mut ready_before = None;
+    /// let mut scheduler = trapline_scheduler::Scheduler::new();
+    /// scheduler.block_on_around(trapline_syscalls::yield_now(), |scheduler, step| {
+    ///     if step.is_none() {
+    ///         ready_before = Some(scheduler.ready().len());
+    ///     }
+    /// })?;
+    /// assert_eq!(ready_before, Some(1));
+    /// # Ok::<(), trapline_scheduler::RunError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `block_on`.
+    ///
+    /// # Panics
+    /// With the panic of `future`; and if `around` takes a step that resumes the future.
+    #[track_caller]
+    pub fn block_on_around<F: Future>(
+        &mut self,
+        future: F,
+        around: impl FnMut(&mut Scheduler, Option<&Step>),
+    ) -> Result<F::Output, RunError> {
+        self.block_on_root(future, Location::caller(), Some(around))
+    }
+
+    /// The same, made at `site`; or with nobody between two steps.
     #[inline(always)]
     pub(crate) fn block_on_root<F: Future>(
         &mut self,
         future: F,
         site: &'static Location<'static>,
-        between: Option<impl FnMut(&mut Scheduler, &Step)>,
+        mut around: Option<impl FnMut(&mut Scheduler, Option<&Step>)>,
     ) -> Result<F::Output, RunError> {
         Scheduler::admit()?;
         let mut future = pin!(Some(future));
@@ -55,7 +89,14 @@ impl Scheduler {
                 Poll::Ready(())
             }
         };
-        let end = self.run_root(&mut root, site, between);
+        self.kernel.spawn_root(site)?;
+        if let Some(around) = &mut around {
+            around(self, None);
+        }
+        let between = around.map(|mut around| {
+            move |scheduler: &mut Scheduler, step: &Step| around(scheduler, Some(step))
+        });
+        let end = self.run_root(&mut root, between);
         match (end?, output) {
             (End::Panicked(payload), _) => resume_unwind(payload),
             (End::Returned, Some(value)) => Ok(value),

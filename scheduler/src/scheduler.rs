@@ -165,7 +165,7 @@ impl Scheduler {
     /// With the panic of `future`.
     #[track_caller]
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, RunError> {
-        self.block_on_root(future, Location::caller(), None::<fn(&mut Scheduler, &Step)>)
+        self.block_on_root(future, Location::caller(), None::<fn(&mut Scheduler, Option<&Step>)>)
     }
 
     // Inlined, so that nobody between two steps costs nothing.
@@ -173,10 +173,8 @@ impl Scheduler {
     pub(crate) fn run_root(
         &mut self,
         root: &mut Root<'_>,
-        site: &'static Location<'static>,
         mut between: Option<impl FnMut(&mut Scheduler, &Step)>,
     ) -> Result<End, RunError> {
-        self.kernel.spawn_root(site)?;
         let mut entered = self.kernel.ring.enter();
         loop {
             let step = self.turn(Some(root));

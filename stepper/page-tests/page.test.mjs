@@ -57,6 +57,10 @@ async function press(...keys) {
 const text = (id) => page.locator(`#${id}`).innerText();
 const sentence = () => text('body-sentence');
 const url = () => page.evaluate(() => location.href);
+/** The panes that are to be seen, by their names. */
+const openPanes = async () =>
+  (await page.locator('section:visible').evaluateAll((all) => all.map(({ id }) => id.replace('pane-', '')))).sort();
+
 const step = () => page.evaluate(() => window.desk.scene.step);
 
 describe('moving', () => {
@@ -235,14 +239,24 @@ describe('lessons', () => {
     assert.match(await text('message'), /^lesson: Two cooks/);
     await press('l');
     assert.equal(await step(), 2);
-    assert.match(await sentence(), /Two cooks, 1 of 2\s+The waiter stands in a queue\.\s+Whose\?/);
-    assert.ok(!(await sentence()).includes("The stove's."));
+    assert.equal(await text('title-lesson'), '1 of 2: Two cooks');
+    assert.match(await text('body-lesson'), /^The waiter stands in a queue, of a lock\.\s+Whose\?/);
+    assert.equal(await page.locator('#body-lesson em').innerText(), 'queue');
+    assert.equal(await page.locator('#body-lesson code').innerText(), 'lock');
+    assert.ok(!(await text('body-lesson')).includes("The stove's."));
     await press('Enter');
-    assert.match(await sentence(), /The stove's\./);
-    assert.equal(await page.locator('#pane-tasks').isVisible(), true);
-    assert.equal(await page.locator('#pane-source').isVisible(), false);
+    assert.match(await text('body-lesson'), /The stove's\./);
+    for (const [pane, isOpen] of [['tasks', true], ['waiting', true], ['ready', false], ['source', false]]) {
+      assert.equal(await page.locator(`#pane-${pane}`).isVisible(), isOpen, pane);
+    }
+    // Whoever looks about has it still before them.
+    await press('p');
+    assert.match(await text('body-lesson'), /^\(of step 2\)\s+The waiter/);
     await press('l');
     assert.equal(await step(), 6);
+    assert.equal(await page.locator('#pane-source').isVisible(), true);
+    const [lesson, source] = await Promise.all(['#pane-lesson', '#pane-source'].map((id) => page.locator(id).boundingBox()));
+    assert.ok(lesson.x >= source.x + source.width && Math.abs(lesson.y - source.y) < 2, 'beside the source');
     await press('l');
     assert.equal(await text('message'), 'the lesson has no further stop');
     await press('L');
@@ -300,20 +314,49 @@ describe('what it is given', () => {
 describe('how it looks', () => {
   test('panes named then these alone, for embedding', async () => {
     await open('short', '?panes=waiting,log#step=2');
-    assert.equal(await page.locator('#pane-ready').isVisible(), true);
-    assert.equal(await page.locator('#pane-log').isVisible(), true);
-    assert.equal(await page.locator('#pane-source').isVisible(), false);
+    assert.deepEqual(await openPanes(), ['log', 'waiting']);
     assert.equal(await page.locator('#moves').isVisible(), false);
+    assert.equal(await text('body-waiting'), 'mutex `stove` held by T1 since kitchen.rs:20: T2\nclock: T1 until 0.003 s');
     assert.match(await text('body-log'), /2 T2 park\(\) … waits for mutex `stove`/);
     await press('n');
     assert.equal(await step(), 3);
+    await open('short', '?panes=ready,waiting#step=2');
+    assert.deepEqual(await openPanes(), ['ready', 'waiting']);
+    assert.equal(await text('body-ready'), 'running\nnobody\nready: 0\nnobody');
+    // Alone, the queue has the tables beneath it.
+    await open('short', '?panes=ready#step=2');
+    assert.match(await text('body-ready'), /mutex `stove` held by T1 since kitchen\.rs:20: T2/);
+  });
+
+  test('things that nobody waits for then how they stand, from when they were first used', async () => {
+    await open('things', '?panes=waiting');
+    const rows = async (at) => {
+      await page.evaluate((at) => window.desk.go(at), at);
+      return (await text('body-waiting')).split('\n').filter((row) => !/^(clock|ends of tasks|fd \d+): /.test(row));
+    };
+    assert.deepEqual(await rows(0), ['There is nothing to wait for yet.']);
+    const at = (line) => `things.rs:${line}`;
+    const full = await page.evaluate(() => window.desk.history.firstCalls.get('park'));
+    const [desk, book, seats] = ['mutex `desk`', 'rwlock `book`', 'semaphore `seats`'];
+    const lines = (await page.evaluate(() => [...window.desk.recording.sources.values()][0].text)).split('\n');
+    const line = (of) => at(lines.findIndex((text) => text.includes(of)) + 1);
+    const channel = `the channel of ${line('= channel(2)')}`;
+    const since = [line('_desk = things.desk'), line('_page = things.book'), line('_seat = things.seats')];
+    assert.deepEqual(await rows(full), [
+      `${desk} held by T2 since ${since[0]}: nobody waits`, `${book} held by T2 since ${since[1]}: nobody waits`,
+      `${seats} with 2 free, held by T2 since ${since[2]}: nobody waits`, `${channel} holds 2 of 2: T2 for room`,
+    ]);
+    const last = await page.evaluate(() => window.desk.recording.last);
+    assert.deepEqual(await rows(last - 2), [
+      `${desk} free: nobody waits`, `${book} free: nobody waits`, `${seats} with 3 free: nobody waits`, 'event `bell` set: nobody waits',
+    ]);
   });
 
   test('projected, and at 200 % zoom, then nothing is beyond the side', async () => {
     for (const [width, height] of [[1280, 800], [640, 400]]) {
       await page.setViewportSize({ width, height });
       await open('run', '#step=30');
-      await press('4', '5', '6', '8', '9');
+      await press('4', '5', '6', '8', '9', '0');
       const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       assert.ok(beyond <= 0, `${width}: ${beyond}`);
       // The sentence, and a line of the source, are there without scrolling.
@@ -321,18 +364,24 @@ describe('how it looks', () => {
         const box = await page.locator('#body-sentence p').first().boundingBox();
         assert.ok(box.y > 0 && box.y + box.height < 800, JSON.stringify(box));
       }
+      // Each pane can be brought into sight, and is wide enough to be read.
+      for (const section of await page.locator('section:visible').all()) {
+        await section.scrollIntoViewIfNeeded();
+        const box = await section.boundingBox();
+        assert.ok(box.width >= Math.min(width - 20, 500) && box.height >= 60, `${width}: ${JSON.stringify(box)}`);
+      }
     }
   });
 
   test('tab then it comes by every move and every pane, and buttons obey Enter and space', async () => {
     await open('short', '#step=2');
-    await press('4', '5', '6', '7', '8', '9');
+    await press('4', '5', '6', '7', '8', '9', '0');
     const seen = new Set();
-    for (let at = 0; at < 80; at++) {
+    for (let at = 0; at < 90; at++) {
       await press('Tab');
       seen.add(await page.evaluate(() => document.activeElement.id));
     }
-    for (const pane of ['source', 'ready', 'sentence', 'loop', 'tasks', 'log', 'output', 'timeline', 'graph']) {
+    for (const pane of ['source', 'ready', 'sentence', 'loop', 'tasks', 'log', 'output', 'timeline', 'graph', 'waiting']) {
       assert.ok(seen.has(`body-${pane}`) && seen.has(`toggle-${pane}`), pane);
     }
     assert.ok(seen.has('key-n') && seen.has('key-Space') && seen.has('key-?'));

@@ -1,26 +1,48 @@
-// Prints what is said of a recording's steps, and of their phases, a line for each sentence: as the terminal would, if
-// one pressed `n`, or `N`, again and again.
+// Prints what is said of a recording, as JSON, a line for each place: as the terminal would say it.
+//
+// `sentences`: of its steps, and of their phases, if one pressed `n`, or `N`, again and again. `asked`: after each step
+// why each task does not run, what is to be predicted, and who waits for what.
 import { readFileSync } from 'node:fs';
+import { questionAfter, why } from '../page/asking.js';
 import { History } from '../page/history.js';
+import { sorted } from '../page/mirror.js';
 import { plain } from '../page/names.js';
+import { waitTexts } from '../page/panes.js';
 import { Recording } from '../page/recording.js';
 import { sceneAt } from '../page/scene.js';
 import { told } from '../page/telling.js';
 
-const [path, most] = process.argv.slice(2);
+const [path, most, what] = process.argv.slice(2);
 const history = new History();
 const recording = new Recording((step, record, mirror) => history.note(step, record, mirror));
 recording.push(new Uint8Array(readFileSync(path)));
 while (recording.advance());
 
-const scenes = [];
-for (let step = recording.beginning; step !== undefined && scenes.length < most; step = recording.next(step)) {
-  const whole = sceneAt(recording, history, step);
-  scenes.push(whole);
-  for (let phase = 1; phase < whole.beats.length; phase++) {
-    scenes.push(sceneAt(recording, history, step, phase));
+const say = (place, lines) => console.log(JSON.stringify({ ...place, lines: lines.map(plain) }));
+
+function tellSentences(scene) {
+  say({ step: scene.step }, told(history, scene));
+  for (let phase = 1; phase < scene.beats.length; phase++) {
+    say({ step: scene.step, phase }, told(history, sceneAt(recording, history, scene.step, phase)));
   }
 }
-const lines = scenes.map((scene) =>
-  JSON.stringify({ step: scene.step, phase: scene.phases, lines: told(history, scene).map(plain) }));
-console.log(lines.join('\n'));
+
+function tellAsked(scene) {
+  const { step } = scene;
+  sorted(scene.now.tasks).forEach(({ id }, at) =>
+    say({ step, downs: at + 1 }, [...told(history, scene), why(history, scene, id)]));
+  const question = questionAfter(recording, history, scene);
+  if (question) {
+    const from = sceneAt(recording, history, question.from.step, question.from.phases);
+    const answers = question.answers.map((text, at) => `[${at + 1}] ${text}`).join('   ');
+    say({ step, question: true }, [...told(history, from), question.text, answers]);
+  }
+  say({ step, waits: true }, waitTexts({ scene, history }));
+}
+
+let left = Number(most);
+for (let step = recording.beginning; step !== undefined && left > 0; step = recording.next(step), left--) {
+  const scene = sceneAt(recording, history, step);
+  if (what === 'asked') tellAsked(scene);
+  else tellSentences(scene);
+}

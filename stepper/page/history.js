@@ -82,12 +82,9 @@ export class History {
       case 'born':
         if (record.name !== undefined) this.names.set(record.task, mirror.tables.str(record.name));
         return undefined;
-      case 'blocked': {
-        const reason = reasonOf(record.on);
-        if (this.seen.has(reason)) return undefined;
-        this.seen.add(reason);
-        return this.reasons.push({ step, reason, on: record.on });
-      }
+      // What is there may be waited for, and how it stands is told also where nobody does.
+      case 'object': return this.noteReason(step, { for: 'object', object: record.object });
+      case 'blocked': return this.noteReason(step, record.on);
       case 'cycle': return this.cycles.push({ step, tasks: record.tasks });
       case 'output': return this.outputs.push({ step, length: record.length });
       case 'string':
@@ -99,6 +96,13 @@ export class History {
         this.words = [];
     }
     return undefined;
+  }
+
+  noteReason(step, on) {
+    const reason = reasonOf(on);
+    if (this.seen.has(reason)) return;
+    this.seen.add(reason);
+    this.reasons.push({ step, reason, on });
   }
 
   taken(step, task) {
@@ -119,9 +123,9 @@ export class History {
       if (!this.firstCalls.has(word)) this.firstCalls.set(word, step);
     }
     if (mirror.running === task) this.spent++;
-    const stacks = (this.stacksOfSites[site] ??= []);
-    if (!stacks.includes(stack)) {
-      stacks.push(stack);
+    const stacks = (this.stacksOfSites[site] ??= new Set());
+    if (!stacks.has(stack)) {
+      stacks.add(stack);
       this.places.push([mirror.tables.site(site), ...mirror.tables.stack(stack)]);
     }
   }
@@ -189,7 +193,7 @@ export class History {
     return undefined;
   }
 
-  /** The reasons for which somebody has waited up to a step, in the order in which they came. */
+  /** What there has been to wait for up to a step, in the order in which they came. */
   reasonsUntil(step) {
     return this.reasons.slice(0, after(this.reasons, step));
   }

@@ -30,7 +30,8 @@ export function thing(number, mirror) {
   }
   if (object.site !== undefined) {
     const at = siteName(object.site, mirror);
-    return sort.startsWith('the ') ? `${sort} (${at})` : `the ${sort} of ${at}`;
+    // Some are not called by a word but by what is waited for: "a value of a channel".
+    return /^(the|a|an) | .* /.test(sort) ? `${sort} (${at})` : `the ${sort} of ${at}`;
   }
   return `${sort} ${number}`;
 }

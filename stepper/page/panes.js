@@ -4,18 +4,50 @@ import { reasonOf } from './history.js';
 import { ownLines } from './lesson.js';
 import { sorted } from './mirror.js';
 import {
-  causeName, clockName, onName, place, plain, short, shownFile, siteName, taskName, thing, valueName,
+  causeName, clockName, onName, place, plain, plural, short, shownFile, siteName, taskName, thing, valueName,
 } from './names.js';
 import { preludeOf } from './scene.js';
 import { told } from './telling.js';
 import { drawTimeline } from './timeline.js';
 
-/** In the order of their numbers on the keyboard. */
-export const PANES = ['source', 'ready', 'sentence', 'loop', 'tasks', 'log', 'output', 'timeline', 'graph'];
+/** In the order of their keys: from 1 to 9, then 0. */
+export const PANES = [
+  'source', 'ready', 'sentence', 'loop', 'tasks', 'log', 'output', 'timeline', 'graph', 'waiting',
+];
+
+/** The digit that opens and closes a pane. */
+export function digitOf(pane) {
+  return `${(PANES.indexOf(pane) + 1) % 10}`;
+}
+
+export function paneOf(digit) {
+  return PANES[(Number(digit) + 9) % 10];
+}
+
+/** Where each pane is on the page, in the order in which it is read. The text of a lesson stands beside the source. */
+const ROOMS = {
+  top: ['sentence'], left: ['source', 'loop'], right: ['lesson', 'ready', 'waiting', 'log', 'output', 'graph'],
+  wide: ['tasks', 'timeline'],
+};
+
+/** Puts the panes into the page. */
+export function furnish(main, onFocus) {
+  const room = (name) => el('div', { id: `room-${name}` }, ...ROOMS[name].map((pane) => section(pane, onFocus)));
+  main.append(room('top'), el('div', { id: 'columns' }, room('left'), room('right')), room('wide'));
+}
+
+function section(pane, onFocus) {
+  const live = pane === 'sentence' || pane === 'lesson' ? 'polite' : undefined;
+  const made = el('section', { id: `pane-${pane}`, 'aria-labelledby': `title-${pane}`, hidden: true },
+    el('h2', { id: `title-${pane}` }, titleOf(pane)),
+    el('div', { id: `body-${pane}`, tabindex: '0', 'aria-live': live, role: 'group', 'aria-labelledby': `title-${pane}` }));
+  if (pane !== 'lesson') made.addEventListener('focusin', () => onFocus(pane));
+  return made;
+}
 
 const TITLES = {
-  source: 'source', ready: 'ready queue, and who waits for what', sentence: 'the sentence', loop: 'the loop',
-  tasks: 'tasks', log: 'log of calls', output: 'output', timeline: 'timeline', graph: 'who waits for whom',
+  source: 'source', ready: 'ready queue, and who waits for what', waiting: 'what is waited for, and by whom',
+  sentence: 'the sentence', loop: 'the loop', tasks: 'tasks', lesson: 'lesson', log: 'log of calls', output: 'output', timeline: 'timeline', graph: 'who waits for whom',
 };
 
 export function titleOf(pane) {
@@ -49,6 +81,36 @@ export function draw(pane, desk, body) {
   return DRAW[pane](desk, body);
 }
 
+/** The text of the stop at which the lesson is, beside the source; the answer once it is asked for. */
+export function drawLesson(desk, section, body) {
+  const stop = desk.lesson?.stops[desk.stop];
+  section.hidden = !stop;
+  if (!stop) return;
+  desk.setTitle('lesson', `${desk.stop + 1} of ${desk.lesson.stops.length}: ${desk.lesson.title}`);
+  const paragraphs = stop.text.filter((line) => line !== '').map((line) => el('p', {}, ...marked(line)));
+  if (stop.question) paragraphs.push(el('p', {}, el('b', {}, ...marked(stop.question))));
+  if (stop.answer && desk.isAnswerShown) paragraphs.push(el('p', { class: 'aside' }, ...marked(stop.answer)));
+  else if (stop.answer) {
+    paragraphs.push(el('button', { type: 'button', click: () => desk.showAnswer() }, 'answer (Enter, =)'));
+  }
+  if (desk.stopStep !== desk.scene.step) {
+    paragraphs.unshift(el('p', { class: 'dim' }, `(of step ${desk.stopStep})`));
+  }
+  // Said anew only where it is another text.
+  const text = paragraphs.map(({ textContent }) => textContent).join('\n');
+  if (body.told === text) return;
+  body.told = text;
+  body.replaceChildren(...paragraphs);
+}
+
+/** A text with `code` and *words* that are stressed. */
+function marked(text) {
+  return text.split(/(`[^`]+`|\*\w[^*]*\*)/).map((part, at) => {
+    if (at % 2 === 0) return part;
+    return el(part.startsWith('`') ? 'code' : 'em', {}, part.slice(1, -1));
+  });
+}
+
 export function dim(text) {
   return el('p', { class: 'dim' }, text);
 }
@@ -62,8 +124,8 @@ function taskButton(desk, task, text) {
 const DRAW = {
   source(desk, body) {
     const { recording } = desk;
-    const { from, stop } = marksOf(desk);
-    const focus = focusOf(desk, from, stop);
+    const { from, stop, next } = marksOf(desk);
+    const focus = focusOf(desk, from, stop ?? next);
     if (!focus) {
       return body.replaceChildren(dim(
         "No line of the program's has been asked from yet, or the recording has no source text in it."));
@@ -82,13 +144,13 @@ const DRAW = {
     const isAt = (mark, line) => mark?.file === focus.file && mark.line === line;
     for (const line of shown.marked) markLine(shown.children[line - 1], '', '', false);
     shown.marked = [...standing.keys()];
-    for (const mark of [from, stop]) if (mark?.file === focus.file) shown.marked.push(mark.line);
+    for (const mark of [from, stop, next]) if (mark?.file === focus.file) shown.marked.push(mark.line);
     shown.marked = shown.marked.filter((line) => shown.children[line - 1]);
     for (const line of shown.marked) {
       const tasks = standing.get(line) ?? [];
       const names = tasks.map(short).join(' ');
-      const who = names.length < 8 ? names : `${tasks.length}×`;
-      const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '');
+      const who = names.length < 9 ? names : `${tasks.length}×`;
+      const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '') + (isAt(next, line) ? '?' : '');
       markLine(shown.children[line - 1], who, mark, mark !== '');
     }
     return () => centre(body, shown.children[focus.line - 1]);
@@ -102,12 +164,19 @@ const DRAW = {
     const shown = ready.slice(0, 60).map((task) => el('li', {}, taskButton(desk, task, taskName(task, desk.history))));
     if (ready.length > 60) shown.push(el('li', {}, `+${ready.length - 60}`));
     if (ready.length === 0) shown.push(el('li', { class: 'dim' }, 'nobody'));
-    const rows = desk.history.reasonsUntil(desk.scene.step).flatMap(({ on }) => waitRow(desk, on) ?? []);
+    // Where there is a pane for them alone, who waits is told there.
+    const waits = desk.open.has('waiting') ? [] : [waitTables(desk)];
+    desk.setTitle('ready', waits.length === 0 ? 'ready queue' : titleOf('ready'));
     replaceKeepingFocus(body,
-      el('div', {}, 'running'), el('ul', { class: 'boxes' }, el('li', { class: 'runs' }, runs)),
-      el('div', {}, `ready: ${ready.length}${ready.length > 1 ? ', the head first' : ''}`),
-      el('ol', { class: 'boxes' }, ...shown),
-      el('ul', { class: 'waits', 'aria-label': 'who waits for what' }, ...rows));
+      el('div', { class: 'queue' },
+        el('div', {}, el('div', {}, 'running'), el('ul', { class: 'boxes' }, el('li', { class: 'runs' }, runs))),
+        el('div', {}, el('div', {}, `ready: ${ready.length}${ready.length > 1 ? ', the head first' : ''}`),
+          el('ol', { class: 'boxes' }, ...shown))),
+      ...waits);
+  },
+
+  waiting(desk, body) {
+    body.replaceChildren(waitTables(desk));
   },
 
   sentence(desk, body) {
@@ -275,15 +344,20 @@ function bornAt({ scene }, task) {
   return found && mirror.tables.site(found.site);
 }
 
-/** The call from which the running task goes on, and the one at which it stops. */
+/**
+ * The call from which the running task goes on, and the one at which it stops. Where a program is held, the one from
+ * which the next step goes on: where that stops, nobody knows yet.
+ */
 function marksOf(desk) {
   const { scene } = desk;
-  const { task } = scene;
-  if (task === undefined) return {};
+  const { task, now } = scene;
+  const runs = now.running ?? now.ready()[0];
+  const next = desk.isHeld && desk.isAtEdge && runs !== undefined ? stopOf(desk, runs, now) ?? bornAt(desk, runs) : undefined;
+  if (task === undefined) return { next };
   const from = stopOf(desk, task, scene.before) ?? bornAt(desk, task);
   const asked = scene.records.slice(scene.prelude, scene.done)
     .findLast((record) => record.kind === 'begun' && record.task === task);
-  return { from, stop: asked && programLine(desk, scene.now, asked.site, asked.stack) };
+  return { from, next, stop: asked && programLine(desk, now, asked.site, asked.stack) };
 }
 
 /** The line in the middle: where the running task is, else where the selected one waits. */
@@ -320,22 +394,116 @@ function standingIn(desk, file) {
   return standing;
 }
 
-/** A reason, and who waits for it. */
-function waitRow(desk, on) {
-  const { now } = desk.scene;
-  const reason = reasonOf(on);
-  let waiting = sorted(now.calls).filter((call) => call.on && reasonOf(call.on) === reason);
-  if (on.for === 'object') waiting = now.waiting(on.object);
-  if (on.for === 'deadline') waiting.sort((a, b) => (a.on.time < b.on.time ? -1 : a.on.time > b.on.time ? 1 : 0));
-  const isKnown = on.for !== 'object' || now.objects.has(on.object);
-  if (!isKnown && waiting.length === 0) return undefined;
-  const names = waiting.slice(0, 200).map((call) => waiterName(desk, call));
-  if (waiting.length > 200) names.push(`${waiting.length - 200} more`);
-  return el('li', {}, el('b', {}, headOf(desk, on)), ': ',
-    names.length > 0 ? el('span', { class: 'who' }, names.join(', ')) : el('span', { class: 'dim' }, 'nobody waits'));
+/** So many rows are shown of what is waited for. */
+const WAITS = 150;
+
+/** A row for each reason to wait, in the order in which they came up first, so that none jumps about. */
+function waitTables(desk) {
+  let rows = waitRows(desk);
+  // Where they are too many, those in which nobody waits are left out.
+  if (rows.length > WAITS) rows = rows.filter(({ who }) => who.length > 0);
+  const shown = rows.slice(0, WAITS).map((row) => waitRow(desk, row));
+  if (rows.length > WAITS) shown.push(el('li', { class: 'dim' }, `… ${rows.length - WAITS} more`));
+  if (shown.length === 0) shown.push(el('li', { class: 'dim' }, 'There is nothing to wait for yet.'));
+  return el('ul', { class: 'waits', 'aria-label': 'who waits for what' }, ...shown);
 }
 
-/** What is waited for, with who holds it and how much is in it. */
+function waitRows(desk) {
+  const { now, step } = desk.scene;
+  const waiting = new Map();
+  for (const call of sorted(now.calls)) {
+    if (!call.on) continue;
+    const reason = reasonOf(call.on);
+    if (waiting.has(reason)) waiting.get(reason).push(call);
+    else waiting.set(reason, [call]);
+  }
+  const wholes = wholesIn(now);
+  const rows = new Map();
+  for (const { reason, on } of desk.history.reasonsUntil(step)) {
+    const who = waiting.get(reason) ?? [];
+    const part = on.for === 'object' ? now.objects.get(on.object) : undefined;
+    if (on.for === 'object' && !part && who.length === 0) continue;
+    if (on.for === 'deadline') who.sort((a, b) => (a.on.time < b.on.time ? -1 : a.on.time > b.on.time ? 1 : 0));
+    else who.sort((a, b) => a.order - b.order);
+    const whole = part && wholeOf(part, now, wholes);
+    const [of, word] = whole ? [`object ${whole.id}`, partWord(part, whole, now)] : [reason, undefined];
+    if (!rows.has(of)) rows.set(of, { on: whole ? { for: 'object', object: whole.id } : on, who: [] });
+    rows.get(of).who.push(...who.map((call) => ({ call, word })));
+  }
+  return [...rows.values()];
+}
+
+/**
+ * The things that say how much is in them, by where they were made; null for a line that made several.
+ *
+ * Who waits for something of a channel waits in a queue of its own, which is a thing, too: it was made at the same line.
+ */
+function wholesIn(now) {
+  const wholes = new Map();
+  for (const object of now.objects.values()) {
+    if (object.name !== undefined || object.site === undefined) continue;
+    if (now.field(object.id, 'count') === undefined && now.field(object.id, 'version') === undefined) continue;
+    const site = siteKey(object, now);
+    wholes.set(site, wholes.has(site) ? null : object);
+  }
+  return wholes;
+}
+
+function siteKey(object, now) {
+  const { file, line, column } = now.tables.site(object.site);
+  return `${file}:${line}:${column}`;
+}
+
+/** The thing of which this is the queue. */
+function wholeOf(part, now, wholes) {
+  if (part.name !== undefined || part.site === undefined || part.fields.size > 0) return undefined;
+  const whole = wholes.get(siteKey(part, now));
+  return whole && whole.id !== part.id ? whole : undefined;
+}
+
+/** "room", of "room in a channel". */
+function partWord(part, whole, now) {
+  const [word, kind] = [now.tables.str(part.sort), now.tables.str(whole.sort)];
+  const end = [` of a ${kind}`, ` in a ${kind}`].find((text) => word.includes(text));
+  return end === undefined ? word : word.slice(0, word.indexOf(end));
+}
+
+/** The rows as text, as the terminal has them. */
+export function waitTexts(desk) {
+  return waitRows(desk).map((row) => waitText(desk, row).map((text) => (text === '' ? 'nobody waits' : text)).join(': '));
+}
+
+function waitRow(desk, row) {
+  const [head, who] = waitText(desk, row);
+  return el('li', {}, el('b', {}, head), ': ',
+    who === '' ? el('span', { class: 'dim' }, 'nobody waits') : el('span', { class: 'who' }, who));
+}
+
+/** A reason, and who waits for it; those who wait for the same in one go: "T1, T2 to read, T3 to write". */
+function waitText(desk, { on, who }) {
+  const groups = new Map();
+  for (const { call, word } of who.slice(0, 200)) {
+    const what = waitWord(desk, call.on, word);
+    const task = call.task === undefined ? 'nobody' : short(call.task);
+    if (groups.has(what)) groups.get(what).push(task);
+    else groups.set(what, [task]);
+  }
+  const names = [...groups].map(([what, tasks]) => tasks.join(', ') + what);
+  if (who.length > 200) names.push(`${who.length - 200} more`);
+  return [headOf(desk, on), names.join(', ')];
+}
+
+/** For what of it a call waits, as the end of a name: " until 2.000 s". */
+function waitWord(desk, on, word) {
+  if (word !== undefined) return ` for ${word}`;
+  if (on.for === 'deadline') return ` until ${clockName(on.time)}`;
+  if (on.for === 'exit') return ` for T${on.task}`;
+  if (on.role === undefined) return '';
+  const role = desk.scene.now.tables.str(on.role);
+  return role === 'token' ? '' : ` to ${role}`;
+}
+
+/** What is waited for; and who holds it, and how much is in it. */
 function headOf(desk, on) {
   const { now } = desk.scene;
   switch (on.for) {
@@ -344,27 +512,30 @@ function headOf(desk, on) {
     case 'fd': return `fd ${on.fd}`;
     case 'somebody': return "somebody's answer";
   }
-  let head = thing(on.object, now);
-  const field = (name) => now.field(on.object, name);
-  const [holder, count, capacity, free] = [field('holder'), field('count'), field('capacity'), field('free')];
-  if (holder?.is === 'held') {
-    const who = holder.task === undefined ? 'somebody' : short(holder.task);
-    head += ` held by ${who} since ${siteName(holder.since, now)}`;
-  } else if (holder) head += ' free';
-  if (count?.is === 'count') {
-    head += capacity?.is === 'count' ? ` ${count.number} of ${capacity.number}` : ` holds ${count.number}`;
-  }
-  if (free?.is === 'count' && !holder) head += ` ${free.number} free`;
-  return head;
+  const state = now.objects.has(on.object) ? stateOf(on.object, now) : [];
+  return thing(on.object, now) + (state.length > 0 ? ` ${state.join(', ')}` : '');
 }
 
-function waiterName(desk, { task, on }) {
-  const who = task === undefined ? 'nobody' : short(task);
-  if (on.for === 'deadline') return `${who} until ${clockName(on.time)}`;
-  if (on.for === 'exit') return `${who} for T${on.task}`;
-  if (on.role === undefined) return who;
-  const role = desk.scene.now.tables.str(on.role);
-  return role === 'token' ? who : `${who} to ${role}`;
+/** How a thing stands, as its fields tell. */
+function stateOf(object, now) {
+  const count = (name) => {
+    const value = now.field(object, name);
+    return value?.is === 'count' ? value.number : undefined;
+  };
+  const [holder, holders, within, most, free] =
+    [now.field(object, 'holder'), ...['holders', 'count', 'capacity', 'free'].map(count)];
+  const words = [];
+  if (within !== undefined) words.push(`holds ${within}${most === undefined ? '' : ` of ${most}`}`);
+  if (free !== undefined) words.push(`with ${free} free`);
+  if (holder?.is === 'held') {
+    const others = holders > 1 ? ` and ${plural(holders - 1, 'other')}` : '';
+    const who = holder.task === undefined ? 'somebody' : short(holder.task);
+    words.push(`held by ${who}${others} since ${siteName(holder.since, now)}`);
+  } else if (holder && free === undefined) words.push('free');
+  if (count('version') !== undefined) words.push(`version ${count('version')}`);
+  if (count('set') !== undefined) words.push(count('set') > 0 ? 'set' : 'not set');
+  if (count('closed') > 0) words.push('closed');
+  return words;
 }
 
 /** So many tasks are shown: to lay out more takes longer than one waits for a step. */

@@ -8,7 +8,7 @@ import { isAskedFor } from './scene.js';
 
 /** What the part of a step that is over comes to; the last phase alone, where the step is not over. */
 export function told(history, scene) {
-  if (scene.beats.length === 0) return tellOpening(history, scene);
+  if (scene.beats.length === 0) return [...tellOpening(history, scene), ...tell(history, scene, 0, 0)];
   if (scene.isWhole) return tell(history, scene, scene.prelude, scene.records.length);
   if (scene.over === 0) return ['The next step is about to begin.'];
   const { start, end } = scene.beats[scene.over - 1];
@@ -17,13 +17,13 @@ export function told(history, scene) {
 }
 
 function tellOpening(history, scene) {
-  const ready = scene.now.ready();
+  const ready = scene.before.ready();
   if (ready.length > 0) {
     const many = ready.length === 1 ? 'One task stands' : `${ready.length} tasks stand`;
     const first = taskName(ready[0], history);
     return ['Nothing has run yet.', `${many} in the ready queue; ${first} is at its head and will run first.`];
   }
-  return ['Nothing has run yet.', scene.now.tasks.size === 0 ? 'There are no tasks.' : 'Nobody is ready.'];
+  return ['Nothing has run yet.', scene.before.tasks.size === 0 ? 'There are no tasks.' : 'Nobody is ready.'];
 }
 
 /** A phase in which nothing was recorded. */
@@ -44,10 +44,14 @@ function tell(history, scene, start, end) {
     if (record.kind === 'begun') teller.own.add(record.call);
     teller.mirror.apply(record);
   }
-  if (start === scene.prelude && end === scene.records.length) teller.introduce(scene);
-  for (let at = from; at < end; at++) {
-    const record = scene.records[at];
-    teller.rest = scene.records.slice(at + 1, end);
+  if (scene.isWhole) teller.introduce(scene);
+  // Orders, after a step, are no part of one.
+  const records = scene.records.slice(0, end).concat(scene.isWhole ? scene.tail : []);
+  for (let at = from; at < records.length; at++) {
+    const record = records[at];
+    teller.rest = records.slice(at + 1, at < end ? end : undefined);
+    // What is ordered between two steps is no doing of a task's.
+    if (at === end) teller.task = undefined;
     TELL[record.kind]?.call(teller, record);
     teller.mirror.apply(record);
   }
@@ -358,13 +362,19 @@ const TELL = {
     const before = this.mirror.field(object, word);
     const name = this.thing(object);
     if (word === 'holder' && value.is === 'held') {
-      if (value.task === this.task) this.say(`${this.who()} takes ${name}, which is free: no need to wait.`);
+      const other = before?.is === 'held' && before.task !== this.task ? before.task : undefined;
+      if (value.task === this.task && other !== undefined) {
+        this.say(`${this.who()} takes ${name}, too, beside ${short(other)}: no need to wait.`);
+      } else if (value.task === this.task) this.say(`${this.who()} takes ${name}, which is free: no need to wait.`);
       else if (value.task !== undefined) {
         const next = this.name(value.task);
         this.say(`${this.who()} gives ${name} up, and it is handed to ${next}, first in its queue.`);
       }
     } else if (word === 'holder' && value.is === 'nothing') {
-      if (before?.is === 'held' && before.task === this.task) {
+      // Who gives it up is told with whom it is handed to.
+      const isHandedOn = this.rest.some((next) => next.kind === 'set' && next.object === object && next.field === field &&
+        next.value.is === 'held' && next.value.task !== this.task);
+      if (!isHandedOn && before?.is === 'held' && before.task === this.task) {
         this.say(`${this.who()} gives ${name} back; nobody holds it now.`);
       }
     } else if (word === 'count' && value.is === 'count') {
@@ -373,13 +383,17 @@ const TELL = {
       if (value.number === before.number) return;
       const verb = value.number < before.number ? 'takes one from' : 'gives one back to';
       this.say(`${this.who()} ${verb} ${name}: ${value.number} left.`);
+    } else if (word === 'free' && value.is === 'count' && value.number > 0 && before === undefined) {
+      this.say(`${capital(name)} has ${plural(value.number, 'token')} free now.`);
     } else if (word === 'closed' && value.is === 'count' && value.number > 0) {
       this.say(`${capital(name)} is closed.`);
     }
   },
   outside({ answered, time }) {
     if (this.sentences.length === 0 && this.task === undefined) this.say('The loop looks at the outside.');
-    if (answered === 0) this.say(`It is ${clockName(time)}, and nothing is new.`);
+    // A look that comes before the wait finds nothing new, or there would be no wait.
+    const waitsOn = this.rest.some(({ kind }) => kind === 'outside');
+    if (answered === 0 && !waitsOn) this.say(`It is ${clockName(time)}, and nothing is new.`);
   },
   end({ how }) {
     switch (how) {
@@ -410,6 +424,7 @@ const TELL = {
       this.say(`${who} reads from ${name}: it has ended.`);
     } else if (isRead) this.say(`${who} reads ${text} from ${name}${atOnce}.`);
     else if (word === 'write' || word === 'send_to') this.say(`${who} writes ${text} into ${name}${atOnce}.`);
+    else if (word === 'connect') this.say(`${who} has its connection, ${name}.`);
     else this.say(`${who} does ${word} on ${name}${atOnce}.`);
   },
   woken({ task, by, redundant }) {

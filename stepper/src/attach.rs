@@ -5,19 +5,16 @@
 
 mod prompt;
 
-use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::failure::Failure;
+use crate::live::Connection;
 use crate::plain::Plain;
 
 /// The status where the program goes away before `quit`.
 const GONE: u8 = 3;
-
-/// A line of an answer is at most so long: a monitor's are far shorter.
-const LONGEST_LINE: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -33,7 +30,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mut monitor = Monitor::connect(args)?;
+    let mut monitor = Connection::open(&args.socket).map_err(Failure::at(&args.socket))?;
     let Some(greeting) = monitor.answer().map_err(Failure::at(&args.socket))? else {
         eprintln!("trapline: the program has gone away");
         return Ok(ExitCode::from(GONE));
@@ -68,53 +65,15 @@ fn plain_lines(session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A connection.
-struct Monitor {
-    reader: BufReader<UnixStream>,
-}
-
-impl Monitor {
-    fn connect(args: &Args) -> Result<Monitor, Failure> {
-        let stream = UnixStream::connect(&args.socket).map_err(Failure::at(&args.socket))?;
-        Ok(Monitor { reader: BufReader::new(stream) })
-    }
-
-    fn send(&mut self, command: &str) -> io::Result<()> {
-        // In one piece: a line that came in two would still be one, but for two wake-ups.
-        self.reader.get_mut().write_all(format!("{command}\n").as_bytes())
-    }
-
-    /// The lines of an answer; nothing if the program is gone.
-    fn answer(&mut self) -> io::Result<Option<Vec<String>>> {
-        let mut lines = Vec::new();
-        loop {
-            let mut bytes = Vec::new();
-            let mut limited = io::Read::take(&mut self.reader, LONGEST_LINE);
-            match limited.read_until(b'\n', &mut bytes) {
-                Ok(_) if bytes.pop() == Some(b'\n') => {}
-                Ok(_) => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
-                Err(error) => return Err(error),
-            }
-            let line = String::from_utf8_lossy(&bytes);
-            match line.strip_prefix('.') {
-                Some("") => return Ok(Some(lines)),
-                Some(rest) => lines.push(rest.to_owned()),
-                None => lines.push(line.into_owned()),
-            }
-        }
-    }
-}
-
 /// A conversation, and what has come of it.
 struct Session {
-    monitor: Monitor,
+    monitor: Connection,
     had_error: bool,
     is_gone: bool,
 }
 
 impl Session {
-    fn new(monitor: Monitor) -> Session {
+    fn new(monitor: Connection) -> Session {
         Session { monitor, had_error: false, is_gone: false }
     }
 
@@ -127,7 +86,7 @@ impl Session {
             return Ok(true);
         }
         let leaves = matches!(word, "quit" | "exit");
-        let answered = self.monitor.send(command).and_then(|()| self.monitor.answer());
+        let answered = self.monitor.ask(command);
         match answered {
             Ok(Some(lines)) => {
                 self.had_error |= lines.first().is_some_and(|line| {
@@ -139,7 +98,6 @@ impl Session {
             // What answers `quit` by hanging up has answered.
             Ok(None) if leaves => Ok(false),
             Ok(None) => self.gone(),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.gone(),
             Err(error) => Err(Failure::said(format!("the monitor: {error}"))),
         }
     }

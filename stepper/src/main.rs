@@ -9,6 +9,7 @@ mod chrome;
 mod dump;
 mod failure;
 mod html;
+mod live;
 mod opened;
 mod output;
 mod plain;

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 /// What is to be run.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Program {
     /// An example of the package, which is built first
     #[arg(long, value_name = "NAME", conflicts_with_all = ["bin", "program"])]
@@ -61,6 +61,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// A program, or whatever it is, that is there already.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.program.as_deref()
+    }
+
     /// Builds it, where that is to be done. If that fails, gives cargo's own status; it has said what is wrong.
     pub(crate) fn target(&self) -> Result<Result<Target, ExitCode>, Failure> {
         match &self.program {
@@ -89,6 +94,29 @@ impl Program {
         }
         let mut command = Command::new(&target.executable);
         command.args(&self.arguments).env(VARIABLE, word).env(RECORD_VARIABLE, options);
+        Ok(command)
+    }
+}
+
+impl Program {
+    /// The same, held before its first step until somebody orders it to go on, over this socket.
+    pub(crate) fn held(
+        &self,
+        target: &Target,
+        trace: &Path,
+        socket: &Path,
+        is_virtual: bool,
+    ) -> Result<Command, Failure> {
+        check_name(socket)?;
+        let mut command = self.recording(target, trace, ",output")?;
+        let mut words = OsString::from("record:");
+        words.push(trace);
+        words.push(",monitor:hold:");
+        words.push(socket);
+        if is_virtual {
+            words.push(",virtual");
+        }
+        command.env(VARIABLE, words);
         Ok(command)
     }
 }

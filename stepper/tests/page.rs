@@ -34,6 +34,7 @@ fn pages_in_chromium_then_they_obey_keys_and_clicks_and_tell_what_the_terminal_t
     pages.make("lesson", &lesson().records, 64);
     pages.make("hostile", &hostile().records, 64);
     pages.make("cycle", &cycle().records, 64);
+    pages.make_with("things", &things(), &[]);
     pages.make_damaged("damaged");
     pages.make_cut("cut");
     let output = Command::new("node")
@@ -191,6 +192,20 @@ impl Drop for Pages {
     }
 }
 
+/// What the example of that name did.
+fn things() -> Vec<u8> {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("examples/things");
+    let trace = Scratch::new("things.trace");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let run = Command::new(program)
+        .env("TRAPLINE", format!("record:{}", trace.str()))
+        .env("TRAPLINE_RECORD", format!("lossless,sources={}", sources.display()))
+        .output();
+    assert!(run.unwrap().status.success());
+    std::fs::read(trace.path()).unwrap()
+}
+
 fn page_of(trace: &Scratch, more: &[&str]) -> String {
     let page = Scratch::new("page.html");
     printed(["html", trace.str(), "-o", page.str()].into_iter().chain(more.iter().copied()));
@@ -233,7 +248,7 @@ fn lesson() -> Script {
 fn main() {
     // LESSON step 2 panes tasks,waiting
     // The waiter stands
-    // in a queue.
+    // in a *queue*, of a `lock`.
     // ? Whose?
     // = The stove's.
     // LESSON end panes source

@@ -61,6 +61,9 @@ pub trait Outlet {
 
 /// Who does something between two steps: orders, say.
 pub trait Between {
+    /// The first step is about to be taken.
+    fn before(&mut self, _scheduler: &mut Scheduler, _heard: &Heard) {}
+
     /// A step is over, and the outlets have heard of it.
     fn between(&mut self, scheduler: &mut Scheduler, step: &Step, heard: &Heard);
 }
@@ -78,6 +81,7 @@ pub trait Between {
 /// scheduler.spawn(async {}).detach();
 /// // `0.000 T1 born  src/main.rs:6` and so on, on standard error.
 /// let mut attached = Agent::new().outlet(Lines::new()).attach(&mut scheduler);
+/// attached.before(&mut scheduler);
 /// loop {
 ///     let step = scheduler.step();
 ///     attached.after(&mut scheduler, &step);
@@ -122,8 +126,8 @@ impl Agent {
                         Err(error) => complain(format_args!("{error}; this run is not recorded")),
                     }
                 }
-                Word::Monitor { socket, read_only } => {
-                    match Monitor::open(socket.as_deref(), *read_only) {
+                Word::Monitor { socket, manner } => {
+                    match Monitor::open(socket.as_deref(), *manner) {
                         Ok((monitor, orders)) => {
                             complain(format_args!(
                                 "the monitor is at {}",
@@ -134,6 +138,8 @@ impl Agent {
                         Err(error) => complain(format_args!("{error}; this run has no monitor")),
                     }
                 }
+                // It is for whoever makes the scheduler.
+                Word::Virtual => {}
             }
         }
         agent
@@ -188,8 +194,10 @@ impl Agent {
         }
         let mut attached = self.attach(scheduler);
         // A panic of the future passes through: then the outlets end where `attached` is dropped.
-        let result =
-            scheduler.block_on_with(future, |scheduler, step| attached.after(scheduler, step));
+        let result = scheduler.block_on_around(future, |scheduler, step| match step {
+            Some(step) => attached.after(scheduler, step),
+            None => attached.before(scheduler),
+        });
         attached.detach(scheduler);
         result
     }
@@ -230,6 +238,14 @@ impl fmt::Debug for Attached {
 }
 
 impl Attached {
+    /// To be called before the first step, once the tasks are there with which the run begins.
+    pub fn before(&mut self, scheduler: &mut Scheduler) {
+        for between in &mut self.between {
+            between.before(scheduler, &self.heard);
+        }
+        self.publish_acts(scheduler);
+    }
+
     /// To be called after each step.
     pub fn after(&mut self, scheduler: &mut Scheduler, step: &Step) {
         for outlet in self.outlets.borrow_mut().iter_mut() {
@@ -241,6 +257,11 @@ impl Attached {
         for between in &mut self.between {
             between.between(scheduler, step, &self.heard);
         }
+        self.publish_acts(scheduler);
+    }
+
+    #[inline]
+    fn publish_acts(&self, scheduler: &Scheduler) {
         // Else what happened is published with the next dispatch, or was with this step.
         if self.heard.has_acted.take() || !scheduler.has_ready() {
             self.heard.publish();
@@ -252,6 +273,7 @@ impl Attached {
     /// # Errors
     /// As [`Scheduler::run`].
     pub fn run(mut self, scheduler: &mut Scheduler) -> Result<RunReport, RunError> {
+        self.before(scheduler);
         let last = loop {
             let step = scheduler.step();
             self.after(scheduler, &step);

@@ -20,7 +20,8 @@ use crate::words::{self, Word};
 /// # Ok::<(), trapline_scheduler::RunError>(())
 /// ```
 ///
-/// The environment variable `TRAPLINE` says who listens: `strace`, `record:FILE`, `monitor`.
+/// The environment variable `TRAPLINE` says who listens: `strace`, `record:FILE`, `monitor`; and with `virtual` the
+/// clock is one that jumps.
 ///
 /// # Errors
 /// As [`Scheduler::block_on`]: chiefly [`RunError::Deadlock`], and [`RunError::InsideTask`] if it is
@@ -34,7 +35,7 @@ use crate::words::{self, Word};
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> Result<F::Output, RunError> {
     let agent = agent_of_environment(|_| true);
-    agent.block_on(&mut Scheduler::new(), future)
+    agent.block_on(&mut on_its_clock(Scheduler::builder()).build(), future)
 }
 
 /// Runs `future` as a task of a scheduler made for it, until no task is left but daemons. Tells of
@@ -46,7 +47,8 @@ pub fn block_on<F: Future>(future: F) -> Result<F::Output, RunError> {
 /// # Ok::<(), trapline_scheduler::RunError>(())
 /// ```
 ///
-/// The environment variable `TRAPLINE` says who listens: `strace`, `record:FILE`, `monitor`.
+/// The environment variable `TRAPLINE` says who listens: `strace`, `record:FILE`, `monitor`; and with `virtual` the
+/// clock is one that jumps.
 ///
 /// # Errors
 /// As [`Scheduler::run`]: chiefly [`RunError::Deadlock`], and [`RunError::InsideTask`] if it is
@@ -60,7 +62,7 @@ where
     F: Future<Output: 'static> + 'static,
 {
     let agent = agent_of_environment(|_| true);
-    let mut scheduler = Scheduler::new();
+    let mut scheduler = on_its_clock(Scheduler::builder()).build();
     let attached = (!agent.is_idle()).then(|| agent.attach(&mut scheduler));
     scheduler.spawn(future).detach();
     match attached {
@@ -75,7 +77,7 @@ where
 #[track_caller]
 pub fn run_main<F: Future>(builder: Builder, future: F) -> F::Output {
     let agent = agent_of_environment(|_| true);
-    let mut program = Program::new(builder);
+    let mut program = Program::new(on_its_clock(builder));
     let result = agent.block_on(&mut program.scheduler, future);
     program.end(result)
 }
@@ -91,6 +93,13 @@ pub fn run_test<F: Future<Output: Termination>>(builder: Builder, future: F) -> 
     let mut trial = Trial::new(builder);
     let result = agent.block_on(&mut trial.scheduler, future);
     trial.end(result)
+}
+
+/// The same, on the clock that jumps if the environment says so.
+fn on_its_clock(builder: Builder) -> Builder {
+    let is_virtual = || words::of_environment().0.contains(&Word::Virtual);
+    // A run inside a task is refused, and obeys no word.
+    if Ring::at_work().is_none() && is_virtual() { builder.virtual_clock() } else { builder }
 }
 
 /// Who listens as the environment says, but for those words that are not obeyed here.

@@ -27,6 +27,7 @@ use trapline_scheduler::{Event, Scheduler, Step};
 
 use crate::agent::{Behind, Feed, Intake, Outlet, feed};
 use crate::record::About;
+use crate::words::Manner;
 use server::Server;
 
 pub use desk::Desk;
@@ -60,20 +61,20 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Opens the socket, at `path` or at the default place, and answers there; orders are refused where
-    /// `read_only`. Both parts are for one [`Agent`](crate::agent::Agent).
+    /// Opens the socket, at `path` or at the default place, and answers there; orders are treated in this
+    /// `manner`. Both parts are for one [`Agent`](crate::agent::Agent).
     ///
     /// # Errors
     /// If a living program has the socket, others may enter its directory, or the operating system refuses.
-    pub fn open(path: Option<&Path>, read_only: bool) -> Result<(Monitor, Orders), SocketError> {
-        Monitor::open_with_ring(path, read_only, RING_BYTES)
+    pub fn open(path: Option<&Path>, manner: Manner) -> Result<(Monitor, Orders), SocketError> {
+        Monitor::open_with_ring(path, manner, RING_BYTES)
     }
 
     /// The same, with so large a ring between the loop and the mirror: tests want a small one.
     #[doc(hidden)]
     pub fn open_with_ring(
         path: Option<&Path>,
-        read_only: bool,
+        manner: Manner,
         ring_bytes: usize,
     ) -> Result<(Monitor, Orders), SocketError> {
         let socket = Socket::open(path)?;
@@ -89,11 +90,12 @@ impl Monitor {
                 started: now(),
             }),
             desk: Desk::default(),
-            read_only,
+            read_only: manner == Manner::ReadOnly,
             program: program_name(),
         });
         let watch = Rc::new(RefCell::new(Watch::default()));
-        let orders = Orders::new(Arc::clone(&shared), Rc::clone(&watch));
+        let is_held = manner == Manner::Held && socket.is_of_first_run();
+        let orders = Orders::new(Arc::clone(&shared), Rc::clone(&watch), is_held);
         let server = Server::start(socket, Arc::clone(&shared))?;
         Ok((Monitor { feed, watch, shared, server }, orders))
     }
@@ -191,9 +193,9 @@ impl Shared {
         self.known().take_in(now())
     }
 
-    /// The loop is held, or goes on. What it has published before is known then.
-    fn set_held(&self, is_held: bool) {
-        self.ask(|keeper, now| keeper.set_held(is_held, now));
+    /// The loop is held, or goes on, when its clock says this. What it has published before is known then.
+    fn set_held(&self, is_held: bool, clock_nanos: u64) {
+        self.ask(|keeper, now| keeper.set_held(is_held, clock_nanos, now));
         self.desk.set_held(is_held);
     }
 }

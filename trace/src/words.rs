@@ -23,13 +23,27 @@ pub enum Word {
     Strace,
     /// `record:FILE`: a recording.
     Record(PathBuf),
-    /// `monitor`, `monitor:SOCKET`, `monitor:ro`, `monitor:ro:SOCKET`.
+    /// `monitor`, or `monitor:ro` and `monitor:hold`; each with `:SOCKET`, or without.
     Monitor {
         /// The socket; `None` for the default one.
         socket: Option<PathBuf>,
-        /// Whether orders are refused.
-        read_only: bool,
+        /// Who may order, and whether the run waits for that.
+        manner: Manner,
     },
+    /// `virtual`: the run is made on the clock that jumps.
+    Virtual,
+}
+
+/// How a monitor treats orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Manner {
+    /// It obeys them.
+    #[default]
+    Free,
+    /// `ro`: it refuses them.
+    ReadOnly,
+    /// `hold`: the first run of the process is held before its first step, until it is ordered to go on.
+    Held,
 }
 
 /// How a recording is made.
@@ -55,7 +69,8 @@ pub struct UnknownWord {
 impl fmt::Display for UnknownWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = if self.variable == VARIABLE {
-            "`strace`, `record:FILE`, `monitor`, `monitor:SOCKET`, `monitor:ro` and `monitor:ro:SOCKET`"
+            "`strace`, `record:FILE`, `monitor`, `monitor:ro` and `monitor:hold` (and each of these three with \
+             `:SOCKET`) and `virtual`"
         } else {
             "`lossless`, `output`, `payload=BYTES` and `sources=DIRECTORY`"
         };
@@ -102,16 +117,18 @@ fn parse_word(part: &OsStr) -> Result<Word, UnknownWord> {
     match halves(part, b':') {
         (b"strace", None) => Ok(Word::Strace),
         (b"record", Some(file)) if !file.is_empty() => Ok(Word::Record(file.into())),
-        (b"monitor", None) => Ok(Word::Monitor { socket: None, read_only: false }),
+        (b"monitor", None) => Ok(Word::Monitor { socket: None, manner: Manner::Free }),
         (b"monitor", Some(rest)) => monitor(rest),
+        (b"virtual", None) => Ok(Word::Virtual),
         _ => Err(UnknownWord { variable: VARIABLE, word: part.to_owned() }),
     }
 }
 
 fn monitor(rest: &OsStr) -> Result<Word, UnknownWord> {
-    let (read_only, socket) = match halves(rest, b':') {
-        (b"ro", socket) => (true, socket),
-        _ => (false, Some(rest)),
+    let (manner, socket) = match halves(rest, b':') {
+        (b"ro", socket) => (Manner::ReadOnly, socket),
+        (b"hold", socket) => (Manner::Held, socket),
+        _ => (Manner::Free, Some(rest)),
     };
     match socket {
         Some(socket) if socket.is_empty() => {
@@ -119,7 +136,7 @@ fn monitor(rest: &OsStr) -> Result<Word, UnknownWord> {
             word.push(rest);
             Err(UnknownWord { variable: VARIABLE, word })
         }
-        socket => Ok(Word::Monitor { socket: socket.map(PathBuf::from), read_only }),
+        socket => Ok(Word::Monitor { socket: socket.map(PathBuf::from), manner }),
     }
 }
 
@@ -130,9 +147,8 @@ impl Word {
         match self {
             Word::Strace => Word::Strace,
             Word::Record(file) => Word::Record(fixed(file)),
-            Word::Monitor { socket, read_only } => {
-                Word::Monitor { socket: socket.map(fixed), read_only }
-            }
+            Word::Monitor { socket, manner } => Word::Monitor { socket: socket.map(fixed), manner },
+            Word::Virtual => Word::Virtual,
         }
     }
 }
@@ -186,9 +202,9 @@ mod tests {
 
     #[test]
     fn words_then_each_in_turn_and_only_the_first_colon_ends_one() {
-        let monitor = |socket: Option<&str>, read_only| Word::Monitor {
+        let monitor = |socket: Option<&str>, manner| Word::Monitor {
             socket: socket.map(PathBuf::from),
-            read_only,
+            manner,
         };
         assert_eq!(words(""), Ok(vec![]));
         assert_eq!(words("strace"), Ok(vec![Word::Strace]));
@@ -199,20 +215,38 @@ mod tests {
         assert_eq!(
             words("monitor,monitor:/s:1,monitor:ro,monitor:ro:/s"),
             Ok(vec![
-                monitor(None, false),
-                monitor(Some("/s:1"), false),
-                monitor(None, true),
-                monitor(Some("/s"), true)
+                monitor(None, Manner::Free),
+                monitor(Some("/s:1"), Manner::Free),
+                monitor(None, Manner::ReadOnly),
+                monitor(Some("/s"), Manner::ReadOnly)
+            ])
+        );
+        assert_eq!(
+            words("monitor:hold,monitor:hold:/s:1,virtual"),
+            Ok(vec![
+                monitor(None, Manner::Held),
+                monitor(Some("/s:1"), Manner::Held),
+                Word::Virtual
             ])
         );
     }
 
     #[test]
     fn unknown_word_then_one_line_that_lists_the_known_ones() {
-        for text in ["straces", "strace:x", "record", "record:", "monitor:", "monitor:ro:", "x"] {
+        for text in [
+            "straces",
+            "strace:x",
+            "record",
+            "record:",
+            "monitor:",
+            "monitor:ro:",
+            "monitor:hold:",
+            "virtual:",
+            "x",
+        ] {
             let line = words(text).unwrap_err();
             assert!(line.starts_with(&format!("TRAPLINE knows no `{text}`; ")), "{line}");
-            for known in ["strace", "record:FILE", "monitor:SOCKET"] {
+            for known in ["strace", "record:FILE", "monitor:hold", ":SOCKET", "virtual"] {
                 assert!(line.contains(known), "{line}");
             }
             assert!(!line.contains('\n'));

@@ -98,7 +98,8 @@ impl Desk {
     }
 
     pub(crate) fn sight<'a>(&'a self, aside: &'a [Line]) -> Sight<'a> {
-        Sight { atlas: &self.atlas, scene: &self.scene, look: &self.look, aside }
+        let has_waiting = self.panes.contains(&Pane::Waiting);
+        Sight { atlas: &self.atlas, scene: &self.scene, look: &self.look, aside, has_waiting }
     }
 
     /// What is said beside the sentence.
@@ -160,7 +161,7 @@ impl Desk {
         if std::mem::take(&mut self.shows_help) {
             return if key == Key::Char('q') { Flow::Quit } else { Flow::GoOn };
         }
-        self.is_playing &= matches!(key, Key::Char(' ' | '+' | '-' | '1'..='9'));
+        self.is_playing &= matches!(key, Key::Char(' ' | '+' | '-' | '0'..='9'));
         if key == Key::Char('q') {
             return Flow::Quit;
         }

@@ -102,6 +102,12 @@ impl History {
                 self.spent += u32::from(running == Some(task));
                 self.stops.entry(task).or_default().push((step, place));
             }
+            // What is there may be waited for, and how it stands is told also where nobody does.
+            Record::Move(Move::ObjectBorn { object, .. })
+                if seen.insert(Reason::Object(object)) =>
+            {
+                self.reasons.push((Reason::Object(object), step));
+            }
             Record::Move(Move::CallBlocked { on, .. }) if seen.insert(Reason::of(on)) => {
                 self.reasons.push((Reason::of(on), step));
             }
@@ -221,7 +227,7 @@ impl History {
         self.names.get(&task).map(String::as_str)
     }
 
-    /// The reasons for which somebody has waited up to a step, in the order in which they came.
+    /// What there has been to wait for up to a step, in the order in which they came.
     pub(crate) fn reasons(&self, step: u64) -> impl Iterator<Item = Reason> + '_ {
         self.reasons.iter().take_while(move |(_, at)| *at <= step).map(|(reason, _)| *reason)
     }

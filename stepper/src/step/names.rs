@@ -46,10 +46,16 @@ pub(crate) fn thing_of(object: &ObjectMirror, mirror: &Mirror) -> String {
         // A descriptor of the library's.
         (Some(name), _) if name.starts_with("fd ") => name.to_owned(),
         (Some(name), _) => format!("{kind} `{name}`"),
-        (None, Some(at)) if kind.starts_with("the ") => format!("{kind} ({})", site(at, mirror)),
+        (None, Some(at)) if is_description(kind) => format!("{kind} ({})", site(at, mirror)),
         (None, Some(at)) => format!("the {kind} of {}", site(at, mirror)),
         (None, None) => format!("{kind} {}", object.id),
     }
+}
+
+/// Some things are not called by a word but by what is waited for: "a value of a channel".
+fn is_description(kind: &str) -> bool {
+    let articles = ["the ", "a ", "an "];
+    articles.iter().any(|article| kind.starts_with(article)) || kind.matches(' ').count() > 1
 }
 
 /// A line of the source, as short as one still knows which is meant.

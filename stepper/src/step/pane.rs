@@ -11,6 +11,7 @@ mod sentence;
 mod source;
 mod tasks;
 mod timeline;
+mod waiting;
 
 use std::path::PathBuf;
 
@@ -29,10 +30,11 @@ pub(crate) enum Pane {
     Output,
     Timeline,
     Graph,
+    Waiting,
 }
 
 impl Pane {
-    pub(crate) const ALL: [Pane; 9] = [
+    pub(crate) const ALL: [Pane; 10] = [
         Pane::Source,
         Pane::Ready,
         Pane::Sentence,
@@ -42,11 +44,13 @@ impl Pane {
         Pane::Output,
         Pane::Timeline,
         Pane::Graph,
+        Pane::Waiting,
     ];
 
     /// The key that opens and closes it.
     pub(crate) fn digit(self) -> char {
-        char::from(b'1' + self as u8)
+        // The one after the ninth has the key after it.
+        char::from(b'0' + (self as u8 + 1) % 10)
     }
 
     /// The word by which lessons name it, and its title.
@@ -61,12 +65,11 @@ impl Pane {
             Pane::Output => "output",
             Pane::Timeline => "timeline",
             Pane::Graph => "graph",
+            Pane::Waiting => "waiting",
         }
     }
 
     pub(crate) fn of_word(word: &str) -> Option<Pane> {
-        // Who waits is shown beneath who is ready.
-        let word = if word == "waiting" { "ready" } else { word };
         Pane::ALL.into_iter().find(|pane| pane.word() == word)
     }
 
@@ -85,6 +88,7 @@ impl Pane {
             Pane::Output => output::lines(sight, width, height),
             Pane::Timeline => timeline::lines(sight, width, height),
             Pane::Graph => graph::lines(sight),
+            Pane::Waiting => waiting::lines(sight, width, height),
         };
         shorten(&mut lines, height);
         lines
@@ -99,6 +103,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) look: &'a Look,
     /// What is said beside the step: the text of a lesson, an answer, a question.
     pub(crate) aside: &'a [Line],
+    /// Whether who waits for what is shown in a pane of its own, and so not beneath who is ready.
+    pub(crate) has_waiting: bool,
 }
 
 /// What the user has chosen to see.

@@ -2,7 +2,7 @@
 
 use super::desk::Desk;
 use super::line::{Line, Tone, wrap};
-use super::pane::{Pane, position};
+use super::pane::{Pane, Sight, position};
 use super::telling::told;
 
 /// The size from which panes lie side by side; below it they are tabs.
@@ -20,14 +20,10 @@ pub(crate) fn draw(desk: &Desk, width: usize, height: usize) -> Vec<Line> {
     if desk.shows_help {
         lines.extend(filled(help(), width, body));
     } else if desk.is_zoomed {
-        lines.extend(titled(desk, desk.current, width, body, &aside));
+        let head = title(&format!("{} {}", desk.current.digit(), desk.current.word()), width);
+        lines.extend(alone(desk, head, width, body, &aside));
     } else if width < WIDE || height < HIGH {
-        lines.push(tabs(desk).fit(width));
-        lines.extend(filled(
-            content(desk, desk.current, width, body.saturating_sub(1), &aside),
-            width,
-            body.saturating_sub(1),
-        ));
+        lines.extend(alone(desk, tabs(desk), width, body, &aside));
     } else {
         lines.extend(laid_out(desk, width, body, &aside));
     }
@@ -45,6 +41,24 @@ fn aside(desk: &Desk, width: usize) -> Vec<Line> {
         .flat_map(|text| wrap(text, width))
         .map(|text| Line::of(Tone::Strong, text))
         .collect()
+}
+
+/// One pane, under a head, with what is said beside the step where that has no other place.
+fn alone(desk: &Desk, head: Line, width: usize, height: usize, aside: &[Line]) -> Vec<Line> {
+    let (pane, room) = (desk.current, height.saturating_sub(1));
+    // A pane that fills the window has been asked for; where the window is small, the lesson needs a place.
+    let lesson = if desk.is_zoomed { Vec::new() } else { lesson(desk, width) };
+    let mut above = cut_lesson(desk, lesson, room * 2 / 3);
+    if pane != Pane::Sentence {
+        above.extend(aside.iter().cloned());
+        above.truncate(room);
+    }
+    let sight = Sight { has_waiting: false, ..desk.sight(aside) };
+    let mut lines = vec![head.fit(width)];
+    let rest = room - above.len();
+    lines.extend(above.into_iter().map(|line| line.fit(width)));
+    lines.extend(filled(pane.lines(&sight, width, rest), width, rest));
+    lines
 }
 
 /// The last line: what is typed, or what the last key gave.
@@ -76,8 +90,10 @@ fn tabs(desk: &Desk) -> Line {
 fn laid_out(desk: &Desk, width: usize, height: usize, aside: &[Line]) -> Vec<Line> {
     let open = |pane: &Pane| desk.panes.contains(pane);
     let left: Vec<Pane> = [Pane::Source, Pane::Code].into_iter().filter(open).collect();
-    let right: Vec<Pane> =
-        [Pane::Ready, Pane::Log, Pane::Output, Pane::Graph].into_iter().filter(open).collect();
+    let right: Vec<Pane> = [Pane::Ready, Pane::Waiting, Pane::Log, Pane::Output, Pane::Graph]
+        .into_iter()
+        .filter(open)
+        .collect();
     let wide: Vec<Pane> = [Pane::Tasks, Pane::Timeline].into_iter().filter(open).collect();
     let has_lesson = desk.stop.is_some();
     let has_columns = !left.is_empty() || !right.is_empty() || has_lesson;
@@ -85,8 +101,8 @@ fn laid_out(desk: &Desk, width: usize, height: usize, aside: &[Line]) -> Vec<Lin
         (false, _) if aside.is_empty() => 0,
         // Of one height, so that nothing jumps about; higher only for what would not go in.
         (_, true) => {
-            let least = (height / 3).clamp(6, 12);
-            // Beside a lesson there is no more room.
+            // Beside a lesson there is less room.
+            let least = (height / if has_lesson { 4 } else { 3 }).clamp(6, 12);
             let most = if has_lesson { least } else { (height / 2).max(least) };
             sentence_rows(desk, width, aside).clamp(least, most)
         }
@@ -128,6 +144,9 @@ fn columns(
     // Two columns are filled, whatever is in them.
     let (left, right) = match (left, right) {
         ([], [first, .., _]) => (std::slice::from_ref(first), &right[1..]),
+        ([first, second], []) if desk.stop.is_some() => {
+            (std::slice::from_ref(first), std::slice::from_ref(second))
+        }
         columns => columns,
     };
     if left.is_empty() {
@@ -158,13 +177,9 @@ fn right_column(
     height: usize,
     aside: &[Line],
 ) -> Vec<Line> {
-    let lesson = lesson(desk, width);
-    // It is what the others are looked at for.
-    let most = match panes {
-        [] => height,
-        _ => height.saturating_sub(LEAST).max(height * 2 / 3),
-    };
-    let rows = lesson.len().min(most);
+    // It is what the others are looked at for; they have what is left.
+    let lesson = cut_lesson(desk, lesson(desk, width), height);
+    let rows = lesson.len();
     let mut lines = filled(lesson, width, rows);
     lines.extend(stacked(desk, panes, width, height - rows, aside));
     filled(lines, width, height)
@@ -175,6 +190,9 @@ fn lesson(desk: &Desk, width: usize) -> Vec<Line> {
     let Some(stop) = lesson.stops.get(at) else { return Vec::new() };
     let head = format!("{} of {}: {}", at + 1, lesson.stops.len(), lesson.title);
     let mut lines = vec![title(&head, width)];
+    // The lesson goes on being shown where one looks about from its stop.
+    let step = stop.step(&desk.atlas).filter(|step| *step != desk.scene.cursor.step);
+    lines.extend(step.map(|step| Line::of(Tone::Dim, format!("(of step {step})"))));
     let mut paragraph = |tone: Tone, text: &str| {
         lines.extend(wrap(text, width).into_iter().map(|line| Line::of(tone, line)));
     };
@@ -190,22 +208,65 @@ fn lesson(desk: &Desk, width: usize) -> Vec<Line> {
     lines
 }
 
-/// Panes one above the other, of equal height. Those for which there is no room are named.
+/// What of a lesson's text goes into so many lines: its head, and of the rest the end once the answer is shown.
+fn cut_lesson(desk: &Desk, mut lines: Vec<Line>, most: usize) -> Vec<Line> {
+    if lines.len() > most && most > 1 {
+        let more = Line::of(Tone::Dim, "… (a larger window shows all of it)");
+        if desk.shows_answer {
+            let from = lines.len() - most + 2;
+            lines.splice(1..from, [more]);
+        } else {
+            lines.truncate(most - 1);
+            lines.push(more);
+        }
+    }
+    lines.truncate(most);
+    lines
+}
+
+/// Panes one above the other. Those for which there is no room are left out.
 fn stacked(desk: &Desk, panes: &[Pane], width: usize, height: usize, aside: &[Line]) -> Vec<Line> {
-    let fit = (height / LEAST).clamp(1, panes.len().max(1));
-    let mut shown: Vec<Pane> = panes.to_vec();
+    let mut shown: Vec<(Pane, usize)> =
+        panes.iter().map(|pane| (*pane, need(desk, *pane, width, height, aside))).collect();
+    let least = |shown: &[(Pane, usize)]| -> usize {
+        shown.iter().map(|(_, need)| (*need).min(LEAST)).sum()
+    };
     // Those that were opened first make room.
-    while shown.len() > fit {
-        let age = |pane: &Pane| desk.panes.iter().position(|open| open == pane);
-        let oldest = (0..shown.len()).min_by_key(|at| age(&shown[*at])).unwrap_or(0);
+    while shown.len() > 1 && least(&shown) > height {
+        let age = |pane: Pane| desk.panes.iter().position(|open| *open == pane);
+        let oldest = (0..shown.len()).min_by_key(|at| age(shown[*at].0)).unwrap_or(0);
         shown.remove(oldest);
     }
-    let mut lines = Vec::new();
-    for (at, pane) in shown.iter().enumerate() {
-        let rows = height * (at + 1) / shown.len() - height * at / shown.len();
-        lines.extend(titled(desk, *pane, width, rows, aside));
+    let parts = parts(shown.iter().map(|(_, need)| *need), height);
+    let panes = shown.into_iter().zip(parts);
+    let lines = panes.flat_map(|((pane, _), rows)| titled(desk, pane, width, rows, aside));
+    filled(lines.collect(), width, height)
+}
+
+/// Rows that a pane can fill, with its title. Most have as much as one gives them room for.
+fn need(desk: &Desk, pane: Pane, width: usize, height: usize, aside: &[Line]) -> usize {
+    match pane {
+        Pane::Ready | Pane::Waiting | Pane::Graph => {
+            content(desk, pane, width, height, aside).len() + 1
+        }
+        _ => height,
     }
-    filled(lines, width, height)
+}
+
+/// What each of several has of a height: equal parts, but what one does not need goes to the others.
+fn parts(needs: impl Iterator<Item = usize>, height: usize) -> Vec<usize> {
+    let needs: Vec<usize> = needs.collect();
+    let mut by_need: Vec<usize> = (0..needs.len()).collect();
+    by_need.sort_by_key(|at| needs[*at]);
+    let mut parts = vec![0; needs.len()];
+    let mut left = height;
+    for (done, at) in by_need.into_iter().enumerate() {
+        let equal = left / (needs.len() - done);
+        // The last one, who needs the most, has all that is left.
+        parts[at] = if done + 1 == needs.len() { left } else { needs[at].min(equal) };
+        left -= parts[at];
+    }
+    parts
 }
 
 fn titled(desk: &Desk, pane: Pane, width: usize, height: usize, aside: &[Line]) -> Vec<Line> {
@@ -243,8 +304,8 @@ w          why is the selected task not running?
 x          predict: a question about the next step; a number answers
 l L        the lesson's next stop, the one before; Enter shows the answer
 f h        show only what has a text in it; hide tasks that are not the program's
-1 … 9      open and close a pane: 1 source, 2 ready, 3 sentence, 4 loop, 5 tasks, 6 log, 7 output,
-           8 timeline, 9 graph
+0 … 9      open and close a pane: 1 source, 2 ready, 3 sentence, 4 loop, 5 tasks, 6 log, 7 output,
+           8 timeline, 9 graph (who waits for whom), 0 waiting (what is waited for, and by whom)
 z Tab      let the current pane fill the window; go to the next pane
 ? q        this help; quit
 

@@ -1,27 +1,17 @@
 //! `trapline step`: builds a program, starts it so that it records itself, and shows the recording, also while it
 //! grows.
 
-mod running;
-
-use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use super::terminal::{Ended, Show, show};
 use super::view::{self, Looks};
 use crate::failure::Failure;
-use crate::plain::Plain;
+use crate::live::{Live, wait_for};
 use crate::record::Program;
-use running::{Place, Running};
-
-/// So long a program has to begin a run: one that takes longer is hardly going to.
-const CONNECT: Duration = Duration::from_secs(2);
 
 /// What ends within this is shown as a whole from the first moment on.
 const SHORT: Duration = Duration::from_millis(300);
-
-const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -32,65 +22,24 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let target = match args.program.target()? {
-        Ok(target) => target,
+    let live = match Live::start(&args.program, false)? {
+        Ok(live) => live,
         Err(code) => return Ok(code),
     };
-    // Both are gone with it, whatever comes.
-    let place = Place::new()?;
-    let command = args.program.recording(&target, &place.trace(), ",output")?;
-    let running = Running::start(command, &target.executable, &place.output())?;
-    if !wait_for(CONNECT, || place.trace().exists() || !running.goes_on())
-        || !place.trace().exists()
-    {
-        return Err(not_ours(&target.executable, &running));
-    }
+    live.order("go");
+    let output = live.output().map(ToOwned::to_owned);
     if args.looks.dump {
-        wait_for(Duration::MAX, || !running.goes_on());
-        return view::dump(&place.trace(), Some(place.output()), &args.looks);
+        wait_for(Duration::MAX, || !live.goes_on());
+        return view::dump(live.trace(), output, &args.looks);
     }
-    wait_for(SHORT, || !running.goes_on());
+    wait_for(SHORT, || !live.goes_on());
     let ended = show(Show {
-        file: &place.trace(),
-        output: Some(place.output()),
-        growth: running.growth(),
+        file: live.trace(),
+        output,
+        growth: live.growth(),
         keys: &args.looks.keys()?,
         must_panic: args.looks.panic,
     });
-    drop(running);
-    drop(place);
+    drop(live);
     ended.and_then(Ended::conclude)
-}
-
-/// Waits until something is so, or for so long. Whether it is so.
-fn wait_for(most: Duration, is_so: impl Fn() -> bool) -> bool {
-    let mut waited = Duration::ZERO;
-    while !is_so() {
-        if waited >= most {
-            return false;
-        }
-        pause();
-        waited = waited.saturating_add(PAUSE);
-    }
-    true
-}
-
-#[allow(clippy::disallowed_methods, reason = "no loop of ours runs on this thread")]
-fn pause() {
-    thread::sleep(PAUSE);
-}
-
-fn not_ours(executable: &Path, running: &Running) -> Failure {
-    let name = executable.display().to_string();
-    let what = match running.status() {
-        Some(status) => {
-            format!("has ended ({status}) without a run of Trapline's that could be recorded")
-        }
-        None => "has begun no run of Trapline's within 2 s".to_owned(),
-    };
-    Failure::said(format!(
-        "{} {what}. A program that builds its own loop, as the examples pyos1 to pyos8 do, cannot be stepped; \
-         the example `course_on_trapline` goes the same way on Trapline's scheduler",
-        Plain(&name)
-    ))
 }

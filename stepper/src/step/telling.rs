@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use trapline_trace::strace::shown_duration;
-use trapline_trace::{Mirror, Move, Record, StepEnd};
+use trapline_trace::{Mirror, Move, Record, StepEnd, Value};
 
 use super::atlas::{Atlas, Scene, apply};
 use super::names;
@@ -190,10 +190,17 @@ impl Teller<'_> {
             Move::CallWithdrawn { call } => self.withdrawn(call),
             Move::CallBooked { call, task } => self.booked(call, task),
             Move::FieldSet { object, field, ref value } => {
+                let is_handed_on = rest.iter().any(|record| {
+                    matches!(record, Record::Move(Move::FieldSet { object: o, field: f, value: Value::Held { task, .. } })
+                        if *o == object && *f == field && *task != self.task)
+                });
                 let field = self.mirror.tables().str(field).to_owned();
-                self.field_set(object, &field, value);
+                // Who gives it up is told with whom it is handed to.
+                if !(is_handed_on && *value == Value::Nothing) {
+                    self.field_set(object, &field, value);
+                }
             }
-            Move::Outside { answered, at_nanos } => self.looked(answered, at_nanos),
+            Move::Outside { answered, at_nanos } => self.looked(answered, at_nanos, rest),
             Move::ObjectBorn { .. } | Move::ObjectEnded { .. } => {}
         }
     }

@@ -19,11 +19,10 @@ use signal_hook::low_level::emulate_default_handler;
 use super::desk::{Desk, Flow};
 use super::key::Key;
 use crate::failure::Failure;
+use crate::live::Growth;
 use crate::opened;
 use guard::Guard;
 use load::{Loaded, Loader};
-
-pub(super) use load::Growth;
 
 /// So often signals, and what has been read meanwhile, are looked at.
 const LOOK: Duration = Duration::from_millis(30);

@@ -7,8 +7,9 @@ use super::atlas::Atlas;
 use super::desk::{Desk, Flow};
 use super::key::{self, Key};
 use super::screen;
-use super::terminal::{Ended, Growth, Show, show};
+use super::terminal::{Ended, Show, show};
 use crate::failure::Failure;
+use crate::live::Growth;
 use crate::opened;
 use crate::output::Output;
 

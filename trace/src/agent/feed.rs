@@ -166,6 +166,16 @@ impl Feed {
         self.shared.is_closed.load(Ordering::Relaxed)
     }
 
+    /// Whether events are being missed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Whether this is a copy, in a fork of the process.
+    pub(super) fn is_forked(&self) -> bool {
+        process::id() != self.process
+    }
+
     /// The state as it is now; after a gap of so many steps.
     fn key_frame(&mut self, scheduler: &mut Scheduler, missed_steps: u64) {
         let (snapshot, at) = (scheduler.snapshot(), scheduler.now());
@@ -254,7 +264,7 @@ impl Feed {
             if self.is_closed() || self.to.is_abandoned() || self.behind == Behind::Skip {
                 return false;
             }
-            if process::id() != self.process {
+            if self.is_forked() {
                 return false;
             }
             if self.to.slots() >= needed {

@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::process;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A chunk is written when it has so many bytes, and at each pause.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// So many times the loop looks, with a nap between, whether the file has what it is to have.
+const LOOKS: u32 = 1000;
+const NAP: Duration = Duration::from_millis(1);
 
 /// The longest source file whose text goes into a trace.
 const SOURCE_BYTES: u64 = 1 << 20;
@@ -94,6 +99,14 @@ pub enum OpenError {
 pub struct Recorder {
     feed: Feed,
     writer: Option<JoinHandle<()>>,
+    wanted: Arc<Wanted>,
+}
+
+/// How often all was to be in the file at once, and how many of these times it has been.
+#[derive(Debug, Default)]
+struct Wanted {
+    asked: AtomicU64,
+    done: AtomicU64,
 }
 
 impl Recorder {
@@ -115,15 +128,28 @@ impl Recorder {
         if options.tells_output {
             feed.tell_output();
         }
-        let limit_bytes = options.limit_bytes;
+        let (limit_bytes, wanted) = (options.limit_bytes, Arc::new(Wanted::default()));
         let work = {
-            let path = path.clone();
-            move || write(intake, writer, &path, limit_bytes)
+            let (path, wanted) = (path.clone(), Arc::clone(&wanted));
+            move || write(intake, writer, &path, limit_bytes, &wanted)
         };
         let thread = thread::Builder::new().name("trapline-record".to_owned());
         let writer = thread.spawn(work).map_err(io)?;
         feed.set_reader(writer.thread().clone());
-        Ok(Recorder { feed, writer: Some(writer) })
+        Ok(Recorder { feed, writer: Some(writer), wanted })
+    }
+
+    /// Waits until the file has what was published; not for long.
+    fn wait_until_written(&self) {
+        let Some(writer) = self.writer.as_ref().filter(|_| !self.feed.is_forked()) else { return };
+        let asked = self.wanted.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        for _ in 0..LOOKS {
+            writer.thread().unpark();
+            if self.wanted.done.load(Ordering::Acquire) >= asked || writer.is_finished() {
+                return;
+            }
+            thread::park_timeout(NAP);
+        }
     }
 }
 
@@ -144,6 +170,16 @@ impl Outlet for Recorder {
 
     fn publish(&mut self) {
         self.feed.publish();
+    }
+
+    fn catch_up(&mut self, scheduler: &mut Scheduler) {
+        self.feed.publish();
+        self.wait_until_written();
+        if self.feed.is_behind() {
+            // There is room now.
+            self.feed.catch_up(scheduler);
+            self.wait_until_written();
+        }
     }
 
     fn say(&mut self, about: About, topic: &'static str, text: &str) {
@@ -215,12 +251,19 @@ fn open_locked(path: &Path) -> Result<File, OpenError> {
 }
 
 /// The work of the file's thread.
-fn write(mut intake: Intake, mut file: FileWriter<File>, path: &Path, limit_bytes: u64) {
+fn write(
+    mut intake: Intake,
+    mut file: FileWriter<File>,
+    path: &Path,
+    limit_bytes: u64,
+    wanted: &Wanted,
+) {
     let (mut bytes, mut written) = (Vec::new(), 0);
     let started = now();
     loop {
         // Asked before what is there is taken: so nothing is left behind.
         let is_over = intake.is_over();
+        let asked = wanted.asked.load(Ordering::Acquire);
         match take_all(&mut intake, &mut file, &mut bytes, limit_bytes.saturating_sub(written)) {
             Ok(Some(taken)) => written += taken,
             Ok(None) => {
@@ -238,6 +281,7 @@ fn write(mut intake: Intake, mut file: FileWriter<File>, path: &Path, limit_byte
                 return intake.close();
             }
         }
+        wanted.done.store(asked, Ordering::Release);
         if is_over {
             return;
         }

@@ -252,6 +252,14 @@ impl Default for Mirror {
     }
 }
 
+impl CallMirror {
+    /// Its place among all that wait: who has waited longer has the lower one.
+    #[must_use]
+    pub fn order(&self) -> u64 {
+        self.order
+    }
+}
+
 impl ObjectMirror {
     /// What one of its fields holds.
     #[must_use]

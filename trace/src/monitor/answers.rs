@@ -1,6 +1,8 @@
 //! The answers, as text: pure functions of what is known.
 
+mod facts;
 mod graph;
+mod outside;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +11,9 @@ use std::fmt::Write;
 use crate::mirror::{CallMirror, Mirror, TaskMirror};
 use crate::record::{Cause, SiteRef, TaskState};
 
+pub use facts::{Loop, Ordering, facts};
 pub use graph::waits;
+pub use outside::Outside;
 pub use words::escaped;
 use words::{Seconds, Shortened, state_of, what_of, whole_wait_of};
 
@@ -286,6 +290,7 @@ tree               the tasks, each below the one that spawned it
 where ID           one task, with each call in flight and the frames around it
 waits              who waits for whom
 status             what the loop is doing
+facts              the same as words and numbers, for tools
 state              the whole state, for tools
 kill ID            end a task at once
 cancel ID REASON   ask a task to end

@@ -15,6 +15,8 @@ pub enum Command {
     Waits,
     /// What the loop does.
     Status,
+    /// What the loop does, for tools.
+    Facts,
     /// The whole state.
     State,
     /// The commands.
@@ -114,6 +116,7 @@ impl Command {
             "where" => Ok(Command::Where(id(word, rest)?)),
             "waits" => alone(Command::Waits),
             "status" => alone(Command::Status),
+            "facts" => alone(Command::Facts),
             "state" => alone(Command::State),
             "help" | "?" => alone(Command::Help),
             "wait" => Ok(Command::Wait(number(rest, WAIT_SECONDS)?.min(MAX_WAIT_SECONDS))),

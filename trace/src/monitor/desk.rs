@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub struct Desk {
     changed: Condvar,
     /// Whether there is anything for the loop to look at.
     is_busy: AtomicBool,
+    /// How many of the steps that were ordered are still to be taken.
+    steps_left: AtomicU64,
 }
 
 #[derive(Default)]
@@ -71,9 +73,9 @@ impl Desk {
         state.queue.push_back(Laid { client, order, answer });
         self.is_busy.store(true, Ordering::SeqCst);
         self.changed.notify_all();
-        let interrupter = state.interrupter.clone();
+        // The loop may be asleep in its driver. One that is held is not, and would not sleep in its next step.
+        let interrupter = state.interrupter.clone().filter(|_| !state.is_held);
         drop(state);
-        // The loop may be asleep in its driver.
         if let Some(interrupter) = interrupter {
             interrupter.unpark();
         }
@@ -95,6 +97,18 @@ impl Desk {
     #[must_use]
     pub fn orderer(&self) -> Option<u64> {
         self.state().orderer
+    }
+
+    /// How many orders the loop has not looked at.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// How many of the steps that were ordered are still to be taken.
+    #[must_use]
+    pub fn steps_left(&self) -> u64 {
+        self.steps_left.load(Ordering::Relaxed)
     }
 
     /// A client has left. If it had the right to order, the program goes on; what it has ordered of the tasks
@@ -133,9 +147,20 @@ impl Desk {
         self.is_busy.load(Ordering::Relaxed)
     }
 
+    pub(super) fn set_steps_left(&self, steps: u64) {
+        self.steps_left.store(steps, Ordering::Relaxed);
+    }
+
     pub(super) fn set_held(&self, is_held: bool) {
-        self.state().is_held = is_held;
+        let mut state = self.state();
+        state.is_held = is_held;
         self.changed.notify_all();
+        // What was laid while it was thought to be held is not to wait for a sleep to end.
+        let interrupter = state.interrupter.clone().filter(|_| !is_held && !state.queue.is_empty());
+        drop(state);
+        if let Some(interrupter) = interrupter {
+            interrupter.unpark();
+        }
     }
 
     /// The next order.

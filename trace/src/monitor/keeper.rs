@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use super::answers::{self, Look};
+use super::answers::{self, Look, Loop, Outside};
 use super::key_frame::key_frame;
 use super::stuck::LoopThread;
 use crate::format::{Decoder, Encoder};
@@ -137,9 +137,9 @@ impl Keeper {
         }
     }
 
-    /// The loop is held between two steps from now on, or goes on.
-    pub fn set_held(&mut self, held: bool, now: Instant) {
-        self.clock = (self.now_nanos(now), now);
+    /// The loop is held between two steps from now on, or goes on; its clock says this.
+    pub fn set_held(&mut self, held: bool, clock_nanos: u64, now: Instant) {
+        self.clock = (clock_nanos, now);
         self.held = held.then_some(now);
         self.heard = now;
     }
@@ -175,6 +175,12 @@ impl Keeper {
     #[must_use]
     pub fn stuck(&self, now: Instant) -> Option<String> {
         let (task, kept) = self.stuck_in(now)?;
+        let (since, doing) = (self.kept_since(task), self.thread.doing().words());
+        Some(format!("T{task} has kept the loop for {:.1} s{since}; {doing}", kept.as_secs_f64()))
+    }
+
+    /// Since which line a task has kept the loop, as a part of a sentence; nothing where that is not known.
+    fn kept_since(&self, task: u64) -> String {
         let tables = self.mirror.tables();
         let since = match (self.last_calls.get(&task), self.mirror.task(task)) {
             (Some(site), _) => format!(" since its call at {}", tables.site(*site)),
@@ -183,35 +189,60 @@ impl Keeper {
             }
             (None, None) => String::new(),
         };
-        let since = match self.mirror.task(task) {
+        match self.mirror.task(task) {
             // What it did before the last key frame is not known.
             Some(task) if task.dispatches > 1 && !self.last_calls.contains_key(&task.id) => {
                 String::new()
             }
-            _ => since,
-        };
-        let (since, doing) = (answers::escaped(&since), self.thread.doing().words());
-        Some(format!("T{task} has kept the loop for {:.1} s{since}; {doing}", kept.as_secs_f64()))
+            _ => answers::escaped(&since),
+        }
+    }
+
+    /// What the loop is doing.
+    #[must_use]
+    pub fn the_loop(&self, now: Instant) -> Loop {
+        if let Some(held) = self.held {
+            return Loop::Held(now.duration_since(held));
+        }
+        if let Some((task, kept)) = self.stuck_in(now) {
+            let (since, thread) = (self.kept_since(task), self.thread.doing());
+            return Loop::Stuck { task, kept, since, thread };
+        }
+        match self.last_end {
+            Some(StepEnd::Finished) => Loop::Over("no task is left but daemons"),
+            Some(StepEnd::Deadlock) => Loop::Over("a deadlock"),
+            Some(StepEnd::Stalled) => Loop::Over("it stalled"),
+            Some(StepEnd::DriverFailed) => Loop::Over("the driver failed"),
+            _ if self.is_in_gap => Loop::Ahead,
+            Some(_) if self.mirror.running().is_none() && self.mirror.ready_len() == 0 => {
+                Loop::Waits
+            }
+            _ => Loop::Works,
+        }
+    }
+
+    /// What the loop has been waiting for for some time, if it waits.
+    #[must_use]
+    pub fn waits_for(&self, now: Instant) -> Option<Outside> {
+        let waits = self.the_loop(now) == Loop::Waits && now.duration_since(self.heard) >= QUIET;
+        waits.then(|| Outside::of(&self.look(now)))
     }
 
     /// What the loop is doing, in a sentence.
     #[must_use]
     pub fn doing(&self, now: Instant) -> String {
-        if let Some(held) = self.held {
-            let (step, held) = (self.mirror.step(), now.duration_since(held).as_secs_f64());
-            return format!("held for {held:.1} s, after step {step}; the clock stands still");
-        }
-        if let Some(stuck) = self.stuck(now) {
-            return stuck;
-        }
-        match self.last_end {
-            Some(StepEnd::Finished) => "the run is over: no task is left but daemons".to_owned(),
-            Some(StepEnd::Deadlock) => "the run is over: a deadlock".to_owned(),
-            Some(StepEnd::Stalled) => "the run is over: it stalled".to_owned(),
-            Some(StepEnd::DriverFailed) => "the run is over: the driver failed".to_owned(),
-            _ if self.is_in_gap => "the loop is ahead of what is shown here".to_owned(),
-            _ if now.duration_since(self.heard) < QUIET => "the loop is at work".to_owned(),
-            _ => "the loop waits until something happens".to_owned(),
+        match self.the_loop(now) {
+            Loop::Held(held) => {
+                let (step, held) = (self.mirror.step(), held.as_secs_f64());
+                format!("held for {held:.1} s, after step {step}; the clock stands still")
+            }
+            Loop::Stuck { .. } => self.stuck(now).unwrap_or_default(),
+            Loop::Over(how) => format!("the run is over: {how}"),
+            Loop::Ahead => "the loop is ahead of what is shown here".to_owned(),
+            Loop::Waits | Loop::Works => match self.waits_for(now) {
+                Some(outside) => format!("the loop waits for {outside}"),
+                None => "the loop is at work".to_owned(),
+            },
         }
     }
 

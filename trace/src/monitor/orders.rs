@@ -39,6 +39,13 @@ struct Stepping {
 }
 
 impl Between for Orders {
+    fn before(&mut self, scheduler: &mut Scheduler, heard: &Heard) {
+        if self.is_held {
+            self.hold(scheduler, heard);
+            self.answer(scheduler, heard);
+        }
+    }
+
     #[inline]
     fn between(&mut self, scheduler: &mut Scheduler, step: &Step, heard: &Heard) {
         let is_met = !self.watch.borrow().is_empty();
@@ -49,8 +56,9 @@ impl Between for Orders {
 }
 
 impl Orders {
-    pub(super) fn new(shared: Arc<Shared>, watch: Rc<RefCell<Watch>>) -> Orders {
-        Orders { shared, watch, is_held: false, stepping: None, due: Vec::new() }
+    /// One that holds the run from before its first step on, or not.
+    pub(super) fn new(shared: Arc<Shared>, watch: Rc<RefCell<Watch>>, is_held: bool) -> Orders {
+        Orders { shared, watch, is_held, stepping: None, due: Vec::new() }
     }
 
     #[cold]
@@ -82,6 +90,7 @@ impl Orders {
     fn count_step(&mut self, scheduler: &Scheduler, step: &Step, met: &[String]) {
         let Some(stepping) = &mut self.stepping else { return };
         stepping.left -= 1;
+        self.shared.desk.set_steps_left(stepping.left);
         if stepping.told.len() == TOLD_STEPS {
             stepping.told.remove(0);
         }
@@ -89,6 +98,7 @@ impl Orders {
         let is_over = stepping.left == 0 || !met.is_empty() || step.is_last();
         if let Some(done) = self.stepping.take_if(|_| is_over) {
             self.is_held = true;
+            self.shared.desk.set_steps_left(0);
             let mut lines = format!("done: held\n{}", done.told.join("\n"));
             met.iter().for_each(|condition| lines += &format!("\nbecause of: {condition}"));
             self.due.push((done.answer, lines));
@@ -113,7 +123,7 @@ impl Orders {
 
     fn tell_held(&mut self, is_held: bool, scheduler: &mut Scheduler, heard: &Heard) {
         heard.catch_up(scheduler);
-        self.shared.set_held(is_held);
+        self.shared.set_held(is_held, scheduler.now().as_nanos());
         self.answer(scheduler, heard);
     }
 
@@ -167,6 +177,7 @@ impl Orders {
             }
             Order::Step(left) => {
                 self.end_stepping();
+                self.shared.desk.set_steps_left(left);
                 self.stepping = Some(Stepping { left, told: Vec::new(), answer: answer.clone() });
                 return None;
             }
@@ -189,6 +200,7 @@ impl Orders {
     /// The steps that were ordered are not taken to the end.
     fn end_stepping(&mut self) {
         if let Some(stepping) = mem::take(&mut self.stepping) {
+            self.shared.desk.set_steps_left(0);
             self.due.push((stepping.answer, "done: another order came before the end".to_owned()));
         }
     }

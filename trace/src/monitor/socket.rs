@@ -46,6 +46,8 @@ pub struct Socket {
     path: PathBuf,
     /// Which file it is: another one of the same name is not removed.
     inode: Option<(u64, u64)>,
+    /// Whether it is the first of this name in this process.
+    is_of_first_run: bool,
 }
 
 impl Socket {
@@ -54,7 +56,7 @@ impl Socket {
     /// # Errors
     /// If a living program has it, its directory is open to others, or the operating system refuses.
     pub fn open(path: Option<&Path>) -> Result<Socket, SocketError> {
-        let path = match path {
+        let (path, run) = match path {
             Some(path) => next_name(path.to_owned(), |path, run| {
                 let mut name = path.as_os_str().to_owned();
                 name.push(format!(".{run}"));
@@ -77,7 +79,12 @@ impl Socket {
         // Whoever connects before the mode is set is looked at when it is accepted.
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(io)?;
         let inode = fs::symlink_metadata(&path).ok().map(|found| (found.dev(), found.ino()));
-        Ok(Socket { listener, path, inode })
+        Ok(Socket { listener, path, inode, is_of_first_run: run == 1 })
+    }
+
+    /// Whether it is the first of its name in this process.
+    pub(super) fn is_of_first_run(&self) -> bool {
+        self.is_of_first_run
     }
 
     /// Where it is.
@@ -104,12 +111,12 @@ impl Drop for Socket {
     }
 }
 
-/// The name for this run of the process: later ones of the same name are numbered.
-fn next_name(path: PathBuf, again: impl Fn(&Path, u32) -> PathBuf) -> PathBuf {
+/// The name for this run of the process, and the how-manieth of that name it is: later ones are numbered.
+fn next_name(path: PathBuf, again: impl Fn(&Path, u32) -> PathBuf) -> (PathBuf, u32) {
     static RUNS: Mutex<BTreeMap<PathBuf, u32>> = Mutex::new(BTreeMap::new());
     let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
     let run = runs.entry(path.clone()).and_modify(|run| *run += 1).or_insert(1);
-    if *run == 1 { path } else { again(&path, *run) }
+    (if *run == 1 { path } else { again(&path, *run) }, *run)
 }
 
 /// The directory for sockets that were given no name, which this user alone may enter.

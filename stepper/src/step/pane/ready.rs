@@ -1,20 +1,45 @@
 //! Who runs, who is ready, and who waits for what.
 
-use trapline_trace::{CallMirror, On, Value};
-
-use super::Sight;
-use crate::step::history::Reason;
+use super::{Sight, waiting};
 use crate::step::line::{Line, Tone, width as columns};
 use crate::step::names;
 
-/// Columns from which on a row has its details.
-const ROOMY: usize = 60;
-
 pub(super) fn lines(sight: &Sight<'_>, width: usize, height: usize) -> Vec<Line> {
+    let tables = |room: usize| match sight.has_waiting {
+        true => Vec::new(),
+        false => waiting::lines(sight, width, room),
+    };
     let mut lines = boxes(sight, width);
-    let room = height.saturating_sub(lines.len());
-    lines.extend(tables(sight, width, room));
+    let mut rest = tables(height.saturating_sub(lines.len()));
+    if lines.len() + rest.len() > height {
+        // Who waits is more to the point than the boxes' frames.
+        lines = vec![flat(sight, width)];
+        rest = tables(height.saturating_sub(1));
+    }
+    lines.extend(rest);
     lines
+}
+
+/// The same in one line, where there is no room for more.
+fn flat(sight: &Sight<'_>, width: usize) -> Line {
+    let now = &sight.scene.now;
+    let mut line = Line::of(Tone::Dim, "running ");
+    match now.running() {
+        Some(task) => line.push(Tone::Running, format!("[{}]", names::short(task))),
+        None => line.push(Tone::Dim, "-"),
+    }
+    line.push(Tone::Dim, format!("  ready: {} ", now.ready_len()));
+    for (at, task) in now.ready().enumerate() {
+        let word = format!("[{}]", names::short(task));
+        let more = now.ready_len() - at;
+        if line.width() + columns(&word) + if more > 1 { 6 } else { 0 } > width {
+            line.push(Tone::Dim, format!("+{more}"));
+            break;
+        }
+        let tone = if sight.look.selected == Some(task) { Tone::Strong } else { Tone::Ready };
+        line.push(tone, word);
+    }
+    line
 }
 
 /// The running task, and the ready queue from its head on, as boxes.
@@ -58,109 +83,4 @@ fn frame(rows: &mut [Line; 4], word: &str, tone: Tone, with: &str) {
     rows[1].push(tone, format!("{}{bar}{}", with[0], with[2]));
     rows[2].push(tone, format!("{} {word} {}", with[3], with[3]));
     rows[3].push(tone, format!("{}{bar}{}", with[4], with[5]));
-}
-
-/// A row for each reason to wait, in the order in which they came up first, so that none jumps about.
-fn tables(sight: &Sight<'_>, width: usize, room: usize) -> Vec<Line> {
-    let reasons: Vec<Reason> = sight.atlas.history.reasons(sight.scene.cursor.step).collect();
-    let rows: Vec<(bool, Line)> =
-        reasons.iter().filter_map(|reason| row(sight, *reason, width)).collect();
-    let mut is_dropped = false;
-    let mut left = rows.len();
-    let mut lines = Vec::new();
-    for (is_empty, line) in rows {
-        // Where there is no room for all, those in which nobody waits are left out.
-        if is_empty && left > room.saturating_sub(usize::from(is_dropped)) {
-            (is_dropped, left) = (true, left - 1);
-            continue;
-        }
-        lines.push(line.cut(width));
-    }
-    lines
-}
-
-/// A reason, and who waits for it. Whether nobody does.
-fn row(sight: &Sight<'_>, reason: Reason, width: usize) -> Option<(bool, Line)> {
-    let now = &sight.scene.now;
-    let mut waiting: Vec<&CallMirror> = match reason {
-        Reason::Object(object) => now.waiting(object),
-        _ => {
-            now.calls().filter(|call| call.on.is_some_and(|on| Reason::of(on) == reason)).collect()
-        }
-    };
-    if reason == Reason::Clock {
-        waiting.sort_by_key(|call| match call.on {
-            Some(On::Deadline { at_nanos }) => (at_nanos, call.id),
-            _ => (u64::MAX, call.id),
-        });
-    }
-    let (head, is_known) = head(sight, reason, width);
-    if !is_known && waiting.is_empty() {
-        return None;
-    }
-    let words: Vec<String> = waiting.iter().map(|call| waiter(sight, reason, call)).collect();
-    let (tone, who) = match words.is_empty() {
-        true => (Tone::Dim, "nobody waits".to_owned()),
-        false => (Tone::Blocked, words.join(", ")),
-    };
-    // Who waits is to be seen, whatever that is called for which they do.
-    let room = width.saturating_sub(columns(&who) + 2).max(width / 2);
-    let line = Line::of(Tone::Strong, head).cut(room).add(Tone::Plain, ": ").add(tone, who);
-    Some((words.is_empty(), line))
-}
-
-/// What is waited for, with who holds it and how much is in it. Whether it is still there.
-fn head(sight: &Sight<'_>, reason: Reason, width: usize) -> (String, bool) {
-    let now = &sight.scene.now;
-    let object = match reason {
-        Reason::Exits => return ("ends of tasks".to_owned(), true),
-        Reason::Clock => return ("clock".to_owned(), true),
-        Reason::Descriptor(fd) => return (format!("fd {fd}"), true),
-        Reason::Somebody => return ("somebody's answer".to_owned(), true),
-        Reason::Object(object) => object,
-    };
-    let Some(found) = now.object(object) else { return (format!("thing {object}"), false) };
-    let mut head = names::thing_of(found, now);
-    let field = |name: &str| found.field(name, now.tables());
-    match field("holder") {
-        Some(Value::Held { task, since }) => {
-            let holder = task.map_or_else(|| "somebody".to_owned(), names::short);
-            head.push_str(&format!(" held by {holder}"));
-            // The queue is more to the point, where there is no room for both.
-            if width >= ROOMY {
-                head.push_str(&format!(" since {}", names::site(*since, now)));
-            }
-        }
-        Some(_) => head.push_str(" free"),
-        None => {}
-    }
-    match (field("count"), field("capacity")) {
-        (Some(Value::Count(count)), Some(Value::Count(most))) => {
-            head.push_str(&format!(" {count} of {most}"));
-        }
-        (Some(Value::Count(count)), _) => head.push_str(&format!(" holds {count}")),
-        _ => {}
-    }
-    if let (Some(Value::Count(free)), None) = (field("free"), field("holder")) {
-        head.push_str(&format!(" {free} free"));
-    }
-    (head, true)
-}
-
-fn waiter(sight: &Sight<'_>, reason: Reason, call: &CallMirror) -> String {
-    let now = &sight.scene.now;
-    let who = call.task.map_or_else(|| "nobody".to_owned(), names::short);
-    match (reason, call.on) {
-        (Reason::Clock, Some(On::Deadline { at_nanos })) => {
-            format!("{who} until {}", names::clock(at_nanos))
-        }
-        (Reason::Exits, Some(On::Exit { task })) => format!("{who} for T{task}"),
-        (_, Some(On::Object { role, .. } | On::Descriptor { role, .. })) => {
-            match now.tables().str(role) {
-                "token" => who,
-                role => format!("{who} to {role}"),
-            }
-        }
-        _ => who,
-    }
 }

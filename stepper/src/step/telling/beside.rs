@@ -92,6 +92,7 @@ impl Teller<'_> {
                     names::value(result, &self.mirror)
                 )
             }
+            ("connect", _) => format!("{who} has its connection, {thing}."),
             _ => format!("{who} does {operation} on {thing}{at_once}."),
         };
         self.say(sentence);
@@ -102,6 +103,12 @@ impl Teller<'_> {
         let (who, thing) = (self.who(), names::thing(object, &self.mirror));
         let before = self.mirror.field(object, field).cloned();
         match (field, value, before) {
+            ("holder", Value::Held { task, .. }, Some(Value::Held { task: Some(other), .. }))
+                if *task == self.task && Some(other) != self.task =>
+            {
+                let other = names::short(other);
+                self.say(format!("{who} takes {thing}, too, beside {other}: no need to wait."));
+            }
             ("holder", Value::Held { task, .. }, _) if *task == self.task => {
                 self.say(format!("{who} takes {thing}, which is free: no need to wait."));
             }
@@ -120,6 +127,11 @@ impl Teller<'_> {
             ("free", Value::Count(now), Some(Value::Count(before))) if *now != before => {
                 let verb = if *now < before { "takes one from" } else { "gives one back to" };
                 self.say(format!("{who} {verb} {thing}: {now} left."));
+            }
+            ("free", Value::Count(1..), None) => {
+                let Value::Count(now) = value else { return };
+                let tokens = names::plural(*now, "token");
+                self.say(format!("{} has {tokens} free now.", capital(&thing)));
             }
             ("closed", Value::Count(1..), _) => self.say(format!("{} is closed.", capital(&thing))),
             _ => {}

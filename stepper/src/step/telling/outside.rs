@@ -56,11 +56,14 @@ impl Teller<'_> {
         }
     }
 
-    pub(super) fn looked(&mut self, answered: u64, at_nanos: u64) {
+    pub(super) fn looked(&mut self, answered: u64, at_nanos: u64, rest: &[Record]) {
         if self.sentences.is_empty() && self.task.is_none() {
             self.say("The loop looks at the outside.");
         }
-        if answered == 0 {
+        // A look that comes before the wait finds nothing new, or there would be no wait.
+        let waits_on =
+            rest.iter().any(|record| matches!(record, Record::Move(Move::Outside { .. })));
+        if answered == 0 && !waits_on {
             self.say(format!("It is {}, and nothing is new.", names::clock(at_nanos)));
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use trapline_trace::{OpenError, Recording};
 
 use crate::failure::Failure;
+use crate::live::Growth;
 use crate::opened;
 use crate::step::atlas::Atlas;
 
@@ -20,21 +21,6 @@ const PREFIX: u64 = 256 * 1024;
 
 /// How often a recording that grows is read again, at most.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Tells whether the program that is recorded goes on.
-#[derive(Clone, Debug)]
-pub(in crate::step) struct Growth(pub(in crate::step) Arc<AtomicBool>);
-
-impl Growth {
-    /// A file that is what it is.
-    pub(in crate::step) fn none() -> Growth {
-        Growth(Arc::new(AtomicBool::new(false)))
-    }
-
-    fn goes_on(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// A recording as far as it has been read.
 pub(super) struct Loaded {

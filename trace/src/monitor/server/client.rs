@@ -99,6 +99,7 @@ impl<'a> Client<'a> {
                 answers::where_is(look, id).unwrap_or_else(none)
             }),
             Command::Status => self.status(),
+            Command::Facts => self.facts(),
             Command::Help => answers::HELP.to_owned(),
             Command::Wait(seconds) => {
                 let held = self.shared.desk.wait_until_held(Duration::from_secs(seconds));
@@ -140,6 +141,19 @@ impl<'a> Client<'a> {
         })
     }
 
+    fn facts(&self) -> String {
+        let desk = &self.shared.desk;
+        let ordering = answers::Ordering {
+            client: self.id,
+            orderer: desk.orderer(),
+            is_refused: self.shared.read_only,
+            queued: desk.queued(),
+            steps_left: desk.steps_left(),
+        };
+        self.shared
+            .ask(|keeper, now| answers::facts(&keeper.look(now), &keeper.the_loop(now), &ordering))
+    }
+
     fn claim(&mut self) -> String {
         if self.shared.read_only {
             return READ_ONLY.to_owned();
@@ -159,8 +173,9 @@ impl<'a> Client<'a> {
         self.order(order)
     }
 
-    /// Lays an order, and waits for its answer; not for long, if the loop is stuck.
+    /// Lays an order, and waits for its answer; not for long, if the loop is stuck, or is to take steps and waits.
     fn order(&self, order: Order) -> String {
+        let is_step = matches!(order, Order::Step(_));
         let receiver = match self.shared.desk.lay(self.id, order) {
             Ok(receiver) => receiver,
             Err(why) => return format!("refused: {why}"),
@@ -179,6 +194,11 @@ impl<'a> Client<'a> {
             };
             if let Some(stuck) = self.shared.ask(stuck) {
                 return stuck;
+            }
+            // Whoever has waited enough can order something else then.
+            let outside = self.shared.ask(|keeper, now| keeper.waits_for(now));
+            if let Some(outside) = outside.filter(|_| is_step) {
+                return format!("queued: the loop waits for {outside}");
             }
         }
         format!("queued: {}", self.shared.ask(|keeper, now| keeper.doing(now)))

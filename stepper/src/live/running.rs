@@ -1,9 +1,9 @@
-//! The program that is being looked at, and the files that it leaves.
+//! A program that has been started.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,47 +12,15 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{pause, wait_for};
+use super::growth::Growth;
+use super::waiting::{pause, wait_for};
 use crate::failure::Failure;
-use crate::step::terminal::Growth;
 
 /// So long a program has to end when it is asked to.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A directory for us alone, which is gone with this.
-pub(super) struct Place(PathBuf);
-
-impl Place {
-    pub(super) fn new() -> Result<Place, Failure> {
-        let parent = std::env::temp_dir();
-        for number in 0..1000 {
-            let path = parent.join(format!("trapline-{}-{number}", std::process::id()));
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Place(path)),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Failure::at(&path)(error)),
-            }
-        }
-        Err(Failure::said(format!("{} is full of directories of ours", parent.display())))
-    }
-
-    pub(super) fn trace(&self) -> PathBuf {
-        self.0.join("run.trace")
-    }
-
-    pub(super) fn output(&self) -> PathBuf {
-        self.0.join("output")
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // If somebody has removed it already, so much the better.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A program that has been started. It is ended when nobody looks at it any more.
+#[derive(Debug)]
 pub(super) struct Running {
     child: Arc<Mutex<Child>>,
     goes_on: Arc<AtomicBool>,
@@ -82,10 +50,6 @@ impl Running {
         let watcher = thread::Builder::new().name("watcher".to_owned()).spawn(watch);
         watcher.map_err(|error| Failure::said(format!("cannot start a thread: {error}")))?;
         Ok(running)
-    }
-
-    pub(super) fn goes_on(&self) -> bool {
-        self.goes_on.load(Ordering::Acquire)
     }
 
     pub(super) fn growth(&self) -> Growth {
