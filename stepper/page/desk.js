@@ -239,9 +239,12 @@ export class Desk {
 
   redraw() {
     if (!this.scene) return;
+    // What the browser is asked to measure, it is asked before anything is changed, and after everything is.
+    this.width = byId('panes').clientWidth;
     this.drawPosition();
     drawLesson(this, byId('pane-lesson'), byId('body-lesson'));
-    for (const pane of this.open) draw(pane, this, byId(`body-${pane}`));
+    const scrolls = [...this.open].map((pane) => draw(pane, this, byId(`body-${pane}`)));
+    for (const scroll of scrolls) scroll?.();
   }
 
   drawPosition() {

@@ -61,7 +61,7 @@ function parseStop(head) {
 export function stepOf(stop, recording, history) {
   if (stop.step !== undefined) return stop.step <= recording.last ? stop.step : undefined;
   if (stop.call !== undefined) return history.firstCalls.get(stop.call);
-  return stop.task === undefined ? recording.last : history.firstRuns.get(stop.task);
+  return stop.task === undefined ? recording.last : history.firstRun(stop.task);
 }
 
 /** A line goes on where the one before it ended; an empty one begins a paragraph. */

@@ -324,7 +324,7 @@ const MOVES = {
     const [sinceStep, sinceTime] = [mirror.step + 1, mirror.clock];
     mirror.tasks.set(task, {
       id: task, parent, name, site, daemon, state, dispatches, sinceStep, sinceTime,
-      wokenBy: undefined, wokenStep: 0, ticket,
+      wokenBy: undefined, wokenStep: 0, ticket, askedSite: undefined, askedStack: 0,
     });
   },
   ended(mirror, { task }) {
@@ -365,16 +365,20 @@ const MOVES = {
     mirror.enter(entry, isReady ? 'ready' : 'blocked');
   },
   begun(mirror, { call, task, what, argument, site, stack }) {
-    if (!mirror.tasks.has(task)) wrong(`no task ${task} lives`);
+    // Where none that lives waits for the answer, it is nobody's.
+    const asks = task === 0 ? undefined : mirror.taskThatLives(task);
     mirror.checkStr(what);
     mirror.checkValue(argument);
     mirror.checkSite(site);
     mirror.checkStack(stack);
     if (mirror.calls.has(call)) wrong(`call ${call} is begun twice`);
-    const [sinceStep, sinceTime] = [mirror.step + 1, mirror.clock];
     mirror.calls.set(call, {
-      id: call, task, what, argument, site, stack, on: undefined, sinceStep, sinceTime, order: 0,
+      id: call, task: asks?.id, what, argument, site, stack, on: undefined, sinceStep: mirror.step + 1,
+      sinceTime: mirror.clock, order: 0,
     });
+    if (asks === undefined) return;
+    asks.askedSite = site;
+    asks.askedStack = stack;
   },
   blocked(mirror, { call, on }) {
     if (on.for === 'exit') mirror.taskThatLives(on.task);

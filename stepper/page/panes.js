@@ -8,6 +8,7 @@ import {
 } from './names.js';
 import { preludeOf } from './scene.js';
 import { told } from './telling.js';
+import { drawTimeline } from './timeline.js';
 
 /** In the order of their keys: from 1 to 9, then 0. */
 export const PANES = [
@@ -59,7 +60,7 @@ export function el(tag, properties = {}, ...children) {
   return fill(element, properties, children);
 }
 
-function svg(tag, properties = {}, ...children) {
+export function svg(tag, properties = {}, ...children) {
   return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), properties, children);
 }
 
@@ -72,8 +73,12 @@ function fill(element, properties, children) {
   return element;
 }
 
+/**
+ * Draws a pane. What it gives scrolls it to where one is to look: to be called when all are drawn, since it has the
+ * browser lay out the whole page.
+ */
 export function draw(pane, desk, body) {
-  DRAW[pane](desk, body);
+  return DRAW[pane](desk, body);
 }
 
 /** The text of the stop at which the lesson is, beside the source; the answer once it is asked for. */
@@ -106,7 +111,7 @@ function marked(text) {
   });
 }
 
-function dim(text) {
+export function dim(text) {
   return el('p', { class: 'dim' }, text);
 }
 
@@ -148,8 +153,7 @@ const DRAW = {
       const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '') + (isAt(next, line) ? '?' : '');
       markLine(shown.children[line - 1], who, mark, mark !== '');
     }
-    centre(body, shown.children[focus.line - 1]);
-    return undefined;
+    return () => centre(body, shown.children[focus.line - 1]);
   },
 
   ready(desk, body) {
@@ -180,7 +184,7 @@ const DRAW = {
     const asides = desk.asides();
     replaceKeepingFocus(body, ...paragraphs, ...asides);
     // What is asked or told aside is to be seen, however much happens in the step.
-    body.scrollTop = asides.length > 0 ? asides.at(-1).offsetTop - body.offsetTop - 8 : 0;
+    return () => { body.scrollTop = asides.length > 0 ? asides.at(-1).offsetTop - body.offsetTop - 8 : 0; };
   },
 
   loop(desk, body) {
@@ -192,20 +196,21 @@ const DRAW = {
     }
     for (const line of list.querySelectorAll('.here')) markLine(line, '', '', false);
     const at = marks.get(desk.scene.phase);
-    if (at === undefined) return;
+    if (at === undefined) return undefined;
     markLine(list.children[at], desk.scene.phase, '▶', true);
-    centre(body, list.children[at]);
+    return () => centre(body, list.children[at]);
   },
 
   tasks(desk, body) {
     const head = ['task', 'state', 'waits for', 'line', 'runs', 'woken by'];
+    const waits = waitsByTask(desk.scene.now);
     let tasks = sorted(desk.scene.now.tasks).filter(({ id }) => desk.shows(id));
-    if (desk.look.filter !== '') tasks = tasks.filter((task) => desk.passes(taskCells(desk, task).join(' ')));
+    if (desk.look.filter !== '') tasks = tasks.filter((task) => desk.passes(taskCells(desk, task, waits).join(' ')));
     // About the selected one: a thousand lines are not read, and take long to draw.
     const chosen = tasks.findIndex(({ id }) => id === desk.look.selected);
     const first = Math.max(0, Math.min(chosen - ROWS / 2, tasks.length - ROWS));
     const shown = tasks.slice(first, first + ROWS).map((task) => {
-      const [name, ...cells] = taskCells(desk, task);
+      const [name, ...cells] = taskCells(desk, task, waits);
       return el('tr', { class: desk.look.selected === task.id ? 'chosen' : undefined },
         el('th', { scope: 'row' }, taskButton(desk, task.id, name)),
         ...cells.map((cell, at) => el('td', { class: at === 0 ? task.state : undefined }, cell)));
@@ -215,7 +220,7 @@ const DRAW = {
     replaceKeepingFocus(body, el('table', {},
       el('thead', {}, el('tr', {}, ...head.map((text) => el('th', { scope: 'col' }, text)))),
       el('tbody', {}, ...shown)), ...more);
-    body.querySelector('.chosen')?.scrollIntoView({ block: 'nearest' });
+    return () => body.querySelector('.chosen')?.scrollIntoView({ block: 'nearest' });
   },
 
   log(desk, body) {
@@ -236,7 +241,7 @@ const DRAW = {
     body.replaceChildren(el('ol', { class: 'log' }, ...rows.slice(-80).map(({ step, text }) =>
       el('li', { class: step === scene.step ? 'this' : undefined },
         el('a', { href: `#step=${step}` }, `${step}`), ` ${text}`))));
-    body.scrollTop = body.scrollHeight;
+    return () => { body.scrollTop = body.scrollHeight; };
   },
 
   output(desk, body) {
@@ -253,8 +258,7 @@ const DRAW = {
     const pre = el('pre');
     pre.textContent = lines;
     body.replaceChildren(...note, pre);
-    body.scrollTop = body.scrollHeight;
-    return undefined;
+    return () => { body.scrollTop = body.scrollHeight; };
   },
 
   timeline(desk, body) {
@@ -322,8 +326,16 @@ function centre(body, line) {
   body.scrollTop = top - body.clientHeight / 2;
 }
 
-function stopOf(desk, task, step) {
-  return desk.history.stop(task, step, desk.recording.sources);
+/** Where a task asked for something last, in a state: the innermost line that is the program's own. */
+function stopOf(desk, task, mirror) {
+  const { askedSite, askedStack } = mirror.tasks.get(task) ?? {};
+  return askedSite === undefined ? undefined : programLine(desk, mirror, askedSite, askedStack);
+}
+
+function programLine({ recording }, { tables }, site, stack) {
+  const call = tables.site(site);
+  if (recording.sources.has(call.file)) return call;
+  return tables.stack(stack).find(({ file }) => recording.sources.has(file)) ?? call;
 }
 
 function bornAt({ scene }, task) {
@@ -338,13 +350,14 @@ function bornAt({ scene }, task) {
  */
 function marksOf(desk) {
   const { scene } = desk;
-  const { task, step, now } = scene;
+  const { task, now } = scene;
   const runs = now.running ?? now.ready()[0];
-  const next = desk.isHeld && desk.isAtEdge && runs !== undefined ? stopOf(desk, runs, step) ?? bornAt(desk, runs) : undefined;
+  const next = desk.isHeld && desk.isAtEdge && runs !== undefined ? stopOf(desk, runs, now) ?? bornAt(desk, runs) : undefined;
   if (task === undefined) return { next };
-  const from = stopOf(desk, task, step - 1) ?? bornAt(desk, task);
-  const hasAsked = scene.records.slice(0, scene.done).some((record) => record.kind === 'begun' && record.task === task);
-  return { from, next, stop: hasAsked ? stopOf(desk, task, step) : undefined };
+  const from = stopOf(desk, task, scene.before) ?? bornAt(desk, task);
+  const asked = scene.records.slice(scene.prelude, scene.done)
+    .findLast((record) => record.kind === 'begun' && record.task === task);
+  return { from, next, stop: asked && programLine(desk, now, asked.site, asked.stack) };
 }
 
 /** The line in the middle: where the running task is, else where the selected one waits. */
@@ -362,7 +375,7 @@ function focusOf(desk, from, stop) {
     }
   }
   for (const task of [...tasks, ...scene.now.tasks.keys()]) {
-    const at = stopOf(desk, task, scene.step) ?? bornAt(desk, task);
+    const at = stopOf(desk, task, scene.now) ?? bornAt(desk, task);
     if (isKnown(at)) return at;
   }
   return stop ?? from;
@@ -370,11 +383,10 @@ function focusOf(desk, from, stop) {
 
 /** Who is suspended on which line of a file. */
 function standingIn(desk, file) {
-  const { scene } = desk;
-  const step = scene.isWhole ? scene.step : scene.step - 1;
+  const { now } = desk.scene;
   const standing = new Map();
-  for (const { id } of sorted(scene.now.tasks)) {
-    const at = desk.shows(id) ? stopOf(desk, id, step) : undefined;
+  for (const { id } of sorted(now.tasks)) {
+    const at = desk.shows(id) ? stopOf(desk, id, now) : undefined;
     if (at?.file !== file) continue;
     if (standing.has(at.line)) standing.get(at.line).push(id);
     else standing.set(at.line, [id]);
@@ -526,16 +538,26 @@ function stateOf(object, now) {
   return words;
 }
 
-/** So many tasks are shown. */
-const ROWS = 100;
+/** So many tasks are shown: to lay out more takes longer than one waits for a step. */
+const ROWS = 60;
 
 const STATES = { running: 'R running', ready: 'r ready', blocked: 'b blocked' };
 
-function taskCells(desk, task) {
+function waitsByTask({ calls }) {
+  const waits = new Map();
+  for (const call of calls.values()) {
+    if (!call.on) continue;
+    if (waits.has(call.task)) waits.get(call.task).push(call);
+    else waits.set(call.task, [call]);
+  }
+  return waits;
+}
+
+function taskCells(desk, task, waits) {
   const { now } = desk.scene;
-  const reasons = now.blockedCalls(task.id).map(({ on }) => onName(on, now));
+  const reasons = (waits.get(task.id) ?? []).map(({ on }) => onName(on, now));
   const none = task.state === 'blocked' ? "somebody's waker" : '-';
-  const stop = stopOf(desk, task.id, desk.scene.step);
+  const stop = stopOf(desk, task.id, now);
   return [
     `${taskName(task.id, desk.history)}${task.daemon ? ' daemon' : ''}`,
     STATES[task.state],
@@ -611,84 +633,4 @@ function cyclesIn(links) {
     if (at !== undefined && first >= 0) cycles.push(path.slice(first));
   }
   return cycles;
-}
-
-const COLUMN = 16;
-const LANE = 22;
-const NAMES = 110;
-
-/** A lane for each task, a column for each step, and arrows from whoever wakes to whom. */
-function drawTimeline(desk, body) {
-  const { scene, recording, history } = desk;
-  const room = Math.max(10, Math.floor((body.clientWidth - NAMES - 30) / COLUMN));
-  const first = Math.max(recording.beginning + 1, Math.min(scene.step - Math.floor((room * 2) / 3), recording.last - room + 1));
-  const last = Math.min(first + room - 1, recording.last);
-  const seen = new Set(scene.now.tasks.keys());
-  for (let step = first; step <= last; step++) seen.add(history.whoRan(step));
-  seen.delete(undefined);
-  let lanes = [...seen].filter((task) => desk.shows(task)).sort((a, b) => (a < b ? -1 : 1));
-  const most = 40;
-  const skipped = Math.max(0, Math.min(lanes.indexOf(desk.look.selected) - most / 2, lanes.length - most));
-  const more = Math.max(0, lanes.length - most);
-  lanes = lanes.slice(skipped, skipped + most);
-  const columns = [];
-  recording.eachStep(first, last, (step, records, mirror, applyUntil) => {
-    const prelude = preludeOf(records);
-    const wakes = records.filter(({ kind }, at) => at >= prelude && kind === 'ready');
-    applyUntil(records.length);
-    const states = new Map(lanes.map((task) => [task, mirror.tasks.get(task)?.state]));
-    const ran = history.whoRan(step);
-    if (ran !== undefined) states.set(ran, 'running');
-    columns.push({ step, states, wakes, ran });
-  });
-  const picture = svg('svg', {
-    width: NAMES + columns.length * COLUMN + 30, height: (lanes.length + 1) * LANE + 6, role: 'img',
-    'aria-label': `Steps ${first} to ${columns.at(-1)?.step ?? first}. ${ranText(columns)}`,
-  });
-  columns.forEach((column, at) => drawColumn(picture, column, lanes, NAMES + at * COLUMN, column.step === scene.step));
-  lanes.forEach((task, at) => picture.append(svg('text', { x: 2, y: (at + 2) * LANE - 6 },
-    `${desk.look.selected === task ? '> ' : ''}${taskName(task, history)}`.slice(0, 15))));
-  columns.forEach((column, at) => drawWakes(picture, column, lanes, NAMES + at * COLUMN + COLUMN / 2));
-  const legend = dim('filled box: runs; dot: ready; line: waits; arrow: wakes, from whom to whom; ◆: woken by the outside' +
-    (more > 0 ? `; ${more} tasks more` : ''));
-  body.replaceChildren(picture, legend);
-}
-
-function ranText(columns) {
-  const ran = columns.map(({ step, ran }) => `${step} ${ran === undefined ? 'outside' : short(ran)}`);
-  return `Who ran: ${ran.join(', ')}.`;
-}
-
-function drawColumn(picture, { step, states }, lanes, x, isHere) {
-  const height = lanes.length * LANE;
-  if (isHere) picture.append(svg('rect', { class: 'now', x, y: 16, width: COLUMN, height: height + 6 }));
-  if (isHere || step % 5 === 0) {
-    picture.append(svg('text', { x: x + COLUMN / 2, y: 12, 'text-anchor': 'middle' }, isHere || step % 10 === 0 ? `${step}` : '·'));
-  }
-  lanes.forEach((task, lane) => {
-    const middle = (lane + 1) * LANE + LANE / 2;
-    switch (states.get(task)) {
-      case 'running': return picture.append(svg('rect', { class: 'box', x: x + 1, y: middle - 8, width: COLUMN - 2, height: 16 }));
-      case 'ready': return picture.append(svg('circle', { class: 'dot', cx: x + COLUMN / 2, cy: middle, r: 2.5 }));
-      case 'blocked': return picture.append(svg('line', { class: 'lane', x1: x, x2: x + COLUMN, y1: middle, y2: middle }));
-    }
-    return undefined;
-  });
-}
-
-function drawWakes(picture, { wakes }, lanes, x) {
-  for (const { task, by } of wakes) {
-    const to = lanes.indexOf(task);
-    const from = by.by === 'task' || by.by === 'exit' ? lanes.indexOf(by.number) : -1;
-    if (to < 0) continue;
-    const y = (to + 1) * LANE + LANE / 2;
-    if (from < 0 || from === to) {
-      picture.append(svg('path', { class: 'tip', d: `M${x} ${y - 6}l5 6l-5 6l-5 -6z` }));
-      continue;
-    }
-    const start = (from + 1) * LANE + LANE / 2;
-    const tip = y > start ? -7 : 7;
-    picture.append(svg('line', { class: 'arrow', x1: x, x2: x, y1: start, y2: y + tip }));
-    picture.append(svg('path', { class: 'tip', d: `M${x} ${y}l-4 ${tip}l8 0z` }));
-  }
 }

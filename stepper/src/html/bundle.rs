@@ -21,6 +21,7 @@ const MODULES: [&str; 14] = [
     include_str!("../../page/breakpoint.js"),
     include_str!("../../page/lesson.js"),
     include_str!("../../page/panes.js"),
+    include_str!("../../page/timeline.js"),
     include_str!("../../page/desk.js"),
     include_str!("../../page/live.js"),
     include_str!("../../page/main.js"),
