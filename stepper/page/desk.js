@@ -12,6 +12,9 @@ import { sceneAt } from './scene.js';
 /** Steps a second. */
 const SPEEDS = [1, 2, 4, 8, 16, 32, 64, 128];
 
+/** A button that is there where a program takes orders. */
+const ORDER = 'order';
+
 /** What the keys do: the key, what `aria-keyshortcuts` calls it, what it does, in words, and whether it has a button. */
 const KEYS = [
   ['Home', 'first', 'to the beginning', (desk) => desk.go(desk.recording.beginning), true],
@@ -20,13 +23,18 @@ const KEYS = [
   [' ', 'play', 'runs and pauses', (desk) => desk.play(), true],
   ['N', 'phase ▶', 'next phase of the loop', (desk) => desk.nextPhase(), true],
   ['n', 'step ▶', 'next step', (desk) => desk.nextStep(), true],
-  ['End', 'last', 'to the last step', (desk) => desk.go(desk.recording.last), true],
+  ['End', 'last', 'to the last step, and with a program that runs', (desk) => desk.goLast(), true],
   ['g', 'go to', 'goes to a step by its number', (desk) => desk.ask('step'), true],
   ['T', '◀ task', 'previous step of the selected task', (desk) => desk.stepOfSelected(false), true],
   ['t', 'task ▶', 'next step of the selected task', (desk) => desk.stepOfSelected(true), true],
   ['b', 'breakpoint', `sets a breakpoint: ${FORMS}; - removes all`, (desk) => desk.ask('breakpoint'), true],
   ['C', '◀ continue', 'goes back to the last step that meets a breakpoint', (desk) => desk.search(false), true],
   ['c', 'continue ▶', 'goes on to the next step that meets a breakpoint', (desk) => desk.search(true), true],
+  ['G', 'go/hold', 'lets the program go on, or holds it', (desk) => desk.order(desk.live?.status.held === null ? 'hold' : 'go'), ORDER],
+  ['K', 'kill', 'kills the selected task', (desk) => desk.orderTask('kill'), ORDER],
+  ['X', 'cancel', 'asks the selected task to end', (desk) => desk.orderTask('cancel'), ORDER],
+  ['F', 'run next', 'puts the selected task first in the ready queue', (desk) => desk.orderTask('next'), ORDER],
+  ['R', 'again', 'builds and starts the program anew, and goes to the same step', (desk) => desk.again(), ORDER],
   ['w', 'why?', 'why is the selected task not running?', (desk) => desk.askWhy(), true],
   ['x', 'predict', 'asks what comes next', (desk) => desk.predict(), true],
   ['l', 'lesson ▶', 'next stop of the lesson', (desk) => desk.nextStop(1), true],
@@ -50,18 +58,28 @@ const PROMPTS = {
   step: () => 'go to step:',
   breakpoint: () => `breakpoint (${FORMS}; - removes all):`,
   filter: () => 'only what has this in it:',
+  cancel: () => 'why is it to end?',
 };
+
+/** So long one reads, in milliseconds, until keys are heard again and what has changed is painted. */
+const SLICE = 12;
+
+function nextTurn() {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = resolve;
+    port2.postMessage(undefined);
+  });
+}
 
 const byId = (id) => document.getElementById(id);
 
 export class Desk {
-  constructor({ title, loopText, output }) {
-    this.title = title;
+  constructor({ loopText, output }) {
     this.loopText = readLoop(loopText);
     this.output = output;
-    this.history = new History();
-    this.recording = new Recording((step, record, mirror) => this.history.note(step, record, mirror));
-    this.scene = undefined;
+    this.live = undefined;
+    this.empty();
     this.look = { selected: undefined, filter: '', hides: false };
     this.open = new Set(['source', 'ready', 'sentence']);
     this.current = 'source';
@@ -71,11 +89,21 @@ export class Desk {
     this.points = [];
     this.speed = 1;
     this.isPlaying = false;
-    this.isLoading = true;
     this.lesson = undefined;
     this.stop = -1;
     this.isAnswerShown = false;
     this.buildFrame();
+  }
+
+  /** Nothing has been read, of this run or of another. */
+  empty() {
+    this.history = new History();
+    this.recording = new Recording((step, record, mirror) => this.history.note(step, record, mirror));
+    this.scene = undefined;
+    this.isLoading = true;
+    // Whether what is shown moves on with a program that does.
+    this.follows = false;
+    this.running = undefined;
   }
 
   // The frame: what is always there.
@@ -85,7 +113,7 @@ export class Desk {
       if (!hasButton) continue;
       const shown = key === ' ' ? 'Space' : key;
       byId('moves').append(el('button', {
-        type: 'button', id: `key-${shown}`, title: `${what} (${shown})`, 'aria-keyshortcuts': shown,
+        type: 'button', id: `key-${shown}`, class: hasButton === ORDER ? ORDER : undefined, title: `${what} (${shown})`, 'aria-keyshortcuts': shown,
         click: () => this.act(key, act),
       }, word, ' ', el('kbd', {}, shown)));
     }
@@ -148,24 +176,30 @@ export class Desk {
 
   // Loading.
 
-  /** More of the trace's bytes have come. */
-  push(bytes) {
-    this.recording.push(bytes);
-  }
-
-  /** Reads what has come, with pauses in which keys are heard. */
-  async load(isComplete) {
+  /** Takes more of the trace's bytes, and reads them, with pauses in which keys are heard. */
+  async load(bytes, isAll) {
+    const { recording } = this;
+    recording.push(bytes);
+    // Before that there is no header.
+    if (!isAll && recording.bytes.length < 12) return;
     for (;;) {
-      const until = performance.now() + 40;
-      const isMore = this.recording.advance(() => performance.now() > until);
-      if (!this.scene && this.recording.segments.length > 0) this.begin();
+      const until = performance.now() + SLICE;
+      const isMore = recording.advance(() => performance.now() > until);
+      if (!this.scene && recording.segments.length > 0) this.begin();
       if (!isMore) break;
       this.drawPosition();
-      await new Promise((resolve) => setTimeout(resolve));
+      await nextTurn();
     }
-    if (!isComplete) return;
-    this.isLoading = false;
-    this.begin();
+    if (this.isLoading && (isAll || this.live?.hasCome(recording.bytes.length))) {
+      this.isLoading = false;
+      this.begin();
+    } else this.grown ??= setTimeout(() => this.growOn(), SLICE);
+  }
+
+  growOn() {
+    this.grown = undefined;
+    if (this.follows) this.goLast();
+    else this.drawPosition();
   }
 
   begin() {
@@ -205,23 +239,28 @@ export class Desk {
 
   redraw() {
     if (!this.scene) return;
+    // What the browser is asked to measure, it is asked before anything is changed, and after everything is.
+    this.width = byId('panes').clientWidth;
     this.drawPosition();
     drawLesson(this, byId('pane-lesson'), byId('body-lesson'));
-    for (const pane of this.open) draw(pane, this, byId(`body-${pane}`));
+    const scrolls = [...this.open].map((pane) => draw(pane, this, byId(`body-${pane}`)));
+    for (const scroll of scrolls) scroll?.();
   }
 
   drawPosition() {
     const { scene, recording } = this;
     if (!scene) return;
     const words = [`step ${scene.step} of ${recording.last}${this.isLoading ? '+ (loading)' : ''}`];
+    if (this.isAtEdge) words[0] = `LIVE · step ${scene.step}`;
     if (!scene.isWhole) words.push(scene.phase ? `in ${scene.phase}` : 'before pick');
     words.push(`clock ${clockName(scene.now.clock)}`);
     const quantum = this.quantum();
     if (quantum) words.push(`quantum ${quantum}`);
     const seed = recording.properties.get('seed');
     if (seed && seed !== '0') words.push(`seed ${seed}`);
+    if (this.isLive) words.push(this.live.status.doing, this.live.status.others ?? []);
     if (this.look.filter !== '') words.push(`filter ${this.look.filter}`);
-    byId('position').textContent = plain(words.join(' · '));
+    byId('position').textContent = plain(words.flat().join(' · '));
   }
 
   /** How much of its quantum the running task has left: each call that is answered at once takes one. */
@@ -270,7 +309,8 @@ export class Desk {
   go(step, phases) {
     this.verdict = undefined;
     this.question = undefined;
-    this.scene = sceneAt(this.recording, this.history, this.recording.nearest(step), phases);
+    this.follows = false;
+    this.scene = sceneAt(this.recording, this.history, this.recording.nearest(step), phases, this.isHeld);
     if (this.scene.isWhole && this.history.closesCycle(this.scene.step) && !this.open.has('graph') &&
         !document.body.classList.contains('embedded')) {
       this.open.add('graph');
@@ -281,6 +321,12 @@ export class Desk {
     this.redraw();
   }
 
+  /** To the last step; and on with a program that runs. */
+  goLast() {
+    this.go(this.recording.last);
+    this.follows = this.isLive;
+  }
+
   goOrSay(step, phases, otherwise) {
     if (step !== undefined) this.go(step, phases);
     else this.say(this.isLoading ? `${otherwise} that has been loaded` : otherwise);
@@ -289,7 +335,9 @@ export class Desk {
 
   nextStep() {
     const { isWhole, step } = this.scene;
-    return this.goOrSay(isWhole ? this.recording.next(step) : step, undefined, 'this is the last step');
+    const next = isWhole ? this.recording.next(step) : step;
+    if (next === undefined && this.isAtEdge) return (this.follows = this.live.step());
+    return this.goOrSay(next, undefined, 'this is the last step');
   }
 
   previousStep() {
@@ -365,6 +413,14 @@ export class Desk {
     return this.searchOn(this.running);
   }
 
+  /** Says which breakpoint has held the program. */
+  sayMet() {
+    const { last } = this.recording;
+    const search = new Search(this.recording, this.points, last - 1, true);
+    search.advance();
+    this.say(search.found ? `stopped at step ${last}: ${search.found.point.text}` : '');
+  }
+
   searchOn(search) {
     // Another one has been begun, or this one was broken off.
     if (search !== this.running) return;
@@ -378,7 +434,85 @@ export class Desk {
     if (search.found) {
       this.go(search.found.step);
       this.say(`stopped at step ${search.found.step}: ${search.found.point.text}`);
+    } else if (search.isForward && this.isLive) {
+      this.goLast();
+      this.order(['until', ...this.points.map(({ text }) => text)].join('\n'));
     } else this.say(`nothing ${search.isForward ? 'after' : 'before'} this meets a breakpoint`);
+  }
+
+  // Orders.
+
+  /** Whoever serves the page has a program that takes them. */
+  takeOrders(live) {
+    this.live = live;
+    document.body.classList.add('live');
+  }
+
+  /** How the program is, has been told. */
+  heard() {
+    if (!this.live) return;
+    const { doing, isLive } = this.live.status;
+    if (this.live.isWaiting) this.say(`${doing}; any key ends the wait`);
+    else if (this.wasLive && !isLive) this.say(doing);
+    this.wasLive = isLive;
+    this.drawPosition();
+  }
+
+  /** What has come of an order. */
+  obeyed(order, said) {
+    const [word] = order.split(/\s/);
+    if (word === 'until' && said.startsWith('done')) this.sayMet();
+    else this.say(word === 'step' && /^(done|queued): /.test(said) ? '' : said.replace(/^done: /, ''));
+  }
+
+  /** The viewer does not answer. */
+  lose({ message }) {
+    this.live.status.isLive = false;
+    this.say(`the viewer has gone away (${message})`);
+    this.drawPosition();
+  }
+
+  get isHeld() {
+    return this.isLive && this.live.status.held !== null;
+  }
+
+  get isLive() {
+    return this.live?.status.isLive ?? false;
+  }
+
+  /** Where a program has come to that goes on: there it takes orders. */
+  get isAtEdge() {
+    const { isWhole, step } = this.scene;
+    return this.isLive && (this.follows || (isWhole && step === this.recording.last));
+  }
+
+  /** Whether an order can be given here; if not, it is said. */
+  mayOrder() {
+    if (!this.live) this.say('refused: this is a recording');
+    else if (this.isLive && !this.isAtEdge) this.say('refused: this is the past');
+    else return true;
+    return false;
+  }
+
+  order(text) {
+    if (!this.mayOrder()) return;
+    this.follows = true;
+    this.live.order(text);
+  }
+
+  /** From the past, too: it is another run that takes it. */
+  again() {
+    if (!this.live) return this.say('refused: this is a recording');
+    this.say('builds and starts it anew …');
+    return this.live.order(`again ${this.scene.step}`);
+  }
+
+  orderTask(word) {
+    if (!this.mayOrder()) return;
+    const task = this.look.selected;
+    if (task === undefined) this.say('choose a task first, with the keys up and down');
+    else if (word === 'cancel') this.ask('cancel');
+    else this.order(`${word} ${task}`);
   }
 
   // Asking.
@@ -449,6 +583,7 @@ export class Desk {
     this.leave();
     if (what === 'filter') this.look.filter = text;
     if (what === 'step') this.enterStep(text);
+    if (what === 'cancel') this.order(`cancel ${this.look.selected} ${text}`);
     if (what === 'breakpoint') this.enterBreakpoint(text);
     this.redraw();
   }
@@ -556,6 +691,11 @@ export class Desk {
   }
 
   act(key, act) {
+    if (this.live?.isWaiting) {
+      this.pause();
+      this.live.endWait();
+      return;
+    }
     if (this.running) {
       this.running = undefined;
       this.say('the search is broken off');

@@ -123,9 +123,9 @@ export class History {
       if (!this.firstCalls.has(word)) this.firstCalls.set(word, step);
     }
     if (mirror.running === task) this.spent++;
-    const stacks = (this.stacksOfSites[site] ??= []);
-    if (!stacks.includes(stack)) {
-      stacks.push(stack);
+    const stacks = (this.stacksOfSites[site] ??= new Set());
+    if (!stacks.has(stack)) {
+      stacks.add(stack);
       this.places.push([mirror.tables.site(site), ...mirror.tables.stack(stack)]);
     }
   }

@@ -1,6 +1,7 @@
 // What is to be shown: it is in the page, deflated, in base64; or whoever serves the page has it.
 
 import { Desk } from './desk.js';
+import { Live } from './live.js';
 
 function bytesOf(id) {
   const text = document.getElementById(id)?.textContent;
@@ -21,31 +22,14 @@ async function whole(id) {
   return stream && new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** The recording of whoever serves this page: its bytes are read as they come. */
-async function readServed(desk) {
-  const query = new URLSearchParams(location.search);
-  const token = query.get('token') ?? sessionStorage.getItem('token') ?? '';
-  sessionStorage.setItem('token', token);
-  query.delete('token');
-  window.history.replaceState(null, '', `?${query}${location.hash}`);
-  const response = await fetch('/trace', { headers: { 'x-trapline-token': token } });
-  if (!response.ok) throw new Error(`${await response.text()} (open the link that the viewer prints)`);
-  const reader = response.body.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    desk.push(part.value);
-    if (desk.recording.bytes.length > 12) await desk.load(false);
-  }
-}
-
 async function main() {
   const loopText = new TextDecoder().decode((await whole('loop')) ?? new Uint8Array(0));
   const desk = new Desk({ loopText, output: await whole('output') });
   // For tests, and for whoever looks in from the console.
   window.desk = desk;
   const trace = await whole('trace');
-  if (trace) desk.push(trace);
-  else await readServed(desk);
-  await desk.load(true);
+  if (trace) await desk.load(trace, true);
+  else await new Live(desk).follow();
 }
 
 main().catch((error) => {

@@ -8,6 +8,7 @@ import {
 } from './names.js';
 import { preludeOf } from './scene.js';
 import { told } from './telling.js';
+import { drawTimeline } from './timeline.js';
 
 /** In the order of their keys: from 1 to 9, then 0. */
 export const PANES = [
@@ -59,7 +60,7 @@ export function el(tag, properties = {}, ...children) {
   return fill(element, properties, children);
 }
 
-function svg(tag, properties = {}, ...children) {
+export function svg(tag, properties = {}, ...children) {
   return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), properties, children);
 }
 
@@ -72,8 +73,12 @@ function fill(element, properties, children) {
   return element;
 }
 
+/**
+ * Draws a pane. What it gives scrolls it to where one is to look: to be called when all are drawn, since it has the
+ * browser lay out the whole page.
+ */
 export function draw(pane, desk, body) {
-  DRAW[pane](desk, body);
+  return DRAW[pane](desk, body);
 }
 
 /** The text of the stop at which the lesson is, beside the source; the answer once it is asked for. */
@@ -106,7 +111,7 @@ function marked(text) {
   });
 }
 
-function dim(text) {
+export function dim(text) {
   return el('p', { class: 'dim' }, text);
 }
 
@@ -119,8 +124,8 @@ function taskButton(desk, task, text) {
 const DRAW = {
   source(desk, body) {
     const { recording } = desk;
-    const { from, stop } = marksOf(desk);
-    const focus = focusOf(desk, from, stop);
+    const { from, stop, next } = marksOf(desk);
+    const focus = focusOf(desk, from, stop ?? next);
     if (!focus) {
       return body.replaceChildren(dim(
         "No line of the program's has been asked from yet, or the recording has no source text in it."));
@@ -139,19 +144,18 @@ const DRAW = {
     const isAt = (mark, line) => mark?.file === focus.file && mark.line === line;
     for (const line of shown.marked) markLine(shown.children[line - 1], '', '', false);
     shown.marked = [...standing.keys()];
-    for (const mark of [from, stop]) if (mark?.file === focus.file) shown.marked.push(mark.line);
+    for (const mark of [from, stop, next]) if (mark?.file === focus.file) shown.marked.push(mark.line);
     shown.marked = shown.marked.filter((line) => shown.children[line - 1]);
     for (const line of shown.marked) {
       const tasks = standing.get(line) ?? [];
       const names = tasks.map(short).join(' ');
       const who = names.length < 9 ? names : `${tasks.length}×`;
-      // Within a step: it goes on from here, and where it will stop is not known yet.
-      const isOpen = !desk.scene.isWhole && !stop;
-      const mark = (isAt(from, line) ? (isOpen ? '▶?' : '▶') : '') + (isAt(stop, line) ? '■' : '');
+      // Within a step it goes on from here, and where it will stop is not known yet.
+      const isOpen = isAt(next, line) || (isAt(from, line) && !desk.scene.isWhole && !stop);
+      const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '') + (isOpen ? '?' : '');
       markLine(shown.children[line - 1], who, mark, mark !== '');
     }
-    centre(body, shown.children[focus.line - 1]);
-    return undefined;
+    return () => centre(body, shown.children[focus.line - 1]);
   },
 
   ready(desk, body) {
@@ -182,7 +186,7 @@ const DRAW = {
     const asides = desk.asides();
     replaceKeepingFocus(body, ...paragraphs, ...asides);
     // What is asked or told aside is to be seen, however much happens in the step.
-    body.scrollTop = asides.length > 0 ? asides.at(-1).offsetTop - body.offsetTop - 8 : 0;
+    return () => { body.scrollTop = asides.length > 0 ? asides.at(-1).offsetTop - body.offsetTop - 8 : 0; };
   },
 
   loop(desk, body) {
@@ -194,20 +198,21 @@ const DRAW = {
     }
     for (const line of list.querySelectorAll('.here')) markLine(line, '', '', false);
     const at = marks.get(desk.scene.phase);
-    if (at === undefined) return;
+    if (at === undefined) return undefined;
     markLine(list.children[at], desk.scene.phase, '▶', true);
-    centre(body, list.children[at]);
+    return () => centre(body, list.children[at]);
   },
 
   tasks(desk, body) {
     const head = ['task', 'state', 'waits for', 'line', 'runs', 'woken by'];
+    const waits = waitsByTask(desk.scene.now);
     let tasks = sorted(desk.scene.now.tasks).filter(({ id }) => desk.shows(id));
-    if (desk.look.filter !== '') tasks = tasks.filter((task) => desk.passes(taskCells(desk, task).join(' ')));
+    if (desk.look.filter !== '') tasks = tasks.filter((task) => desk.passes(taskCells(desk, task, waits).join(' ')));
     // About the selected one: a thousand lines are not read, and take long to draw.
     const chosen = tasks.findIndex(({ id }) => id === desk.look.selected);
     const first = Math.max(0, Math.min(chosen - ROWS / 2, tasks.length - ROWS));
     const shown = tasks.slice(first, first + ROWS).map((task) => {
-      const [name, ...cells] = taskCells(desk, task);
+      const [name, ...cells] = taskCells(desk, task, waits);
       return el('tr', { class: desk.look.selected === task.id ? 'chosen' : undefined },
         el('th', { scope: 'row' }, taskButton(desk, task.id, name)),
         ...cells.map((cell, at) => el('td', { class: at === 0 ? task.state : undefined }, cell)));
@@ -217,14 +222,14 @@ const DRAW = {
     replaceKeepingFocus(body, el('table', {},
       el('thead', {}, el('tr', {}, ...head.map((text) => el('th', { scope: 'col' }, text)))),
       el('tbody', {}, ...shown)), ...more);
-    body.querySelector('.chosen')?.scrollIntoView({ block: 'nearest' });
+    return () => body.querySelector('.chosen')?.scrollIntoView({ block: 'nearest' });
   },
 
   log(desk, body) {
     body.replaceChildren(el('ol', { class: 'log' }, ...logRows(desk).slice(-80).map(({ step, who, text }) =>
       el('li', { class: step === desk.scene.step ? 'this' : undefined },
         el('a', { href: `#step=${step}` }, `${step}`), ` ${who} ${text}`))));
-    body.scrollTop = body.scrollHeight;
+    return () => { body.scrollTop = body.scrollHeight; };
   },
 
   output(desk, body) {
@@ -241,8 +246,7 @@ const DRAW = {
     const pre = el('pre');
     pre.textContent = lines;
     body.replaceChildren(...note, pre);
-    body.scrollTop = body.scrollHeight;
-    return undefined;
+    return () => { body.scrollTop = body.scrollHeight; };
   },
 
   timeline(desk, body) {
@@ -328,15 +332,20 @@ function bornAt({ scene }, task) {
   return found && mirror.tables.site(found.site);
 }
 
-/** The call from which the running task goes on, and the one at which it stops. */
+/**
+ * The call from which the running task goes on, and the one at which it stops. Where a program is held, the one from
+ * which the next step goes on: where that stops, nobody knows yet.
+ */
 function marksOf(desk) {
   const { scene } = desk;
-  const { task } = scene;
-  if (task === undefined) return {};
+  const { task, now } = scene;
+  const runs = now.running ?? now.ready()[0];
+  const next = desk.isHeld && desk.isAtEdge && runs !== undefined ? stopOf(desk, runs, now) ?? bornAt(desk, runs) : undefined;
+  if (task === undefined) return { next };
   const from = stopOf(desk, task, scene.before) ?? bornAt(desk, task);
   const asked = scene.records.slice(scene.prelude, scene.done)
     .findLast((record) => record.kind === 'begun' && record.task === task);
-  return { from, stop: asked && programLine(desk, scene.now, asked.site, asked.stack) };
+  return { from, next, stop: asked && programLine(desk, now, asked.site, asked.stack) };
 }
 
 /** The line in the middle: where the running task is, else where the selected one waits. */
@@ -518,14 +527,24 @@ function stateOf(object, now) {
   return words;
 }
 
-/** So many tasks are shown. */
-const ROWS = 100;
+/** So many tasks are shown: to lay out more takes longer than one waits for a step. */
+const ROWS = 60;
 
 const STATES = { running: 'R running', ready: 'r ready', blocked: 'b blocked' };
 
-function taskCells(desk, task) {
+function waitsByTask({ calls }) {
+  const waits = new Map();
+  for (const call of calls.values()) {
+    if (!call.on) continue;
+    if (waits.has(call.task)) waits.get(call.task).push(call);
+    else waits.set(call.task, [call]);
+  }
+  return waits;
+}
+
+function taskCells(desk, task, waits) {
   const { now } = desk.scene;
-  const reasons = now.blockedCalls(task.id).map(({ on }) => onName(on, now));
+  const reasons = (waits.get(task.id) ?? []).map(({ on }) => onName(on, now));
   const none = task.state === 'blocked' ? "somebody's waker" : '-';
   const stop = stopOf(desk, task.id, now);
   return [
@@ -639,86 +658,4 @@ function cyclesIn(links) {
     if (at !== undefined && first >= 0) cycles.push(path.slice(first));
   }
   return cycles;
-}
-
-const COLUMN = 16;
-const LANE = 22;
-const NAMES = 110;
-
-/** A lane for each task, a column for each step, and arrows from whoever wakes to whom. */
-function drawTimeline(desk, body) {
-  const { scene, recording, history } = desk;
-  const room = Math.max(10, Math.floor((body.clientWidth - NAMES - 30) / COLUMN));
-  const first = Math.max(recording.beginning + 1, Math.min(scene.step - Math.floor((room * 2) / 3), recording.last - room + 1));
-  const last = Math.min(first + room - 1, recording.last);
-  const seen = new Set(scene.now.tasks.keys());
-  for (let step = first; step <= last; step++) seen.add(history.whoRan(step));
-  seen.delete(undefined);
-  let lanes = [...seen].filter((task) => desk.shows(task)).sort((a, b) => (a < b ? -1 : 1));
-  const most = 40;
-  const skipped = Math.max(0, Math.min(lanes.indexOf(desk.look.selected) - most / 2, lanes.length - most));
-  const more = Math.max(0, lanes.length - most);
-  lanes = lanes.slice(skipped, skipped + most);
-  const columns = [];
-  recording.eachStep(first, last, (step, records, mirror, applyUntil) => {
-    const prelude = preludeOf(records);
-    const wakes = records.filter(({ kind }, at) => at >= prelude && kind === 'ready');
-    applyUntil(records.length);
-    const states = new Map(lanes.map((task) => [task, mirror.tasks.get(task)?.state]));
-    const ran = history.whoRan(step);
-    if (ran !== undefined) states.set(ran, 'running');
-    columns.push({ step, states, wakes, ran });
-  });
-  const picture = svg('svg', {
-    width: NAMES + columns.length * COLUMN + 30, height: (lanes.length + 1) * LANE + 6, role: 'img',
-    'aria-label': `Steps ${first} to ${columns.at(-1)?.step ?? first}. ${ranText(columns)}`,
-  });
-  columns.forEach((column, at) => drawColumn(picture, column, lanes, NAMES + at * COLUMN, Math.abs(column.step - scene.step)));
-  lanes.forEach((task, at) => picture.append(svg('text', { x: 2, y: (at + 2) * LANE - 6 },
-    `${desk.look.selected === task ? '> ' : ''}${taskName(task, history)}`.slice(0, 15))));
-  columns.forEach((column, at) => drawWakes(picture, column, lanes, NAMES + at * COLUMN + COLUMN / 2));
-  const legend = dim('filled box: runs; dot: ready; line: waits; arrow: wakes, from whom to whom; ◆: woken by the outside' +
-    (more > 0 ? `; ${more} tasks more` : ''));
-  body.replaceChildren(picture, legend);
-}
-
-function ranText(columns) {
-  const ran = columns.map(({ step, ran }) => `${step} ${ran === undefined ? 'outside' : short(ran)}`);
-  return `Who ran: ${ran.join(', ')}.`;
-}
-
-function drawColumn(picture, { step, states }, lanes, x, away) {
-  const height = lanes.length * LANE;
-  const isHere = away === 0;
-  if (isHere) picture.append(svg('rect', { class: 'now', x, y: 16, width: COLUMN, height: height + 6 }));
-  // Two numbers side by side would be read as one.
-  if (isHere || (step % 5 === 0 && away > 2)) {
-    picture.append(svg('text', { x: x + COLUMN / 2, y: 12, 'text-anchor': 'middle' }, isHere || step % 10 === 0 ? `${step}` : '·'));
-  }
-  lanes.forEach((task, lane) => {
-    const middle = (lane + 1) * LANE + LANE / 2;
-    switch (states.get(task)) {
-      case 'running': return picture.append(svg('rect', { class: 'box', x: x + 1, y: middle - 8, width: COLUMN - 2, height: 16 }));
-      case 'ready': return picture.append(svg('circle', { class: 'dot', cx: x + COLUMN / 2, cy: middle, r: 2.5 }));
-      case 'blocked': return picture.append(svg('line', { class: 'lane', x1: x, x2: x + COLUMN, y1: middle, y2: middle }));
-    }
-    return undefined;
-  });
-}
-
-function drawWakes(picture, { wakes }, lanes, x) {
-  for (const { task, by } of wakes) {
-    const to = lanes.indexOf(task);
-    const from = by.by === 'task' || by.by === 'exit' ? lanes.indexOf(by.number) : -1;
-    if (to < 0) continue;
-    const y = (to + 1) * LANE + LANE / 2;
-    if (from < 0 || from === to) {
-      picture.append(svg('path', { class: 'tip', d: `M${x} ${y - 6}l5 6l-5 6l-5 -6z` }));
-      continue;
-    }
-    const start = (from + 1) * LANE + LANE / 2;
-    const tip = y > start ? -7 : 7;
-    picture.append(svg('line', { class: 'arrow', x1: x, x2: x, y1: start, y2: y + tip }));
-    picture.append(svg('path', { class: 'tip', d: `M${x} ${y}l-4 ${tip}l8 0z` }));
-  }
 }

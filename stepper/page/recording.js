@@ -1,6 +1,6 @@
 // A whole trace, with the state at any of its steps: one pass makes an index, with a copy of the mirror now and then.
 
-import { Damaged, Decoder, readChunk, readHeader } from './trace.js';
+import { Bytes, Damaged, Decoder, readChunk, readHeader } from './trace.js';
 import { Mirror } from './mirror.js';
 
 /** Records between two checkpoints, at least: a replay of so many is not noticed. */
@@ -17,7 +17,7 @@ export class Recording {
   /** `listener(step, record, mirror)` is called with the state before the record. */
   constructor(listener = () => {}) {
     this.listener = listener;
-    this.bytes = new Uint8Array(0);
+    this.taken = new Bytes();
     this.offset = 0;
     this.chunkEnd = 0;
     this.isInChunk = false;
@@ -32,20 +32,18 @@ export class Recording {
     this.recent = undefined;
     this.recordsSince = 0;
     this.isBegun = false;
+    // What has come after the last step.
+    this.tail = [];
   }
 
   /** Takes more bytes; `advance` reads them. */
   push(more) {
-    const length = this.bytes.length + more.length;
-    if (this.bytes.length === 0) this.storage = more;
-    else if (this.storage.length < length) {
-      // Twice as much as is needed, so that it is not copied at each push.
-      this.storage = new Uint8Array(2 * length);
-      this.storage.set(this.bytes);
-    }
-    if (this.storage !== more) this.storage.set(more, this.bytes.length);
-    this.bytes = this.storage.subarray(0, length);
+    this.taken.push(more);
     if (this.damage?.isTruncated) this.damage = undefined;
+  }
+
+  get bytes() {
+    return this.taken.all;
   }
 
   /** Reads on until `isTime()` says that it is time for something else. Whether there is more to read. */
@@ -108,6 +106,7 @@ export class Recording {
     this.listener(record.kind === 'reset' ? record.step + 1 : over + 1, record, this.mirror);
     this.mirror.apply(record);
     this.recordsSince++;
+    this.tail.push(record);
     switch (record.kind) {
       case 'reset': return this.reset(over, record);
       case 'end': return this.stepEnd();
@@ -128,6 +127,7 @@ export class Recording {
   }
 
   stepEnd() {
+    this.tail = [];
     const { step } = this.mirror;
     const last = this.segments.at(-1);
     if (last && last.last + 1 === step) last.last = step;

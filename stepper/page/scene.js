@@ -56,8 +56,11 @@ export function isAskedFor(records, from) {
   return records.find(({ kind }, at) => at >= from && !DEFINITIONS.has(kind))?.kind === 'begun';
 }
 
-/** What is to be seen. `phases` of the step are over; all, if it is undefined. */
-export function sceneAt(recording, history, step, phases) {
+/**
+ * What is to be seen. `phases` of the step are over; all, if it is undefined. Where a program is held, what has been
+ * done to it after its last step is seen, too.
+ */
+export function sceneAt(recording, history, step, phases, isHeld) {
   const found = step > recording.beginning ? recording.step(step) : undefined;
   if (!found) return opening(recording);
   const { records } = found;
@@ -73,17 +76,23 @@ export function sceneAt(recording, history, step, phases) {
   const phase = over > 0 ? beats[over - 1].phase : undefined;
   const task = before.running ?? history.whoRan(step);
   const end = records.at(-1).how;
-  return { step, phases: isWhole ? undefined : over, before, now, records, prelude, beats, over, done, isWhole, phase, task, end };
+  const tail = isHeld && isWhole && step === recording.last ? recording.tail : [];
+  for (const record of tail) now.apply(record);
+  return { step, tail, phases: isWhole ? undefined : over, before, now, records, prelude, beats, over, done, isWhole, phase, task, end };
 }
 
 /** Before the first step: what is known is what the recording begins with. */
 function opening(recording) {
   const first = recording.segments[0]?.first;
-  const records = first === undefined ? [] : recording.step(first)?.records ?? [];
-  const now = new Mirror();
-  for (const record of records.slice(0, preludeOf(records))) now.apply(record);
+  const records = first === undefined ? recording.tail : recording.step(first)?.records ?? [];
+  const prelude = preludeOf(records);
+  const tail = first === undefined ? records.slice(prelude) : [];
+  const before = new Mirror();
+  for (const record of records.slice(0, prelude)) before.apply(record);
+  const now = before.clone();
+  for (const record of tail) now.apply(record);
   return {
-    step: recording.beginning, phases: undefined, before: now, now, records: [], prelude: 0, beats: [], over: 0,
+    step: recording.beginning, phases: undefined, tail, before, now, records: [], prelude: 0, beats: [], over: 0,
     done: 0, isWhole: true, phase: undefined, task: undefined, end: undefined,
   };
 }

@@ -8,7 +8,7 @@ import { isAskedFor } from './scene.js';
 
 /** What the part of a step that is over comes to; the last phase alone, where the step is not over. */
 export function told(history, scene) {
-  if (scene.beats.length === 0) return tellOpening(history, scene);
+  if (scene.beats.length === 0) return [...tellOpening(history, scene), ...tell(history, scene, 0, 0)];
   if (scene.isWhole) return tell(history, scene, scene.prelude, scene.records.length);
   if (scene.over === 0) return ['The next step is about to begin.'];
   const { start, end } = scene.beats[scene.over - 1];
@@ -17,13 +17,13 @@ export function told(history, scene) {
 }
 
 function tellOpening(history, scene) {
-  const ready = scene.now.ready();
+  const ready = scene.before.ready();
   if (ready.length > 0) {
     const many = ready.length === 1 ? 'One task stands' : `${ready.length} tasks stand`;
     const first = taskName(ready[0], history);
     return ['Nothing has run yet.', `${many} in the ready queue; ${first} is at its head and will run first.`];
   }
-  return ['Nothing has run yet.', scene.now.tasks.size === 0 ? 'There are no tasks.' : 'Nobody is ready.'];
+  return ['Nothing has run yet.', scene.before.tasks.size === 0 ? 'There are no tasks.' : 'Nobody is ready.'];
 }
 
 /** A phase in which nothing was recorded. */
@@ -44,10 +44,14 @@ function tell(history, scene, start, end) {
     if (record.kind === 'begun') teller.own.add(record.call);
     teller.mirror.apply(record);
   }
-  if (start === scene.prelude && end === scene.records.length) teller.introduce(scene);
-  for (let at = from; at < end; at++) {
-    const record = scene.records[at];
-    teller.rest = scene.records.slice(at + 1, end);
+  if (scene.isWhole) teller.introduce(scene);
+  // Orders, after a step, are no part of one.
+  const records = scene.records.slice(0, end).concat(scene.isWhole ? scene.tail : []);
+  for (let at = from; at < records.length; at++) {
+    const record = records[at];
+    teller.rest = records.slice(at + 1, at < end ? end : undefined);
+    // What is ordered between two steps is no doing of a task's.
+    if (at === end) teller.task = undefined;
     TELL[record.kind]?.call(teller, record);
     teller.mirror.apply(record);
   }

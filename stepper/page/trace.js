@@ -43,6 +43,24 @@ export function plus(a, b) {
   return normal(BigInt.asUintN(64, BigInt(a) + BigInt(b)));
 }
 
+/** Bytes that come in parts. */
+export class Bytes {
+  constructor() {
+    this.room = this.all = new Uint8Array(0);
+  }
+
+  push(more) {
+    const length = this.all.length + more.length;
+    if (this.room.length < length) {
+      // Twice as much as is needed, so that it is not copied each time.
+      this.room = new Uint8Array(this.all.length === 0 ? length : 2 * length);
+      this.room.set(this.all);
+    }
+    this.room.set(more, this.all.length);
+    this.all = this.room.subarray(0, length);
+  }
+}
+
 /** Reads the header of a trace: the version of whoever wrote it. */
 export function readHeader(bytes) {
   const magic = 'TRAPLINE';

@@ -74,6 +74,11 @@ impl Program {
         }
     }
 
+    /// A program, or whatever it is, that is there already.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.program.as_deref()
+    }
+
     /// Builds it, where that is to be done. If that fails, gives cargo's own status; it has said what is wrong.
     pub(crate) fn target(&self) -> Result<Result<Target, ExitCode>, Failure> {
         match &self.program {

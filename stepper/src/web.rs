@@ -1,165 +1,115 @@
-//! `trapline web FILE`: the page, served by a scheduler of Trapline's to browsers of this machine.
+//! `trapline web`: the page, served by a scheduler of Trapline's to browsers of this machine. What it shows is a
+//! recording, or a program that runs and takes orders.
 
+mod again;
+mod body;
 mod guard;
+mod orders;
+mod patience;
+mod run;
+mod server;
+mod site;
 
-use std::convert::Infallible;
-use std::fs;
-use std::io;
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use trapline::hyper::HyperIo;
-use trapline::net::{TcpListener, TcpStream};
 use trapline_trace::format::Header;
 
 use crate::failure::Failure;
-use crate::html::bundle::Page;
+use crate::live::{Live, wait_for};
 use crate::plain::Plain;
-use guard::Guard;
+use crate::record::Program;
+use run::Run;
+use server::Server;
 
-/// An order is a short text.
-const MAX_ORDER: usize = 64 * 1024;
-
-/// Browsers open about six to one server.
-const MAX_CONNECTIONS: usize = 64;
-
-/// How long a connection may take: who does not ask, or does not read, is dropped. The largest recording crosses the
-/// loopback in a few seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// So long a program has to come to where it is held.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "trapline web [OPTIONS] FILE\n       trapline web [OPTIONS] [--example NAME | --bin NAME | PROGRAM] [-- ARGUMENTS]\n       trapline web [OPTIONS] --attach SOCKET"
+)]
 pub(crate) struct Args {
-    /// The recording
-    file: PathBuf,
+    #[command(flatten)]
+    program: Program,
+    /// Joins a program that runs under `TRAPLINE=monitor`
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["example", "bin", "program", "package", "release", "arguments"])]
+    attach: Option<PathBuf>,
+    /// Runs the program on a clock that jumps to the next deadline where nobody is ready
+    #[arg(long = "virtual", conflicts_with = "attach")]
+    is_virtual: bool,
+    /// The file to which the program of a recording has written
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    serving: Serving,
+}
+
+#[derive(Debug, clap::Args)]
+struct Serving {
     /// The port; a free one, if it is 0
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// How long a client may take nothing of what is there for it, and may take to ask
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds, hide = true)]
+    patience: Duration,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let trace = fs::read(&args.file).map_err(Failure::at(&args.file))?;
-    let shown = args.file.display().to_string();
-    let shown = Plain(&shown);
-    Header::read(&trace).map_err(|error| Failure::said(format!("{shown}: {error}")))?;
+    if let Some(socket) = &args.attach {
+        return serve(Run::of_live(1, Live::attach(socket)?)?, socket, &args.serving);
+    }
+    if let Some(file) = args.program.file().filter(|file| is_to_be_read(file)) {
+        check(file)?;
+        return serve(Run::new(1, file, args.output.as_deref(), None)?, file, &args.serving);
+    }
+    let live = match Live::start(&args.program, args.is_virtual)? {
+        Ok(live) => live,
+        Err(code) => return Ok(code),
+    };
+    // It has been told to hold before its first step, and is about to.
+    wait_for(PATIENCE, || live.status().is_held() || !live.goes_on());
+    let name = live.name().to_owned();
+    serve(Run::of_live(1, live)?, &name, &args.serving)
+}
+
+fn serve(run: Run, shown: &Path, serving: &Serving) -> Result<ExitCode, Failure> {
     let title =
-        args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let served = trapline::block_on(async { serve(args.port, &title, trace).await });
+        shown.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let server = Server::new(serving.port, serving.patience)?;
+    let served = trapline::block_on(async { server.serve(run, &title).await });
     let error = match served {
+        Ok(Ok(())) => return Ok(ExitCode::SUCCESS),
         Ok(Err(error)) => error.to_string(),
-        Ok(Ok(never)) => match never {},
         Err(error) => error.to_string(),
     };
     Err(Failure::said(format!("cannot serve: {error}")))
 }
 
-/// What is served.
-struct Site {
-    guard: Guard,
-    page: Bytes,
-    policy: HeaderValue,
-    trace: Bytes,
+/// A file that begins as a recording does is one; and what cannot be run is to be one.
+fn is_to_be_read(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut head = [0; 8];
+    let is_recording = file.read_at(&mut head, 0).is_ok() && head == *b"TRAPLINE";
+    let can_run = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
+    is_recording || !can_run
 }
 
-async fn serve(port: u16, title: &str, trace: Vec<u8>) -> io::Result<Infallible> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let guard = Guard::new(listener.local_addr()?)?;
-    let page = Page { title, trace: None, output: None };
-    let policy = format!("{}; frame-ancestors 'none'", page.policy());
-    let site = Rc::new(Site {
-        policy: HeaderValue::from_str(&policy).map_err(io::Error::other)?,
-        page: page.html().into(),
-        trace: trace.into(),
-        guard,
-    });
-    println!("{}", site.guard.link());
-    let open = Rc::new(());
-    loop {
-        let (stream, _) = listener.accept().await?;
-        // One more than are open: the listener has one, too.
-        if Rc::strong_count(&open) > MAX_CONNECTIONS {
-            continue;
-        }
-        let (site, open) = (Rc::clone(&site), Rc::clone(&open));
-        let connection = async move {
-            // Whoever took too long is dropped with its connection.
-            let _ = trapline::timeout(PATIENCE, connection(site, stream)).await;
-            drop(open);
-        };
-        trapline::spawn(connection).name("connection").await.detach();
-    }
-}
-
-async fn connection(site: Rc<Site>, stream: TcpStream) {
-    let service = service_fn(|request| {
-        let site = Rc::clone(&site);
-        async move { Ok::<_, Infallible>(answer(&site, request).await) }
-    });
-    let mut http = http1::Builder::new();
-    // What a client does wrong is its own affair.
-    let _ = http.keep_alive(false).serve_connection(HyperIo::new(stream), service).await;
-}
-
-type Answer = Response<Full<Bytes>>;
-
-async fn answer(site: &Site, request: Request<Incoming>) -> Answer {
-    if let Err(why) = site.guard.check_origin(request.headers()) {
-        return text(StatusCode::FORBIDDEN, why);
-    }
-    // The page has nothing in it that not everybody may know; it asks for the recording with the token.
-    if (request.method(), request.uri().path()) == (&Method::GET, "/") {
-        return page(site);
-    }
-    if let Err(why) = site.guard.check_token(request.headers()) {
-        return text(StatusCode::FORBIDDEN, why);
-    }
-    match (request.method().clone(), request.uri().path()) {
-        (Method::GET, "/trace") => {
-            with(StatusCode::OK, "application/octet-stream", site.trace.clone())
-        }
-        (Method::POST, "/order") => order(request).await,
-        _ => text(StatusCode::NOT_FOUND, "there is nothing here"),
-    }
-}
-
-/// Orders act where a program runs; this one has run.
-async fn order(request: Request<Incoming>) -> Answer {
-    match Limited::new(request.into_body(), MAX_ORDER).collect().await {
-        Ok(_) => text(StatusCode::CONFLICT, "refused: this is the past"),
-        Err(_) => text(StatusCode::PAYLOAD_TOO_LARGE, "an order has at most 64 KiB"),
-    }
-}
-
-fn page(site: &Site) -> Answer {
-    let mut answer = with(StatusCode::OK, "text/html; charset=utf-8", site.page.clone());
-    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, site.policy.clone());
-    answer
-}
-
-fn text(status: StatusCode, text: &'static str) -> Answer {
-    with(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
-}
-
-fn with(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, kind),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    answer
+/// Whether it is a recording that can be read.
+fn check(path: &Path) -> Result<(), Failure> {
+    let mut head = [0; 64];
+    let file = File::open(path).map_err(Failure::at(path))?;
+    let length = file.read_at(&mut head, 0).map_err(Failure::at(path))?;
+    let shown = path.display().to_string();
+    Header::read(&head[..length])
+        .map_err(|error| Failure::said(format!("{}: {error}", Plain(&shown))))?;
+    Ok(())
 }

@@ -2,66 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use support::random::{Run, file};
-use support::{Scratch, a_short_run, command, trapline};
-
-/// A server, which ends with this.
-struct Server {
-    child: Child,
-    link: String,
-    address: SocketAddr,
-    token: String,
-}
-
-impl Server {
-    fn new(trace: &Scratch) -> Server {
-        let mut child = command(["web", trace.str()]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut link = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap();
-        let link = link.trim_end().to_owned();
-        let (address, token) =
-            link.strip_prefix("http://").unwrap().split_once("/?token=").unwrap();
-        let (address, token) = (address.parse().unwrap(), token.to_owned());
-        Server { child, link, address, token }
-    }
-
-    /// Sends a request with these headers, and gives what comes back, to the end.
-    fn ask(&self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let mut request = format!("{line} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        // It may have been refused before all of it was there.
-        let _ = stream.write_all(body);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer");
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer[end + 4..].to_vec())
-    }
-
-    fn trace(&self, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
-        self.ask("GET /trace", headers, b"")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use server::Server;
+use support::{Scratch, a_short_run, trapline};
 
 #[test]
 fn recording_asked_for_with_the_token_then_its_own_bytes() {
@@ -111,12 +63,12 @@ fn wrong_token_host_or_origin_then_refused() {
 }
 
 #[test]
-fn order_then_it_is_refused_in_the_past_and_a_long_one_is_not_read() {
+fn order_to_a_recording_then_it_is_refused_and_a_long_one_is_not_read() {
     let server = Server::new(&a_short_run().file());
     let host = server.address.to_string();
     let own = [("Host", &*host), ("X-Trapline-Token", &*server.token)];
     let (status, said) = server.ask("POST /order", &own, b"kill 1");
-    assert_eq!((status, &*said), (409, &b"refused: this is the past"[..]));
+    assert_eq!((status, &*said), (409, &b"refused: this is a recording"[..]));
     assert_eq!(server.ask("POST /order", &own, &vec![b'x'; 64 * 1024]).0, 409);
     assert_eq!(server.ask("POST /order", &own, &vec![b'x'; 64 * 1024 + 1]).0, 413);
     assert_eq!(server.ask("POST /order", &[("Host", &host)], b"kill 1").0, 403);
@@ -124,8 +76,7 @@ fn order_then_it_is_refused_in_the_past_and_a_long_one_is_not_read() {
 
 #[test]
 fn hundred_connections_and_one_that_stops_reading_then_others_are_served() {
-    // More than fits into the buffers of a connection.
-    let trace = Scratch::holding("large.trace", &file(&Run::new(2, 60_000).records, 64 * 1024));
+    let trace = large();
     let server = Server::new(&trace);
     let host = server.address.to_string();
     let request = format!(
@@ -155,6 +106,87 @@ fn hundred_connections_and_one_that_stops_reading_then_others_are_served() {
     assert!(answered.is_some());
     assert_eq!(server.trace(&own).1, std::fs::read(trace.path()).unwrap());
     drop(stalled);
+}
+
+/// More than fits into the buffers of a connection. The server does not care what it is, as long as it begins well.
+fn large() -> Scratch {
+    let mut bytes = std::fs::read(a_short_run().file().path()).unwrap();
+    bytes.resize(16 << 20, 7);
+    Scratch::holding("large.trace", &bytes)
+}
+
+#[test]
+fn client_that_takes_nothing_then_it_is_dropped_and_one_that_is_slow_is_not() {
+    let trace = large();
+    let bytes = std::fs::read(trace.path()).unwrap();
+    let server = Server::with(&[trace.str(), "--patience", "0.5"]);
+    let read = |pause: Duration, portion: usize| {
+        let mut stream = server.begin("GET /trace");
+        stream.write_all(b"\r\n").unwrap();
+        let mut all = Vec::new();
+        loop {
+            wait(pause);
+            let mut part = vec![0; portion];
+            match stream.read(&mut part) {
+                Ok(0) | Err(_) => return all,
+                Ok(count) => all.extend_from_slice(&part[..count]),
+            }
+        }
+    };
+    // A second for the first portion alone: the rest has been given up meanwhile.
+    assert!(read(Duration::from_secs(2), usize::MAX >> 40).len() < bytes.len());
+    // As long as that, as a whole.
+    let slow = read(Duration::from_millis(100), bytes.len() / 15);
+    assert!(slow.ends_with(&bytes), "{} of {}", slow.len(), bytes.len());
+}
+
+#[allow(clippy::disallowed_methods, reason = "how long it takes by anybody's clock is promised")]
+#[test]
+fn request_that_does_not_end_then_it_is_dropped() {
+    let server = Server::with(&[a_short_run().file().str(), "--patience", "0.5"]);
+    for (request, rest) in [
+        ("GET /trace", "X-A: "),
+        ("POST /order", "Content-Length: 100\r\n\r\nkill"),
+        ("POST /order", "Transfer-Encoding: chunked\r\n\r\n5\r\nki"),
+    ] {
+        let mut stalled = server.begin(request);
+        stalled.write_all(rest.as_bytes()).unwrap();
+        let begun = Instant::now();
+        let mut answer = Vec::new();
+        // It is closed, and not the test that has waited for too long.
+        let _ = stalled.read_to_end(&mut answer);
+        assert!(begun.elapsed() < Duration::from_secs(9), "{request} {rest}");
+        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{request} {rest}");
+    }
+    // A byte now and then is no request either.
+    let mut dripping = server.begin("GET /trace");
+    let is_dropped = (0..60).any(|_| {
+        wait(Duration::from_millis(50));
+        dripping.write_all(b"X").is_err()
+    });
+    assert!(is_dropped);
+}
+
+#[test]
+fn output_beside_a_recording_then_its_parts_are_there() {
+    let trace = a_short_run().file();
+    let output = Scratch::holding("output", b"one\ntwo\n");
+    let server = Server::with(&[trace.str(), "--output", output.str()]);
+    let host = server.address.to_string();
+    let own = [("Host", &*host), ("X-Trapline-Token", &*server.token)];
+    let ask = |path: &str| server.ask(&format!("GET {path}"), &own, b"");
+    assert_eq!(ask("/output"), (200, b"one\ntwo\n".to_vec()));
+    assert_eq!(ask("/output?from=2&to=5"), (200, b"e\nt".to_vec()));
+    assert_eq!(ask("/output?from=4&to=99"), (200, b"two\n".to_vec()));
+    assert_eq!(ask("/output?from=99"), (200, vec![]));
+    assert_eq!(server.ask("GET /output", &[("Host", &host)], b"").0, 403);
+    let (_, whole) = ask("/trace");
+    assert_eq!(ask("/trace?from=30"), (200, whole[30..].to_vec()));
+}
+
+#[allow(clippy::disallowed_methods, reason = "a client that is slow")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
 }
 
 #[test]

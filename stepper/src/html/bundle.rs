@@ -9,7 +9,7 @@ use flate2::write::ZlibEncoder;
 use sha2::{Digest, Sha256};
 
 /// The modules, each behind those that it imports.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 15] = [
     include_str!("../../page/trace.js"),
     include_str!("../../page/mirror.js"),
     include_str!("../../page/recording.js"),
@@ -21,7 +21,9 @@ const MODULES: [&str; 13] = [
     include_str!("../../page/breakpoint.js"),
     include_str!("../../page/lesson.js"),
     include_str!("../../page/panes.js"),
+    include_str!("../../page/timeline.js"),
     include_str!("../../page/desk.js"),
+    include_str!("../../page/live.js"),
     include_str!("../../page/main.js"),
 ];
 
