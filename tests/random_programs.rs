@@ -615,24 +615,52 @@ fn check_at_rest(scheduler: &Scheduler, world: &World) {
 
 /// Runs the program; gives its trace. The mirror is told of what happens, and compared at every step;
 /// so is one that hears of nothing but the records of a trace, where it is recorded.
-fn run(program: &Program, mirror: Option<&Mirror>, is_recorded: bool) -> Vec<String> {
+/// Who looks on.
+#[derive(Clone, Copy)]
+enum Audience<'a> {
+    /// A probe that writes down what it hears.
+    Probe,
+    /// It tells a mirror, too.
+    Mirror(&'a Mirror),
+    /// The same, and a trace is recorded.
+    Recording,
+    /// Nobody: then the kernel, the ring and the library go by shorter ways.
+    Nobody,
+}
+
+/// What a run came to.
+struct Seen {
+    /// What the probe heard.
+    trace: Vec<String>,
+    /// Each step, as it shows itself, and whom it woke.
+    steps: Vec<String>,
+}
+
+fn run(program: &Program, audience: Audience<'_>) -> Seen {
     let world = World::new(program);
     let trace = Trace::default();
+    let mirror = match audience {
+        Audience::Mirror(mirror) => Some(mirror),
+        _ => None,
+    };
     let (lines, told) = (trace.clone(), mirror.cloned());
     // What number it got depends on the other threads of this process.
     let number = format!("fd {}", world.sockets.0.as_raw_fd());
-    let mut scheduler = Scheduler::builder()
+    let mut builder = Scheduler::builder()
         .quantum(program.quantum)
         .batch(program.batch)
         .seed(program.seed)
-        .virtual_clock()
-        .probe(move |event: &Event<'_>| {
+        .virtual_clock();
+    if !matches!(audience, Audience::Nobody) {
+        let number = number.clone();
+        builder = builder.probe(move |event: &Event<'_>| {
             if let Some(told) = &told {
                 told.hear(event);
             }
             lines.say(event.to_string().replace(&number, "fd"));
-        })
-        .build();
+        });
+    }
+    let mut scheduler = builder.build();
     for number in 0..program.tasks {
         let body = world.body(number as u8).unwrap();
         let handle = scheduler.spawn_with(TaskOptions::new().name("first"), body);
@@ -643,8 +671,12 @@ fn run(program: &Program, mirror: Option<&Mirror>, is_recorded: bool) -> Vec<Str
         End::KillAll => MOST_STEPS,
         End::DropScheduler { after } => usize::from(after),
     };
+    let is_recorded = matches!(audience, Audience::Recording);
     let mut recorded = is_recorded.then(|| Mirrored::attach(&mut scheduler));
+    let mut steps = Vec::new();
     let mut after = |scheduler: &mut Scheduler, step: &Step| {
+        let shown = format!("{} {:?}", scheduler.show(step), scheduler.woken());
+        steps.push(shown.replace(&number, "fd"));
         compare(mirror, scheduler);
         if let Some(recorded) = &mut recorded {
             recorded.check(scheduler, step);
@@ -669,7 +701,15 @@ fn run(program: &Program, mirror: Option<&Mirror>, is_recorded: bool) -> Vec<Str
     assert_eq!(given, taken + kept, "one-token: given, taken and kept");
     assert!(world.queues.iter().all(|queue| queue.waiting() == 0));
     assert_eq!(*world.wrong.borrow(), [""; 0]);
-    trace.take()
+    Seen { trace: trace.take(), steps }
+}
+
+/// Says where they differ, for they are long.
+#[track_caller]
+fn assert_same(first: &[String], second: &[String]) {
+    let differs = first.iter().zip(second).position(|(left, right)| left != right);
+    assert_eq!(differs.map(|at| (&first[at], &second[at])), None);
+    assert_eq!(first.len(), second.len());
 }
 
 fn compare(mirror: Option<&Mirror>, scheduler: &Scheduler) {
@@ -771,20 +811,27 @@ fn check_programs(check: impl Fn(Program)) {
 
 #[test]
 fn random_program_then_every_invariant_holds_and_nothing_stays() {
-    check_programs(|program| drop(run(&program, Some(&Mirror::default()), false)));
+    check_programs(|program| drop(run(&program, Audience::Mirror(&Mirror::default()))));
 }
 
 #[test]
 fn random_program_then_a_mirror_of_its_trace_shows_what_the_kernel_has_after_each_step() {
-    check_programs(|program| drop(run(&program, None, true)));
+    check_programs(|program| drop(run(&program, Audience::Recording)));
 }
 
 #[test]
 fn random_program_run_twice_then_the_same_trace() {
     check_programs(|program| {
-        let (first, second) = (run(&program, None, false), run(&program, None, false));
-        let differs = first.iter().zip(&second).position(|(left, right)| left != right);
-        assert_eq!(differs.map(|at| (&first[at], &second[at])), None);
-        assert_eq!(first.len(), second.len());
+        let (first, second) = (run(&program, Audience::Probe), run(&program, Audience::Probe));
+        assert_same(&first.trace, &second.trace);
+    });
+}
+
+#[test]
+fn random_program_that_nobody_listens_to_then_the_same_steps() {
+    check_programs(|program| {
+        let (heard, unheard) = (run(&program, Audience::Probe), run(&program, Audience::Nobody));
+        assert_same(&heard.steps, &unheard.steps);
+        assert_eq!(unheard.trace, [""; 0]);
     });
 }
