@@ -63,7 +63,7 @@ pub(crate) async fn lesson() {
     // = The hour. The second belongs to `timeout`, which is library code: it sleeps beside what it is given.
     let hour = trapline::sleep(Duration::from_secs(3600));
     if trapline::timeout(Duration::from_secs(1), hour).await.is_err() {
-        // LESSON end panes log,ready,waiting,sentence,output
+        // LESSON end panes source,log,waiting,sentence,output
         // The second was over, and the hour was *withdrawn*: dropping a future takes its question back.
         // Look at the log: it was never answered, and nothing waits any more.
         // ? A thread has called the operating system's `sleep(3600)`. How do you take that back?

@@ -32,7 +32,7 @@ pub(crate) async fn lesson() {
     // ? In which order will they go on?
     // = Bread after a minute, soup after three, and then at once the guest. The roast takes an hour.
     //
-    // LESSON step 11 panes timeline,ready,sentence
+    // LESSON step 11 panes timeline,source,ready,sentence
     // The soup's end woke the guest: follow the arrow. What `cook` returned goes to whoever joins.
     // ? What if two tasks had waited for the soup's end?
     // = Both are told, in the order in which they came. (The dish itself goes to the handle alone.)

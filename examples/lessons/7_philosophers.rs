@@ -85,7 +85,7 @@ async fn dine(name: &'static str, seat: usize, rule: Rule, forks: Forks) {
     // = Who holds a fork waits only for one with a higher number. Around a circle numbers cannot rise for ever.
     let _first = forks[first].lock().await;
 
-    // LESSON step 7 panes source,ready,waiting,log,sentence
+    // LESSON step 7 panes source,waiting,log,sentence
     // Each has the fork on the left and thinks for a second. Taking a free fork was no trap: the log tells
     // of it, and each step's call is the `sleep`.
     // ? How many forks are left on the table?

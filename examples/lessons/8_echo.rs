@@ -74,7 +74,7 @@ async fn serve(listener: TcpListener, left: Rc<WaitQueue>) -> io::Result<()> {
 async fn echo(client: TcpStream, left: Rc<WaitQueue>) -> io::Result<()> {
     let mut buffer = [0; 1024];
     loop {
-        // LESSON first task echo panes source,log,ready,waiting,sentence
+        // LESSON first task echo panes source,log,sentence
         // The heart of the server, in one step. Read the log: "hello" was there, so `read` did not trap; there
         // was room, so `write_all` did not trap; then there was nothing left to read, and that is the trap.
         // ? How many calls of the operating system did this message cost?

@@ -120,6 +120,21 @@ describe('moving', () => {
     assert.equal(await step(), 2);
   });
 
+  test('task not born yet, under way, at its end, and gone, then w says which', async () => {
+    await open('things');
+    const why = async (at) => {
+      await page.evaluate((at) => { window.desk.go(at); window.desk.select(5); }, at);
+      await press('w');
+      return (await page.locator('#body-sentence .aside').innerText());
+    };
+    const { born, last } = await page.evaluate(() => ({
+      born: window.desk.history.nextOf(5, 0), last: window.desk.history.previousOf(5, 1000) }));
+    assert.equal(await why(born - 3), `T5 (reader) is not born yet; it runs for the first time in step ${born}.`);
+    assert.match(await why(born), /^T5 \(reader\) waits for something to read from fd \d+ \(things\.rs:\d+\)\.$/);
+    assert.equal(await why(last), 'T5 (reader) has just ended.');
+    assert.equal(await why(last + 1), `T5 (reader) has ended; it ran for the last time in step ${last}.`);
+  });
+
   test('space then it plays, and any move stops it', async () => {
     await open('run');
     await press('+', '+', '+', ' ');
@@ -262,6 +277,20 @@ describe('lessons', () => {
     await press('L');
     assert.equal(await step(), 2);
   });
+
+  test('lesson by the keyboard then Tab comes to its text and to its answer, and stays there', async () => {
+    await open('lesson');
+    await press('l');
+    const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.textContent);
+    for (let at = 0; at < 60 && (await focused()) !== 'body-lesson'; at++) await press('Tab');
+    await press('Tab');
+    assert.equal(await focused(), 'answer (Enter, =)');
+    await press('Enter');
+    assert.match(await text('body-lesson'), /The stove's\./);
+    assert.equal(await focused(), 'body-lesson');
+    assert.ok(await page.getByRole('region', { name: '1 of 2: Two cooks' }).isVisible());
+    assert.equal(await page.locator('#body-lesson').getAttribute('aria-live'), 'polite');
+  });
 });
 
 describe('what it is given', () => {
@@ -340,7 +369,7 @@ describe('how it looks', () => {
     const [desk, book, seats] = ['mutex `desk`', 'rwlock `book`', 'semaphore `seats`'];
     const lines = (await page.evaluate(() => [...window.desk.recording.sources.values()][0].text)).split('\n');
     const line = (of) => at(lines.findIndex((text) => text.includes(of)) + 1);
-    const channel = `the channel of ${line('= channel(2)')}`;
+    const channel = `channel of ${line('= channel(2)')}`;
     const since = [line('_desk = things.desk'), line('_page = things.book'), line('_seat = things.seats')];
     assert.deepEqual(await rows(full), [
       `${desk} held by T2 since ${since[0]}: nobody waits`, `${book} held by T2 since ${since[1]}: nobody waits`,
@@ -429,6 +458,15 @@ describe('how it looks', () => {
     assert.ok((await page.locator('#pane-source').boundingBox()).width > 1200);
     await press('z');
     assert.equal(await page.locator('#pane-ready').isVisible(), true);
+  });
+
+  test('step under way then the line it goes on from has a question mark, until it has asked', async () => {
+    await open('things');
+    const marks = () => page.locator('#body-source .mark').evaluateAll((all) => all.map((mark) => mark.textContent).join(''));
+    await press('n', 'n', 'N');
+    assert.equal(await marks(), '▶?');
+    await press('n');
+    assert.equal(await marks(), '▶■');
   });
 
   test('cycle that closes then the graph opens by itself', async () => {

@@ -1,13 +1,13 @@
 // Prints what is said of a recording, as JSON, a line for each place: as the terminal would say it.
 //
 // `sentences`: of its steps, and of their phases, if one pressed `n`, or `N`, again and again. `asked`: after each step
-// why each task does not run, what is to be predicted, and who waits for what.
+// why each task does not run, what is to be predicted, who waits for what, and the log.
 import { readFileSync } from 'node:fs';
 import { questionAfter, why } from '../page/asking.js';
 import { History } from '../page/history.js';
 import { sorted } from '../page/mirror.js';
 import { plain } from '../page/names.js';
-import { waitTexts } from '../page/panes.js';
+import { logRows, waitTexts } from '../page/panes.js';
 import { Recording } from '../page/recording.js';
 import { sceneAt } from '../page/scene.js';
 import { told } from '../page/telling.js';
@@ -35,9 +35,12 @@ function tellAsked(scene) {
   if (question) {
     const from = sceneAt(recording, history, question.from.step, question.from.phases);
     const answers = question.answers.map((text, at) => `[${at + 1}] ${text}`).join('   ');
-    say({ step, question: true }, [...told(history, from), question.text, answers]);
+    say({ step, keys: 'x' }, [...told(history, from), question.text, answers]);
   }
-  say({ step, waits: true }, waitTexts({ scene, history }));
+  say({ step, keys: '0' }, waitTexts({ scene, history }));
+  const desk = { scene, recording, look: { filter: '' }, shows: () => true, passes: () => true };
+  const rows = logRows(desk).map(({ step, who, text }) => `${`${step}`.padStart(5)} ${who.padEnd(4)} ${text}`);
+  say({ step, keys: '6' }, rows.slice(-57));
 }
 
 let left = Number(most);

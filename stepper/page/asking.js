@@ -8,10 +8,17 @@ import { told } from './telling.js';
 export function why(history, scene, task) {
   const name = taskName(task, history);
   if (!scene.now.tasks.has(task)) {
-    return history.whoRan(scene.step) === task ? `${name} has just ended.`
-      : `${name} is not there: it is not born yet, or has ended.`;
+    return `${name} ${absent(history, scene.step, task)}.`;
   }
   return `${name} ${because(history, scene, task, new Set([task]))}.`;
+}
+
+/** Where a task is that is not there, as the end of a sentence. */
+function absent(history, step, task) {
+  if (history.whoRan(step) === task) return 'has just ended';
+  const [last, first] = [history.previousOf(task, step + 1), history.nextOf(task, step)];
+  if (last !== undefined) return `has ended; it ran for the last time in step ${last}`;
+  return first === undefined ? 'is not there' : `is not born yet; it runs for the first time in step ${first}`;
 }
 
 /** What a task does, as the end of a sentence. */
@@ -24,7 +31,7 @@ function because(history, scene, task, seen) {
   const calls = now.blockedCalls(task);
   if (calls.length === 0) return 'waits until somebody calls its waker: it has no call of its own in flight';
   if (calls.length === 1) return whyWaiting(history, scene, calls[0], seen);
-  const reasons = calls.slice(0, 4).map(({ on }) => onName(on, now));
+  const reasons = calls.slice(0, 4).map(({ on }) => reason(history, scene, on));
   const more = calls.length > 4 ? ` or one of ${calls.length - 4} more` : '';
   return `waits for whichever comes first: ${reasons.join('; or ')}${more}`;
 }
@@ -48,13 +55,25 @@ function whyWaiting(history, scene, { on, site }, seen) {
   if (on.for === 'exit') {
     return `waits for the end of T${on.task} (${at}), which ${whyNext(history, scene, on.task, seen)}`;
   }
-  const holder = on.for === 'object' ? now.field(on.object, 'holder') : undefined;
-  if (holder?.is !== 'held' || holder.task === undefined) return `waits for ${onName(on, now)} (${at})`;
+  const holder = holderOf(now, on);
+  const waits = `waits for ${reason(history, scene, on, at)}`;
+  return holder ? `${waits}, which ${whyNext(history, scene, holder.task, seen)}` : waits;
+}
+
+/** What is waited for, from which line if that is to be said, and who holds it. */
+function reason(history, { now, step }, on, at) {
+  let text = onName(on, now);
+  if (at) text += text.endsWith(')') ? ` at ${at}` : ` (${at})`;
+  const holder = holderOf(now, on);
+  if (!holder) return text;
   const taken = siteName(holder.since, now);
-  const step = history.heldSince(on.object, holder.task, scene.step);
-  const since = step === undefined ? `since ${taken}` : `since step ${step} (${taken})`;
-  const next = whyNext(history, scene, holder.task, seen);
-  return `waits for ${onName(on, now)} (${at}), held by T${holder.task} ${since}, which ${next}`;
+  const since = history.heldSince(on.object, holder.task, step);
+  return `${text}, held by T${holder.task} since ${since === undefined ? taken : `step ${since} (${taken})`}`;
+}
+
+function holderOf(now, on) {
+  const holder = on.for === 'object' ? now.field(on.object, 'holder') : undefined;
+  return holder?.is === 'held' && holder.task !== undefined ? holder : undefined;
 }
 
 /** What becomes of whoever is waited for; a circle is named as one. */
@@ -107,7 +126,7 @@ function whoRuns(before, next) {
   const tasks = (now.running === undefined ? [] : [now.running]).concat(now.ready());
   const ran = next.end === 0 ? next.task : undefined;
   const from = { step: before.step };
-  return candidates('who runs', from, 'Who runs next?', tasks, ran, 'nobody, the loop looks at the outside');
+  return candidates('who runs', from, 'Who runs next?', tasks, ran, 'nobody: the loop looks outside, or ends');
 }
 
 /** Asked from where the task has trapped, and the call has not been served. */
@@ -120,7 +139,9 @@ function whatBecomes(recording, history, next) {
   const from = { step: next.step, phases: trap + 1 };
   const asked = told(history, sceneAt(recording, history, from.step, from.phases)).join(' ');
   const answers = ['it is answered at once', 'it has to wait', 'it is dropped'];
-  const text = `${asked} What becomes of this call?`;
+  const { start, end } = next.beats[trap];
+  const isOne = next.records.slice(start, end).filter(({ kind }) => kind === 'begun').length === 1;
+  const text = `${asked} What becomes of ${isOne ? 'this call' : 'the first of these calls'}?`;
   return { kind: 'what becomes', from, text, answers, right: fates.indexOf(fate.kind) };
 }
 

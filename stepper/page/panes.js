@@ -100,7 +100,7 @@ export function drawLesson(desk, section, body) {
   const text = paragraphs.map(({ textContent }) => textContent).join('\n');
   if (body.told === text) return;
   body.told = text;
-  body.replaceChildren(...paragraphs);
+  replaceKeepingFocus(body, ...paragraphs);
 }
 
 /** A text with `code` and *words* that are stressed. */
@@ -150,7 +150,9 @@ const DRAW = {
       const tasks = standing.get(line) ?? [];
       const names = tasks.map(short).join(' ');
       const who = names.length < 9 ? names : `${tasks.length}×`;
-      const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '') + (isAt(next, line) ? '?' : '');
+      // It goes on from here, and where it will stop is not known yet: within a step, or in the one that is to come.
+      const isOpen = isAt(next, line) || (isAt(from, line) && !desk.scene.isWhole && !stop);
+      const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '') + (isOpen ? '?' : '');
       markLine(shown.children[line - 1], who, mark, mark !== '');
     }
     return () => centre(body, shown.children[focus.line - 1]);
@@ -224,23 +226,9 @@ const DRAW = {
   },
 
   log(desk, body) {
-    const { scene, recording } = desk;
-    const rows = [];
-    recording.eachStep(scene.step - (desk.look.filter === '' ? 40 : 400), scene.step, (step, records, mirror, applyUntil) => {
-      const end = step === scene.step ? scene.done : records.length;
-      const prelude = preludeOf(records);
-      applyUntil(prelude);
-      for (let at = prelude; at < end; at++) {
-        const row = logRow(records[at], mirror);
-        applyUntil(at + 1);
-        if (!row || (row.task !== undefined && !desk.shows(row.task))) continue;
-        const text = `${row.task === undefined ? '-' : short(row.task)} ${row.text}`;
-        if (desk.passes(text)) rows.push({ step, text });
-      }
-    });
-    body.replaceChildren(el('ol', { class: 'log' }, ...rows.slice(-80).map(({ step, text }) =>
-      el('li', { class: step === scene.step ? 'this' : undefined },
-        el('a', { href: `#step=${step}` }, `${step}`), ` ${text}`))));
+    body.replaceChildren(el('ol', { class: 'log' }, ...logRows(desk).slice(-80).map(({ step, who, text }) =>
+      el('li', { class: step === desk.scene.step ? 'this' : undefined },
+        el('a', { href: `#step=${step}` }, `${step}`), ` ${who} ${text}`))));
     return () => { body.scrollTop = body.scrollHeight; };
   },
 
@@ -513,7 +501,8 @@ function headOf(desk, on) {
     case 'somebody': return "somebody's answer";
   }
   const state = now.objects.has(on.object) ? stateOf(on.object, now) : [];
-  return thing(on.object, now) + (state.length > 0 ? ` ${state.join(', ')}` : '');
+  // Where each row is a thing, no article is needed.
+  return thing(on.object, now).replace(/^the /, '') + (state.length > 0 ? ` ${state.join(', ')}` : '');
 }
 
 /** How a thing stands, as its fields tell. */
@@ -568,6 +557,25 @@ function taskCells(desk, task, waits) {
   ];
 }
 
+/** The log of the last steps up to where one is. */
+export function logRows(desk) {
+  const { scene, recording } = desk;
+  const rows = [];
+  recording.eachStep(scene.step - (desk.look.filter === '' ? 40 : 400), scene.step, (step, records, mirror, applyUntil) => {
+    const end = step === scene.step ? scene.done : records.length;
+    const prelude = preludeOf(records);
+    applyUntil(prelude);
+    for (let at = prelude; at < end; at++) {
+      const row = logRow(records[at], mirror);
+      applyUntil(at + 1);
+      if (!row || (row.task !== undefined && !desk.shows(row.task))) continue;
+      const who = row.task === undefined ? '-' : short(row.task);
+      if (desk.passes(`${who} ${row.text}`)) rows.push({ step, who, text: row.text });
+    }
+  });
+  return rows;
+}
+
 /** What the log says of a record. `mirror` is the state before it. */
 function logRow(record, mirror) {
   const call = mirror.calls.get(record.call);
@@ -590,6 +598,23 @@ function logRow(record, mirror) {
       return { task: call.task, text };
     }
     case 'withdrawn': return { task: call.task, text: `… ${asked} dropped` };
+    // What did not trap, either.
+    case 'done': {
+      const operation = mirror.tables.str(record.operation);
+      if (operation === 'bytes') return undefined;
+      // That it was done is said already.
+      const isPlain = ['nothing', 'count'].includes(record.result.is);
+      const what = `${operation}(${thing(record.object, mirror)})${isPlain ? '' : ` = ${valueName(record.result, mirror)}`}`;
+      return { task: mirror.running, text: `${what}, no trap  ${siteName(record.site, mirror)}` };
+    }
+    case 'set': {
+      const { object, value: { is, task, since } } = record;
+      if (is !== 'held') return undefined;
+      const name = thing(object, mirror);
+      const text = task === undefined || task === mirror.running ? `takes ${name}, no trap  ${siteName(since, mirror)}`
+        : `gives ${name} to ${short(task)}`;
+      return { task: mirror.running, text };
+    }
     case 'end': {
       const text = { 2: 'the run is over', 3: 'deadlock' }[record.how];
       return text && { task: undefined, text };

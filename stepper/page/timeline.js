@@ -18,7 +18,7 @@ export function drawTimeline(desk, body) {
     width: NAMES + columns.length * COLUMN + 30, height: (lanes.length + 1) * LANE + 6, role: 'img',
     'aria-label': `Steps ${first} to ${columns.at(-1)?.step ?? first}. ${ranText(columns)}`,
   });
-  columns.forEach(({ step }, at) => drawHead(picture, step, step === scene.step, NAMES + at * COLUMN, lanes.length * LANE));
+  columns.forEach(({ step }, at) => drawHead(picture, step, Math.abs(step - scene.step), NAMES + at * COLUMN, lanes.length * LANE));
   for (const [name, way] of Object.entries(waysOf(columns, lanes))) {
     if (way.length > 0) picture.append(svg('path', { class: name, d: way.join('') }));
   }
@@ -66,9 +66,11 @@ function ranText(columns) {
   return `Who ran: ${ran.join(', ')}.`;
 }
 
-function drawHead(picture, step, isHere, x, height) {
+function drawHead(picture, step, away, x, height) {
+  const isHere = away === 0;
   if (isHere) picture.append(svg('rect', { class: 'now', x, y: 16, width: COLUMN, height: height + 6 }));
-  if (isHere || step % 5 === 0) {
+  // Two numbers side by side would be read as one.
+  if (isHere || (step % 5 === 0 && away > 2)) {
     picture.append(svg('text', { x: x + COLUMN / 2, y: 12, 'text-anchor': 'middle' }, isHere || step % 10 === 0 ? `${step}` : '·'));
   }
 }

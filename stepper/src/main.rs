@@ -1,13 +1,14 @@
 //! `trapline`: shows what a scheduler did, from a recording, and what one is doing, from its monitor.
 //!
 //! It shares nothing with the program but bytes. The subcommands, in the order in which one meets them:
-//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`step`] and its `view`, [`html`], [`web`],
+//! [`record`], [`strace`], [`dump`], [`stats`], [`chrome`], [`step`] and its `view`, [`html`], [`gallery`], [`web`],
 //! [`attach`]. `stats` and `chrome` go over a recording by its [`timeline`].
 
 mod attach;
 mod chrome;
 mod dump;
 mod failure;
+mod gallery;
 mod html;
 mod live;
 mod opened;
@@ -52,6 +53,8 @@ enum Command {
     View(step::ViewArgs),
     /// Writes a recording as a page: one file that opens from disk
     Html(html::Args),
+    /// Runs the lessons, and writes each as a page, with an index of them
+    Gallery(gallery::Args),
     /// Shows a recording in the browser, from a server of its own
     Web(web::Args),
     /// Asks a program that runs under `TRAPLINE=monitor`
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Step(args) => step::step(&args),
         Command::View(args) => step::view(&args),
         Command::Html(args) => html::run(&args),
+        Command::Gallery(args) => gallery::run(&args),
         Command::Web(args) => web::run(&args),
         Command::Attach(args) => attach::run(&args),
     };

@@ -19,7 +19,7 @@ use trapline_trace::words::{RECORD_VARIABLE, VARIABLE};
 
 use crate::failure::Failure;
 use crate::plain::Plain;
-pub(crate) use build::Target;
+pub(crate) use build::{Target, examples};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -64,6 +64,19 @@ impl Program {
     /// A program, or whatever it is, that is there already.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.program.as_deref()
+    }
+
+    /// An example of the package.
+    pub(crate) fn of_example(package: Option<String>, example: String) -> Program {
+        let arguments = Vec::new();
+        Program {
+            example: Some(example),
+            bin: None,
+            program: None,
+            package,
+            release: false,
+            arguments,
+        }
     }
 
     /// Builds it, where that is to be done. If that fails, gives cargo's own status; it has said what is wrong.

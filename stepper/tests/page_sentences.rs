@@ -23,7 +23,7 @@ fn sentences_of_the_page_then_those_of_the_terminal() {
 }
 
 #[test]
-fn whys_questions_and_wait_tables_of_the_page_then_those_of_the_terminal() {
+fn whys_questions_wait_tables_and_log_of_the_page_then_those_of_the_terminal() {
     same_answers(&recorded("things"), 40);
     same_answers(&recorded("relay"), 12);
     same_answers(&a_cycle(), 10);
@@ -115,11 +115,11 @@ fn same_answers(trace: &Scratch, most: usize) {
     for place in places {
         let step = place["step"].as_u64().unwrap();
         let downs = place["downs"].as_u64().unwrap_or(0) as usize;
-        let keys = match (downs, place["question"].is_boolean()) {
-            (0, true) => format!("12g{step}<enter>x"),
-            // The graph may have opened by itself.
-            (0, false) => format!("9123g{step}<enter>90"),
-            (downs, _) => format!("12g{step}<enter>{}w", "<down>".repeat(downs)),
+        let keys = match place["keys"].as_str() {
+            Some("x") => format!("12g{step}<enter>x"),
+            // The graph may open by itself, and is closed again.
+            Some(pane) => format!("9123g{step}<enter>9{pane}"),
+            None => format!("12g{step}<enter>{}w", "<down>".repeat(downs)),
         };
         assert_same(trace, &place, &keys);
     }
@@ -130,9 +130,10 @@ fn assert_same(trace: &Scratch, place: &Value, keys: &str) {
     let of_page: Vec<&str> =
         place["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
     let screen = printed(["view", trace.str(), "--dump", "--size", "1000x60", "--keys", keys]);
-    // Between the title of the pane and the line for what the last key gave. The graph may have opened above it.
+    // From the title of the pane to the line for what the last key gave. The graph may have opened above it.
     let rows = screen.lines().map(str::trim_end);
-    let is_title = |row: &&str| ["─ 3 sentence", "─ 0 waiting"].iter().any(|t| row.starts_with(t));
+    let is_title =
+        |row: &&str| ["─ 3 sentence", "─ 0 waiting", "─ 6 log"].iter().any(|t| row.starts_with(t));
     let rows: Vec<&str> = rows.skip_while(|row| !is_title(row)).skip(1).collect();
     let of_terminal: Vec<&str> =
         rows[..rows.len() - 1].iter().copied().filter(|line| !line.is_empty()).collect();

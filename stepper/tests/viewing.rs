@@ -122,9 +122,9 @@ src/kitchen.rs                              │running  ready: 1
    17      taste();                         │┌╌╌╌┐    ┌────┐
    18      stir();                          │┆ - ┆    │ T2 │
    19                                       │└╌╌╌┘    └────┘
-   20      first.lock();                    │clock: nobody waits
-T2 21▶     sleep();                         │mutex `spoon b` held by T2: T1
-   24                                       │
+   20      first.lock();                    │mutex `spoon a` held by T1: nobody
+T2 21▶     sleep();                         │clock: nobody waits
+   24                                       │mutex `spoon b` held by T2: T1
    25      work();                          │
    26      work();                          │
    27      work();                          │
@@ -179,6 +179,7 @@ fn phases_played_then_each_shows_what_it_changes() {
     let pick = at("N");
     assert_shows(&pick, "step 4 of 6 · in pick");
     assert_shows(&pick, "║ T1 ║");
+    assert_shows(&pick, "21▶? sleep();");
     assert_shows(&pick, &marked("pick"));
     let resume = at("NN");
     assert_shows(&resume, "in resume");
@@ -193,6 +194,8 @@ fn phases_played_then_each_shows_what_it_changes() {
     assert_shows(&settle, "step 4 of 6 · clock");
     assert_shows(&settle, &marked("settle"));
     assert_hides(&settle, "║");
+    assert_shows(&settle, "21▶ sleep();");
+    assert_shows(&settle, "30 ■ second.lock();");
     assert_eq!(at("NNNNNPP"), trap);
     assert_eq!(at("NNn"), settle);
     // A look at the outside is one phase.
@@ -287,7 +290,7 @@ fn question_answered_then_first_answers_are_counted() {
     let who = screen(&trace, "nnnx");
     assert_shows(&who, "step 3 of 6");
     assert_shows(&who, "Who runs next?");
-    assert_shows(&who, "[1] T1 [2] T2 [3] nobody, the loop looks at the outside");
+    assert_shows(&who, "[1] T1 [2] T2 [3] nobody: the loop looks outside, or ends");
     assert_shows(&screen(&trace, "nnnx1"), "Right: T1. 1 of 1 right so far.");
     let woken = screen(&trace, "nnx");
     assert_shows(&woken, "the loop looks at the outside. Who is woken first?");
@@ -433,4 +436,273 @@ fn random_recordings_then_every_pane_at_every_step_is_drawn() {
             }
         }
     }
+}
+
+/// What an example of this package did.
+fn things() -> Scratch {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("examples/things");
+    let trace = Scratch::new("things.trace");
+    let output = trapline(["record", program.to_str().unwrap(), "-o", trace.str()]);
+    assert!(output.status.success());
+    trace
+}
+
+/// The rows of the wait tables, in a pane of their own, without those of clock, ends and sources.
+fn waits(trace: &Scratch, keys: &str) -> Vec<String> {
+    let screen = screen_of(trace, &format!("{keys}012z"), "200x40");
+    let rows = screen.lines().skip(2).map(str::trim_end).filter(|row| !row.is_empty());
+    let of_things = rows.filter(|row| {
+        !["clock: ", "ends of tasks: ", "fd "].iter().any(|head| row.starts_with(head))
+    });
+    let is_line = |c: char| c.is_ascii_digit();
+    // The numbers of lines are the source's affair.
+    of_things.map(|row| row.replace("things.rs:", "").trim_matches(is_line).to_owned()).collect()
+}
+
+#[test]
+fn things_that_nobody_waits_for_then_how_they_stand_in_the_order_of_their_first_use() {
+    let trace = things();
+    let heads = |rows: &[String]| -> Vec<String> {
+        let head = |row: &String| row.split(['`', ' ']).next().unwrap().to_owned();
+        rows.iter().map(head).collect()
+    };
+    assert_eq!(waits(&trace, ""), Vec::<String>::new());
+    let full = waits(&trace, "bcall park<enter>c");
+    assert_eq!(heads(&full), ["mutex", "rwlock", "semaphore", "channel"], "{full:#?}");
+    assert!(full[0].starts_with("mutex `desk` held by T2 since "), "{full:#?}");
+    assert!(full[0].ends_with(": nobody waits"), "{full:#?}");
+    assert!(full[2].starts_with("semaphore `seats` with 2 free, held by T2 since "), "{full:#?}");
+    assert!(full[3].ends_with(" holds 2 of 2: T2 for room"), "{full:#?}");
+    let shared = waits(&trace, "bobject book<enter>cc");
+    assert!(shared[1].starts_with("rwlock `book` held by T3 and 1 other since "), "{shared:#?}");
+    let end = waits(&trace, "<end>pp");
+    let expected = [
+        "mutex `desk` free: nobody waits",
+        "rwlock `book` free: nobody waits",
+        "semaphore `seats` with 3 free: nobody waits",
+        "event `bell` set: nobody waits",
+    ];
+    assert_eq!(end, expected);
+}
+
+#[test]
+fn timers_and_sources_then_by_deadline_and_by_who_reads_and_who_writes() {
+    let mut script = Script::new();
+    let (read, write) = (script.string("read"), script.string("write"));
+    for task in 1..=6 {
+        script.born(task, "reader", None);
+    }
+    for (task, role) in [(1, read), (2, write), (3, read)] {
+        script.taken(task, task);
+        script.begun(task, task, "wait", 30);
+        let on = trapline_trace::On::Descriptor { fd: 7, role };
+        script.moved(Move::CallBlocked { call: task, on });
+        script.rested(task, false);
+        script.ran();
+    }
+    for (task, until) in [(4, 3_000_000_000), (5, 2_000_000_000), (6, 3_000_000_000)] {
+        script.taken(task, task);
+        script.sleeps(task, task, 31, until);
+        script.ran();
+    }
+    let screen = screen_of(&script.file(), "<end>2", "100x30");
+    assert_hides(&screen, "fd 7:");
+    let screen = screen_of(&script.file(), "<end>", "130x30");
+    assert_shows(&screen, "fd 7: T1, T3 to read, T2 to write");
+    assert_shows(&screen, "clock: T5 until 2.000 s, T4, T6 until 3.000 s");
+}
+
+#[test]
+fn waiting_opened_then_it_has_the_tables_and_ready_only_the_boxes() {
+    let trace = two_cooks().file();
+    let both = screen(&trace, "nnnn0");
+    assert_shows(&both, "0 waiting");
+    assert_eq!(both.matches("mutex `spoon b` held by T2: T1").count(), 1, "{both}");
+    assert_eq!(both.matches("┌╌╌╌┐").count(), 1, "{both}");
+    let alone = screen(&trace, "nnnn0123");
+    assert_shows(&alone, "mutex `spoon b` held by T2 since kitchen.rs:20: T1");
+    assert_hides(&alone, "┌╌╌╌┐");
+    // Where ready has the window to itself, it has both again.
+    assert_shows(&screen(&trace, "nnnn02"), "0 waiting");
+    assert_shows(&screen_of(&trace, "nnnn0<tab><tab>", "70x20"), "[2 ready]");
+    assert_shows(&screen_of(&trace, "nnnn0<tab><tab>", "70x20"), "mutex `spoon b` held by T2");
+}
+
+#[test]
+fn window_too_low_for_boxes_then_the_queue_is_a_line_and_who_waits_is_there() {
+    let trace = things();
+    let low = screen_of(&trace, "g14<enter><tab>", "50x10");
+    assert_shows(&low, "running - ready: 1 [T2]");
+    assert_shows(&low, "T3 for a value");
+    assert_hides(&low, "┌");
+}
+
+#[test]
+fn many_that_are_ready_then_as_many_boxes_as_there_is_room_and_how_many_more() {
+    let mut script = Script::new();
+    for task in 1..=200 {
+        script.born(task, "one of many", None);
+    }
+    script.taken(1, 0);
+    script.rested(1, true);
+    script.ran();
+    let trace = script.file();
+    let screen = screen_of(&trace, "n<down><down>", "100x30");
+    assert_shows(&screen, "ready: 200");
+    assert_shows(&screen, "│ >T2 │");
+    assert_shows(&screen, "+1");
+    // On a line on which many stand, the gutter counts them.
+    let mut script = Script::new();
+    let file = script.string("src/kitchen.rs");
+    let text = "fn main() {}\n".repeat(40);
+    script.records.push(Record::Remark(Remark::Source { file, text, is_newer: false }));
+    for task in 1..=12 {
+        script.born(task, "cook", None);
+    }
+    for task in 1..=12 {
+        script.taken(task, 0);
+        script.sleeps(task, task, if task > 2 { 21 } else { 24 }, 5_000_000);
+        script.ran();
+    }
+    let screen = screen_of(&script.file(), "<end>", "100x30");
+    assert_shows(&screen, "10× 21 ■");
+    assert_shows(&screen, "T1 T2 24");
+}
+
+#[test]
+fn window_of_tabs_then_the_lesson_and_the_answers_are_above_the_pane() {
+    let trace = two_cooks().file();
+    let lesson = screen_of(&trace, "l", "60x16");
+    assert_shows(&lesson, "[1 source]");
+    assert_shows(&lesson, "1 of 3: Two cooks, two spoons");
+    assert_shows(&lesson, "The first cook takes a spoon, and sleeps.");
+    assert_shows(&lesson, "T1 21 ■");
+    let why = screen_of(&trace, "nn<down>w", "60x16");
+    assert_shows(&why, "[1 source]");
+    assert_shows(&why, "T1 (anna) sleeps until 0.005 s");
+    let question = screen_of(&trace, "nnnx", "60x16");
+    assert_shows(&question, "Who runs next?");
+    // Also where a pane fills a larger window.
+    assert_shows(&screen(&trace, "nn5z<down>w"), "T1 (anna) sleeps until 0.005 s");
+}
+
+#[test]
+fn lesson_longer_than_its_room_then_the_question_s_answer_is_seen_when_it_is_asked_for() {
+    let mut script = a_short_run();
+    let words = "word ".repeat(150);
+    let text = format!(
+        "// LESSON Long\n// LESSON step 2 panes source,ready\n// {words}\n// ? Which?\n// = This one.\n"
+    );
+    let file = script.string("src/kitchen.rs");
+    let end = script.records.pop().unwrap();
+    script.records.push(Record::Remark(Remark::Source { file, text, is_newer: false }));
+    script.records.push(end);
+    let trace = script.file();
+    let before = screen_of(&trace, "l", "80x24");
+    assert_shows(&before, "… (a larger window shows");
+    assert_hides(&before, "This one.");
+    assert_shows(&screen_of(&trace, "l<enter>", "80x24"), "? Which?");
+    assert_shows(&screen_of(&trace, "l<enter>", "80x24"), "= This one.");
+    assert_hides(&screen_of(&trace, "l", "160x50"), "a larger window");
+    // From the stop one may look about.
+    assert_shows(&screen_of(&trace, "ln", "160x50"), "(of step 2)");
+    assert_hides(&screen_of(&trace, "l", "160x50"), "(of step 2)");
+}
+
+/// The lines of the example `things` at which something of this text stands.
+fn line_of(text: &str) -> String {
+    let source = include_str!("../examples/things.rs");
+    let line = source.lines().position(|line| line.contains(text)).unwrap() + 1;
+    format!("things.rs:{line}")
+}
+
+#[test]
+fn why_asked_of_tasks_in_odd_places_then_each_is_told_for_what_it_is() {
+    let trace = things();
+    let downs = |task: usize| "<down>".repeat(task);
+    let why = |place: &str, task: usize| screen(&trace, &format!("12{place}{}w", downs(task)));
+    let channel = line_of("= channel(2)");
+    // Under a `join!`, with three calls in flight.
+    assert_shows(
+        &why("bcall park<enter>ccc", 2),
+        "T2 (early) waits for whichever comes first: event `bell`; or the clock, until 3601.000 s; or the \
+         clock, until 5.000 s.",
+    );
+    assert_shows(
+        &why("bcall park<enter>ccc", 3),
+        "T3 (late) is first in the ready queue: it runs next; T2 woke it in step",
+    );
+    let receives = line_of("receiver.recv()");
+    assert_shows(
+        &why("bcall park<enter>cc", 3),
+        &format!("T3 (late) waits for a value of a channel ({channel}) at {receives}."),
+    );
+    let exit = line_of("early.await");
+    assert_shows(
+        &why("bcall join<enter>c", 1),
+        &format!(
+            "T1 waits for the end of T2 ({exit}), which waits for room in a channel ({channel}) at"
+        ),
+    );
+    assert_shows(&why("bcall join<enter>c", 3), "T3 (late) sleeps until 1.000 s (things.rs:");
+    assert_shows(
+        &why("bcall read_wait<enter>c", 5),
+        "T5 (reader) waits for something to read from fd",
+    );
+    // Before its birth, at its end, and after it.
+    let selected = |task: usize, to: &str| {
+        screen(&trace, &format!("12bcall read_wait<enter>c{}{to}w", downs(task)))
+    };
+    assert_shows(
+        &selected(5, "<home>nnn"),
+        "T5 (reader) is not born yet; it runs for the first time",
+    );
+    assert_shows(&selected(5, "<end>p"), "T5 (reader) has just ended.");
+    assert_shows(&selected(5, "<end>"), "T5 (reader) has ended; it ran for the last time in step");
+    assert_shows(&selected(2, "<end>"), "T2 (early) has ended; it ran for the last time in step");
+}
+
+#[test]
+fn lock_waited_for_with_a_timeout_then_why_says_who_holds_it() {
+    let mut script = Script::new();
+    script.born(1, "owner", None);
+    script.born(2, "hurried", None);
+    // Which question is asked goes by the number of the step.
+    for _ in 0..2 {
+        script.outside(0);
+        script.step(StepEnd::Outside);
+    }
+    script.taken(1, 0);
+    script.mutex(5, "stove");
+    script.held(5, 1, 20);
+    script.sleeps(1, 1, 21, 9_000_000);
+    script.ran();
+    script.taken(2, 0);
+    script.begun(2, 2, "park", 30);
+    script.begun(3, 2, "sleep", 30);
+    let role = script.string("token");
+    script.moved(Move::CallBlocked { call: 2, on: trapline_trace::On::Object { object: 5, role } });
+    let on = trapline_trace::On::Deadline { at_nanos: 5_000_000 };
+    script.moved(Move::CallBlocked { call: 3, on });
+    script.rested(2, false);
+    script.ran();
+    // A task that nobody knows to wait for anything.
+    script.born(3, "under a waker", None);
+    script.taken(3, 0);
+    script.rested(3, false);
+    script.ran();
+    let trace = script.file();
+    assert_shows(
+        &screen(&trace, "nnnn<down><down>w"),
+        "T2 (hurried) waits for whichever comes first: mutex `stove`, held by T1 since step 3 (kitchen.rs:20); \
+         or the clock, until 0.005 s.",
+    );
+    assert_shows(
+        &screen(&trace, "<end><up>w"),
+        "T3 (under a waker) waits until somebody calls its waker: it has no call of its own in flight.",
+    );
+    // Of two calls at once it is asked what becomes of the first.
+    assert_shows(&screen(&trace, "nnnx"), "What becomes of the first of these calls?");
+    assert_shows(&screen(&trace, "nnnx2"), "Right: it has to wait.");
 }

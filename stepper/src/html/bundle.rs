@@ -107,7 +107,7 @@ fn script() -> String {
 }
 
 /// The hash of a script or a style, as a policy names it.
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
@@ -121,7 +121,8 @@ fn block(id: &str, bytes: &[u8]) -> String {
     format!("<script type=\"application/x-trapline\" id=\"{id}\">{text}</script>\n")
 }
 
-fn escaped(text: &str) -> String {
+/// A text in the text of a page, or in an attribute.
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -111,6 +111,32 @@ fn target(programs: Vec<Built>) -> Result<Target, Failure> {
     Ok(Target { executable: program.executable, workspace: workspace().ok() })
 }
 
+/// The names of the examples of the package here, or of the one that is named.
+pub(crate) fn examples(package: Option<&str>) -> Result<Vec<String>, Failure> {
+    let failed = |text: &str| Failure::said(format!("cargo metadata: {text}"));
+    let output = Command::new(cargo())
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .output()
+        .map_err(|error| failed(&error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim_end()));
+    }
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| failed(&error.to_string()))?;
+    let array = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let is_it = |found: &Value| match package {
+        Some(package) => found["name"] == package,
+        // The one whose directory this is.
+        None => found["manifest_path"].as_str().is_some_and(|manifest| {
+            Path::new(manifest).parent() == env::current_dir().ok().as_deref()
+        }),
+    };
+    let packages = array(&metadata, "packages").into_iter().filter(is_it);
+    let targets = packages.flat_map(|package| array(&package, "targets"));
+    let examples = targets.filter(|target| target["kind"][0] == "example");
+    Ok(examples.filter_map(|example| Some(example["name"].as_str()?.to_owned())).collect())
+}
+
 /// What cargo has built.
 #[derive(Debug, PartialEq)]
 struct Built {

@@ -72,7 +72,7 @@ fn who_runs(before: &Scene, next: &Scene, from: Cursor) -> Question {
     let mut tasks: Vec<u64> = before.now.running().into_iter().chain(before.now.ready()).collect();
     let right = chosen(&mut tasks, ran);
     let mut answers: Vec<String> = tasks.iter().map(|task| names::short(*task)).collect();
-    answers.push("nobody, the loop looks at the outside".to_owned());
+    answers.push("nobody: the loop looks outside, or ends".to_owned());
     let right = right.unwrap_or(answers.len() - 1);
     let (kind, text) = (Kind::WhoRuns, "Who runs next?".to_owned());
     Question { kind, step: next.cursor.step, from, text, answers, right }
@@ -106,11 +106,17 @@ fn what_becomes(atlas: &Atlas, next: &Scene) -> Option<Question> {
     let from = Cursor { step: next.cursor.step, phases: Some(trap + 1) };
     let asked = told(atlas, &atlas.scene(from)).join(" ");
     let answers = ["it is answered at once", "it has to wait", "it is dropped"];
+    let is_begun = |record: &&Record| matches!(record, Record::Move(Move::CallBegun { .. }));
+    let which = match next.records[next.beats[trap].records.clone()].iter().filter(is_begun).count()
+    {
+        1 => "this call",
+        _ => "the first of these calls",
+    };
     Some(Question {
         kind: Kind::WhatBecomes,
         step: next.cursor.step,
         from,
-        text: format!("{asked} What becomes of this call?"),
+        text: format!("{asked} What becomes of {which}?"),
         answers: answers.map(str::to_owned).into(),
         right: fate,
     })

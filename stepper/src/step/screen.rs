@@ -309,8 +309,8 @@ f h        show only what has a text in it; hide tasks that are not the program'
 z Tab      let the current pane fill the window; go to the next pane
 ? q        this help; quit
 
-In the source  ▶ is the call from which the running task goes on,  ■ the one at which it stops;
-on the left stand the tasks that are suspended on a line.
+In the source  ▶ is the call from which the running task goes on,  ■ the one at which it stops
+(? as long as that is not known);  on the left stand the tasks that are suspended on a line.
 Any key closes this.";
     TEXT.lines().map(Line::plain).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use trapline_trace::{CallMirror, On, TaskState, Value};
+use trapline_trace::{CallMirror, Mirror, On, SiteRef, TaskState, Value};
 
 use super::atlas::{Atlas, Scene};
 use super::names;
@@ -11,14 +11,26 @@ use super::names;
 pub(crate) fn why(atlas: &Atlas, scene: &Scene, task: u64) -> String {
     let name = names::task(task, &atlas.history);
     if scene.now.task(task).is_none() {
-        return match atlas.history.ran(scene.cursor.step) == Some(task) {
-            true => format!("{name} has just ended."),
-            false => format!("{name} is not there: it is not born yet, or has ended."),
-        };
+        return format!("{name} {}.", absent(atlas, scene.cursor.step, task));
     }
     let mut seen = BTreeSet::from([task]);
     let because = because(atlas, scene, task, &mut seen);
     format!("{name} {because}.")
+}
+
+/// Where a task is that is not there, as the end of a sentence.
+fn absent(atlas: &Atlas, step: u64, task: u64) -> String {
+    let history = &atlas.history;
+    if history.ran(step) == Some(task) {
+        return "has just ended".to_owned();
+    }
+    match (history.previous_of(task, step.saturating_add(1)), history.next_of(task, step)) {
+        (Some(last), _) => format!("has ended; it ran for the last time in step {last}"),
+        (None, Some(first)) => {
+            format!("is not born yet; it runs for the first time in step {first}")
+        }
+        (None, None) => "is not there".to_owned(),
+    }
 }
 
 /// What a task does, as the end of a sentence.
@@ -37,8 +49,11 @@ fn because(atlas: &Atlas, scene: &Scene, task: u64, seen: &mut BTreeSet<u64>) ->
         }
         [call] => waits(atlas, scene, call, seen),
         calls => {
-            let reasons: Vec<String> =
-                calls.iter().take(4).filter_map(|call| Some(names::on(call.on?, now))).collect();
+            let reasons: Vec<String> = calls
+                .iter()
+                .take(4)
+                .filter_map(|call| Some(reason(atlas, scene, call.on?, "")))
+                .collect();
             let more = calls.len().saturating_sub(4);
             let more = if more > 0 { format!(" or one of {more} more") } else { String::new() };
             format!("waits for whichever comes first: {}{more}", reasons.join("; or "))
@@ -83,22 +98,51 @@ fn waits(atlas: &Atlas, scene: &Scene, call: &CallMirror, seen: &mut BTreeSet<u6
             let next = next(atlas, scene, task, seen);
             format!("waits for the end of T{task} ({at}), which {next}")
         }
-        Some(On::Object { object, .. }) => {
-            let thing = names::on(call.on.unwrap_or(On::Somebody), now);
-            let Some(Value::Held { task: Some(holder), since }) = now.field(object, "holder")
-            else {
-                return format!("waits for {thing} ({at})");
-            };
-            let taken = names::site(*since, now);
-            let since = match atlas.history.held_since(object, *holder, scene.cursor.step) {
-                Some(step) => format!("since step {step} ({taken})"),
-                None => format!("since {taken}"),
-            };
-            let next = next(atlas, scene, *holder, seen);
-            format!("waits for {thing} ({at}), held by T{holder} {since}, which {next}")
+        Some(on) => {
+            let waits = format!("waits for {}", reason(atlas, scene, on, &at));
+            match holder(now, on) {
+                Some((holder, _)) => {
+                    format!("{waits}, which {}", next(atlas, scene, holder, seen))
+                }
+                None => waits,
+            }
         }
-        Some(on) => format!("waits for {} ({at})", names::on(on, now)),
         None => "has just asked".to_owned(),
+    }
+}
+
+/// What is waited for, from which line if that is to be said, and who holds it.
+fn reason(atlas: &Atlas, scene: &Scene, on: On, at: &str) -> String {
+    let now = &scene.now;
+    let thing = names::on(on, now);
+    let from = match (at, thing.ends_with(')')) {
+        ("", _) => String::new(),
+        (at, true) => format!(" at {at}"),
+        (at, false) => format!(" ({at})"),
+    };
+    let Some((holder, since)) = holder(now, on) else { return format!("{thing}{from}") };
+    let taken = names::site(since, now);
+    let held_since =
+        object_of(on).and_then(|it| atlas.history.held_since(it, holder, scene.cursor.step));
+    let since = match held_since {
+        Some(step) => format!("since step {step} ({taken})"),
+        None => format!("since {taken}"),
+    };
+    format!("{thing}{from}, held by T{holder} {since}")
+}
+
+/// Who holds what is waited for, and since which line.
+fn holder(now: &Mirror, on: On) -> Option<(u64, SiteRef)> {
+    match now.field(object_of(on)?, "holder") {
+        Some(Value::Held { task: Some(holder), since }) => Some((*holder, *since)),
+        _ => None,
+    }
+}
+
+fn object_of(on: On) -> Option<u64> {
+    match on {
+        On::Object { object, .. } => Some(object),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The log of calls: the last steps up to where one is.
 
-use trapline_trace::{Mirror, Move, Record, StepEnd};
+use trapline_trace::{Mirror, Move, Record, Remark, StepEnd, Value};
 
 use super::Sight;
 use crate::step::atlas::apply;
@@ -65,33 +65,57 @@ fn row(record: &Record, mirror: &Mirror) -> Option<(Option<u64>, String)> {
         let argument = names::value(&call.argument, mirror);
         Some((call, format!("{what}({argument})")))
     };
-    match record {
+    match *record {
         Record::Move(Move::TaskBorn { task, parent, .. }) => {
             let parent = parent.map_or_else(|| "the program".to_owned(), names::short);
-            Some((Some(*task), format!("born of {parent}")))
+            Some((Some(task), format!("born of {parent}")))
         }
         Record::Move(Move::TaskEnded { task, how }) => {
-            Some((Some(*task), format!("{how:?}").to_lowercase()))
+            Some((Some(task), format!("{how:?}").to_lowercase()))
         }
         Record::Move(Move::CallBlocked { call, on }) => {
-            let (found, text) = asked(*call)?;
-            let (on, at) = (names::on(*on, mirror), names::site(found.site, mirror));
+            let (found, text) = asked(call)?;
+            let (on, at) = (names::on(on, mirror), names::site(found.site, mirror));
             Some((found.task, format!("{text} … waits for {on}  {at}")))
         }
-        Record::Move(Move::CallAnswered { call, by, reply }) => {
-            let (found, text) = asked(*call)?;
+        Record::Move(Move::CallAnswered { call, by, ref reply }) => {
+            let (found, text) = asked(call)?;
             let reply = names::value(reply, mirror);
             let reply = if reply.is_empty() { String::new() } else { format!(" = {reply}") };
             Some(match found.on {
                 Some(_) => {
-                    (found.task, format!("… {text}{reply}, woken by {}", names::cause(*by, mirror)))
+                    (found.task, format!("… {text}{reply}, woken by {}", names::cause(by, mirror)))
                 }
                 None => (found.task, format!("{text}{reply}  {}", names::site(found.site, mirror))),
             })
         }
         Record::Move(Move::CallWithdrawn { call }) => {
-            let (found, text) = asked(*call)?;
+            let (found, text) = asked(call)?;
             Some((found.task, format!("… {text} dropped")))
+        }
+        // What did not trap, either.
+        Record::Remark(Remark::Done { object, operation, ref result, site, .. }) => {
+            let operation = mirror.tables().str(operation);
+            if operation == "bytes" {
+                return None;
+            }
+            let thing = names::thing(object, mirror);
+            let result = match result {
+                // That it was done is said already.
+                Value::Nothing | Value::Count(_) => String::new(),
+                result => format!(" = {}", names::value(result, mirror)),
+            };
+            let at = names::site(site, mirror);
+            Some((mirror.running(), format!("{operation}({thing}){result}, no trap  {at}")))
+        }
+        Record::Move(Move::FieldSet { object, ref value, .. }) => {
+            let Value::Held { task, since } = *value else { return None };
+            let thing = names::thing(object, mirror);
+            let text = match task.filter(|task| mirror.running() != Some(*task)) {
+                Some(task) => format!("gives {thing} to {}", names::short(task)),
+                None => format!("takes {thing}, no trap  {}", names::site(since, mirror)),
+            };
+            Some((mirror.running(), text))
         }
         Record::StepEnd(StepEnd::Deadlock) => Some((None, "deadlock".to_owned())),
         Record::StepEnd(StepEnd::Finished) => Some((None, "the run is over".to_owned())),

@@ -20,17 +20,23 @@ pub(super) fn lines(sight: &Sight<'_>, width: usize, height: usize) -> Vec<Line>
     lines
 }
 
+/// A task; the selected one with a mark.
+fn marked(sight: &Sight<'_>, task: u64) -> String {
+    let mark = if sight.look.selected == Some(task) { ">" } else { "" };
+    format!("{mark}{}", names::short(task))
+}
+
 /// The same in one line, where there is no room for more.
 fn flat(sight: &Sight<'_>, width: usize) -> Line {
     let now = &sight.scene.now;
     let mut line = Line::of(Tone::Dim, "running ");
     match now.running() {
-        Some(task) => line.push(Tone::Running, format!("[{}]", names::short(task))),
+        Some(task) => line.push(Tone::Running, format!("[{}]", marked(sight, task))),
         None => line.push(Tone::Dim, "-"),
     }
     line.push(Tone::Dim, format!("  ready: {} ", now.ready_len()));
     for (at, task) in now.ready().enumerate() {
-        let word = format!("[{}]", names::short(task));
+        let word = format!("[{}]", marked(sight, task));
         let more = now.ready_len() - at;
         if line.width() + columns(&word) + if more > 1 { 6 } else { 0 } > width {
             line.push(Tone::Dim, format!("+{more}"));
@@ -48,7 +54,7 @@ fn boxes(sight: &Sight<'_>, width: usize) -> Vec<Line> {
     let ready: Vec<u64> = now.ready().collect();
     let running = now.running();
     let mut rows = [Line::new(), Line::new(), Line::new(), Line::new()];
-    let word = running.map_or_else(|| "-".to_owned(), names::short);
+    let word = running.map_or_else(|| "-".to_owned(), |task| marked(sight, task));
     let wide = columns(&word) + 2;
     let left = wide.max("running".len() + 2);
     let rest = left.saturating_sub(wide + 2);
@@ -60,7 +66,7 @@ fn boxes(sight: &Sight<'_>, width: usize) -> Vec<Line> {
     }
     rows[1..].iter_mut().for_each(|row| row.push(Tone::Plain, " ".repeat(rest)));
     for (at, task) in ready.iter().enumerate() {
-        let word = names::short(*task);
+        let word = marked(sight, *task);
         let more = ready.len() - at;
         let needed = columns(&word) + 4 + if more > 1 { 6 } else { 0 };
         if rows[2].width() + needed > width {

@@ -28,6 +28,7 @@ pub(super) fn lines(sight: &Sight<'_>, width: usize, height: usize) -> Vec<Line>
     let here = |mark: &Option<(String, u32)>, number: u32| {
         mark.as_ref().is_some_and(|(marked, at)| *marked == file && *at == number)
     };
+    let is_open = !sight.scene.is_whole() && stop.is_none();
     let window = window(&source.text, line, height);
     let gutters: Vec<String> = window
         .iter()
@@ -40,6 +41,8 @@ pub(super) fn lines(sight: &Sight<'_>, width: usize, height: usize) -> Vec<Line>
         let missing = wide.saturating_sub(columns(&who));
         let (mark, tone) = match (here(&from, *number), here(&stop, *number)) {
             (true, true) => ("▶■", Tone::Running),
+            // Within a step: it goes on from here, and where it will stop is not known yet.
+            (true, false) if is_open => ("▶?", Tone::Running),
             (true, false) => ("▶ ", Tone::Running),
             (false, true) => (" ■", Tone::Running),
             (false, false) => ("  ", Tone::Plain),

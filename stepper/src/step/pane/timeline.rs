@@ -104,8 +104,11 @@ fn ruler(columns: &[Column], here: u64) -> Line {
 }
 
 fn row(sight: &Sight<'_>, columns: &[Column], lanes: &[u64], at: usize, lane: u64) -> Line {
-    let name = names::short(lane);
-    let tone = if sight.look.selected == Some(lane) { Tone::Strong } else { Tone::Plain };
+    let (mark, tone) = match sight.look.selected == Some(lane) {
+        true => (">", Tone::Strong),
+        false => ("", Tone::Plain),
+    };
+    let name = format!("{mark}{}", names::short(lane));
     let mut line = Line::of(tone, format!("{name:<NAME$} "));
     for column in columns {
         let tone = if column.step == sight.scene.cursor.step { Tone::Strong } else { Tone::Plain };

@@ -132,19 +132,19 @@ fn part_word(part: &ObjectMirror, whole: &ObjectMirror, now: &Mirror) -> Option<
 impl Row<'_> {
     /// In one line, cut where it must be.
     fn line(&self, sight: &Sight<'_>, width: usize) -> Line {
-        let (tone, who) = self.who(sight);
         let (name, state) = self.head(sight, width);
+        let (tone, who) = self.who(sight, width.saturating_sub(columns(&name) + columns(&state)));
         // Who waits is to be seen, whatever that is called for which they do; then, how the thing stands.
         let room = width.saturating_sub(columns(&who) + 2).max(width / 2);
         let head = Line::of(Tone::Strong, name);
-        let head = head.cut(room.saturating_sub(columns(&state)).max(room / 2));
+        let head = head.cut(room.saturating_sub(columns(&state)).max(room / 3));
         head.add(Tone::Strong, state).cut(room).add(Tone::Plain, ": ").add(tone, who).cut(width)
     }
 
     /// In as many lines as it takes.
     fn wrapped(&self, sight: &Sight<'_>, width: usize) -> Vec<Line> {
-        let (tone, who) = self.who(sight);
         let (name, state) = self.head(sight, width);
+        let (tone, who) = self.who(sight, width.saturating_sub(columns(&name) + columns(&state)));
         let head = Line::of(Tone::Strong, format!("{name}{state}")).add(Tone::Plain, ": ");
         if head.width() + columns(&who) <= width {
             return vec![head.add(tone, who)];
@@ -155,7 +155,7 @@ impl Row<'_> {
     }
 
     /// Who waits; those who wait for the same in one go: "T1, T2 to read, T3 to write".
-    fn who(&self, sight: &Sight<'_>) -> (Tone, String) {
+    fn who(&self, sight: &Sight<'_>, room: usize) -> (Tone, String) {
         let mut groups: Vec<(String, Vec<String>)> = Vec::new();
         for (call, word) in &self.who {
             let who = call.task.map_or_else(|| "nobody".to_owned(), names::short);
@@ -166,7 +166,9 @@ impl Row<'_> {
             }
         }
         if groups.is_empty() {
-            return (Tone::Dim, "nobody waits".to_owned());
+            let words = [": nobody waits", ": nobody"];
+            let word = if columns(words[0]) <= room { words[0] } else { words[1] };
+            return (Tone::Dim, word[2..].to_owned());
         }
         let groups = groups.iter().map(|(what, tasks)| format!("{}{what}", tasks.join(", ")));
         (Tone::Blocked, groups.collect::<Vec<_>>().join(", "))
@@ -181,7 +183,12 @@ impl Row<'_> {
             Reason::Descriptor(fd) => format!("fd {fd}"),
             Reason::Somebody => "somebody's answer".to_owned(),
             Reason::Object(object) => match now.object(object) {
-                Some(found) => return (names::thing_of(found, now), state(found, now, width)),
+                Some(found) => {
+                    let name = names::thing_of(found, now);
+                    // Where each row is a thing, no article is needed.
+                    let name = name.strip_prefix("the ").map(str::to_owned).unwrap_or(name);
+                    return (name, state(found, now, width));
+                }
                 None => names::thing(object, now),
             },
         };
