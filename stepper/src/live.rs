@@ -72,7 +72,7 @@ impl Live {
     }
 
     /// Starts a program that has been built.
-    fn start_target(program: &Program, target: &Target, is_virtual: bool) -> Result<Live, Failure> {
+    pub(crate) fn start_target(program: &Program, target: &Target, is_virtual: bool) -> Result<Live, Failure> {
         let place = Place::new()?;
         let command = program.held(target, place.trace(), &place.socket(), is_virtual)?;
         let executable = target.executable.clone();
@@ -85,6 +85,11 @@ impl Live {
         };
         wait_for(CONNECT, is_there);
         let Some(client) = client else { return Err(not_ours(&executable, &running, &place)) };
+        // It listens before its run begins. One that dies meanwhile is shown as far as it came.
+        wait_for(CONNECT, || {
+            client.look();
+            client.status().is_held() || client.is_over()
+        });
         let source = Source::Started { running, executable, program: program.clone(), is_virtual };
         Ok(Live { client, source, place })
     }

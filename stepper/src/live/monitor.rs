@@ -49,6 +49,7 @@ pub(super) struct Client {
     last_ticket: AtomicU64,
     /// Ends what the threads wait for.
     streams: [UnixStream; 2],
+    /// Who looks, then who orders.
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -109,6 +110,13 @@ impl Client {
         let unanswered = self.shared.unanswered.load(Memory::Acquire);
         status.undone = status.undone.max(unanswered);
         status
+    }
+
+    /// Has it looked at once what the program does.
+    pub(super) fn look(&self) {
+        if let Some(looker) = self.threads.first() {
+            looker.thread().unpark();
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -73,7 +73,7 @@ impl Desk {
         state.queue.push_back(Laid { client, order, answer });
         self.is_busy.store(true, Ordering::SeqCst);
         self.changed.notify_all();
-        // The loop may be asleep in its driver. Where it is held it is not, and would not sleep there the next time.
+        // The loop may be asleep in its driver. One that is held is not, and would not sleep in its next step.
         let interrupter = state.interrupter.clone().filter(|_| !state.is_held);
         drop(state);
         if let Some(interrupter) = interrupter {
@@ -154,13 +154,13 @@ impl Desk {
     pub(super) fn set_held(&self, is_held: bool) {
         let mut state = self.state();
         state.is_held = is_held;
-        // It was laid while the loop was held, and not seen there any more.
-        let overlooked = (!is_held && !state.queue.is_empty()).then(|| state.interrupter.clone());
+        self.changed.notify_all();
+        // What was laid while it was thought to be held is not to wait for a sleep to end.
+        let interrupter = state.interrupter.clone().filter(|_| !is_held && !state.queue.is_empty());
         drop(state);
-        if let Some(interrupter) = overlooked.flatten() {
+        if let Some(interrupter) = interrupter {
             interrupter.unpark();
         }
-        self.changed.notify_all();
     }
 
     /// The next order.
