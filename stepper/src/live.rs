@@ -72,7 +72,11 @@ impl Live {
     }
 
     /// Starts a program that has been built.
-    pub(crate) fn start_target(program: &Program, target: &Target, is_virtual: bool) -> Result<Live, Failure> {
+    pub(crate) fn start_target(
+        program: &Program,
+        target: &Target,
+        is_virtual: bool,
+    ) -> Result<Live, Failure> {
         let place = Place::new()?;
         let command = program.held(target, place.trace(), &place.socket(), is_virtual)?;
         let executable = target.executable.clone();

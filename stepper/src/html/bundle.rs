@@ -9,7 +9,7 @@ use flate2::write::ZlibEncoder;
 use sha2::{Digest, Sha256};
 
 /// The modules, each behind those that it imports.
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 15] = [
     include_str!("../../page/trace.js"),
     include_str!("../../page/mirror.js"),
     include_str!("../../page/recording.js"),
