@@ -251,14 +251,14 @@ export class Desk {
     const { scene, recording } = this;
     if (!scene) return;
     const words = [`step ${scene.step} of ${recording.last}${this.isLoading ? '+ (loading)' : ''}`];
-    if (this.isAtEdge) words[0] = `LIVE · step ${scene.step}`;
+    if (this.isAtEdge) words[0] = `LIVE step ${scene.step}`;
     if (!scene.isWhole) words.push(scene.phase ? `in ${scene.phase}` : 'before pick');
     words.push(`clock ${clockName(scene.now.clock)}`);
     const quantum = this.quantum();
     if (quantum) words.push(`quantum ${quantum}`);
     const seed = recording.properties.get('seed');
     if (seed && seed !== '0') words.push(`seed ${seed}`);
-    if (this.isLive) words.push(this.live.status.doing, this.live.status.others ?? []);
+    if (this.live) words.push(this.live.status.doing, this.live.status.others ?? []);
     if (this.look.filter !== '') words.push(`filter ${this.look.filter}`);
     byId('position').textContent = plain(words.flat().join(' · '));
   }
@@ -451,9 +451,10 @@ export class Desk {
   /** How the program is, has been told. */
   heard() {
     if (!this.live) return;
-    const { doing, isLive } = this.live.status;
-    if (this.live.isWaiting) this.say(`${doing}; any key ends the wait`);
-    else if (this.wasLive && !isLive) this.say(doing);
+    const { doing, ended, isLive, waits } = this.live.status;
+    const what = waits === null ? doing : `nothing is ready: it waits for ${waits}`;
+    if (this.live.isWaiting) this.say(`${what}; any key ends the wait`);
+    else if (this.wasLive && !isLive) this.say(ended);
     this.wasLive = isLive;
     this.drawPosition();
   }
@@ -461,6 +462,8 @@ export class Desk {
   /** What has come of an order. */
   obeyed(order, said) {
     const [word] = order.split(/\s/);
+    // How it has ended has been said.
+    if (!this.isLive && said.startsWith('done') && word !== 'again') return;
     if (word === 'until' && said.startsWith('done')) this.sayMet();
     else this.say(word === 'step' && /^(done|queued): /.test(said) ? '' : said.replace(/^done: /, ''));
   }

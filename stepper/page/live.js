@@ -109,7 +109,7 @@ export class Live {
   /** Takes one step, as soon as those before are taken. Whether that is to come. */
   step() {
     if (this.status.held === null) {
-      this.desk.say('the program is not held; G holds it');
+      this.desk.say('it runs: G holds it');
       return false;
     }
     if (this.orders.length < ORDERS) this.order('step');

@@ -150,7 +150,7 @@ const DRAW = {
       const tasks = standing.get(line) ?? [];
       const names = tasks.map(short).join(' ');
       const who = names.length < 9 ? names : `${tasks.length}×`;
-      // Within a step it goes on from here, and where it will stop is not known yet.
+      // It goes on from here, and where it will stop is not known yet: within a step, or in the one that is to come.
       const isOpen = isAt(next, line) || (isAt(from, line) && !desk.scene.isWhole && !stop);
       const mark = (isAt(from, line) ? '▶' : '') + (isAt(stop, line) ? '■' : '') + (isOpen ? '?' : '');
       markLine(shown.children[line - 1], who, mark, mark !== '');

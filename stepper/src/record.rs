@@ -61,6 +61,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// A program, or whatever it is, that is there already.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.program.as_deref()
+    }
+
     /// An example of the package.
     pub(crate) fn of_example(package: Option<String>, example: String) -> Program {
         let arguments = Vec::new();
@@ -72,11 +77,6 @@ impl Program {
             release: false,
             arguments,
         }
-    }
-
-    /// A program, or whatever it is, that is there already.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        self.program.as_deref()
     }
 
     /// Builds it, where that is to be done. If that fails, gives cargo's own status; it has said what is wrong.
