@@ -803,6 +803,59 @@ fn ten_clients_at_once_then_each_gets_its_answers_and_a_crowd_is_refused() {
     assert_eq!(watched.join(), "0 failures");
 }
 
+#[test]
+fn client_before_the_first_step_then_it_is_answered_once_there_is_something_to_answer() {
+    for is_attached in [false, true] {
+        let scratch = Scratch::new();
+        let path = scratch.file("monitor.sock");
+        let mut scheduler = Scheduler::new();
+        let (monitor, orders) = Monitor::open(Some(&path), false).unwrap();
+        let agent = Agent::new().outlet(monitor).between(orders);
+        let mut client = Client::unread(&path);
+        client.say("ps");
+        let mut attached = None;
+        let mut agent = Some(agent);
+        if is_attached {
+            attached = agent.take().map(|agent| agent.attach(&mut scheduler));
+        }
+        // Whoever would answer too early has time to.
+        (0..10).for_each(|_| pause());
+        let end = Arc::new(AtomicBool::new(false));
+        scheduler.spawn_with(named("busy"), rest_until(Arc::clone(&end))).detach();
+        let asking = thread::spawn(move || {
+            let greeting = client.answer();
+            let ps = client.answer();
+            end.store(true, Ordering::SeqCst);
+            (greeting, ps)
+        });
+        let attached = attached.unwrap_or_else(|| agent.take().unwrap().attach(&mut scheduler));
+        attached.run(&mut scheduler).unwrap();
+        let (greeting, ps) = asking.join().unwrap();
+        assert!(greeting.starts_with("trapline monitor of "), "{greeting}");
+        assert!(ps.contains("busy"), "{ps}");
+    }
+}
+
+#[test]
+fn client_of_a_loop_whose_first_step_is_to_sleep_then_it_is_answered() {
+    let scratch = Scratch::new();
+    let path = scratch.file("monitor.sock");
+    let mut scheduler = Scheduler::new();
+    scheduler.spawn(async { sleep(Duration::from_secs(3600)).await }).detach();
+    while scheduler.has_ready() {
+        scheduler.step();
+    }
+    let (monitor, orders) = Monitor::open(Some(&path), false).unwrap();
+    let asking = thread::spawn(move || {
+        let mut client = Client::connect(&path);
+        (client.ask("ps"), client.ask("kill 1"))
+    });
+    Agent::new().outlet(monitor).between(orders).run(&mut scheduler).unwrap();
+    let (ps, kill) = asking.join().unwrap();
+    assert!(ps.contains("sleep(3600"), "{ps}");
+    assert!(kill.starts_with("done: "), "{kill}");
+}
+
 // The trace.
 
 #[test]

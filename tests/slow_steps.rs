@@ -368,7 +368,7 @@ fn event_of_a_slow_step_then_it_reads_as_a_sentence() {
     run_clean(&mut scheduler);
     let text = told.take().unwrap();
     let expected =
-        format!("1 kept the loop for 2ms, from {0}:{line}:26 to {0}:{1}:9", file!(), line + 2);
+        format!("1 kept the loop for 2.0ms, from {0}:{line}:26 to {0}:{1}:9", file!(), line + 2);
     assert_eq!(text, expected);
 }
 

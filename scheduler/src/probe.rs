@@ -303,7 +303,7 @@ impl fmt::Display for Event<'_> {
             Event::Stalled { report } => write!(f, "stalled: {report}"),
             Event::LockCycle { report } => write!(f, "lock cycle: {report}"),
             Event::SlowStep { task, took, from, to } => {
-                write!(f, "{task} kept the loop for {took:?}, from {from}")?;
+                write!(f, "{task} kept the loop for {took:.1?}, from {from}")?;
                 to.map_or(Ok(()), |to| write!(f, " to {to}"))
             }
             Event::Warning { text, site } => write!(f, "warning: {text} at {site}"),

@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::plain::Plain;
 use crate::record::{Program, Target};
-pub(crate) use compare::{Comparison, Difference, compare};
+pub(crate) use compare::{Comparison, compare};
 pub(crate) use connection::Connection;
 pub(crate) use growth::Growth;
 pub(crate) use monitor::Answer;

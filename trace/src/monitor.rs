@@ -58,6 +58,8 @@ pub struct Monitor {
     watch: Rc<RefCell<Watch>>,
     shared: Arc<Shared>,
     server: Server,
+    /// Whether clients are answered: not before there is something to answer.
+    is_open: bool,
 }
 
 impl Monitor {
@@ -97,13 +99,21 @@ impl Monitor {
         let is_held = manner == Manner::Held && socket.is_of_first_run();
         let orders = Orders::new(Arc::clone(&shared), Rc::clone(&watch), is_held);
         let server = Server::start(socket, Arc::clone(&shared))?;
-        Ok((Monitor { feed, watch, shared, server }, orders))
+        Ok((Monitor { feed, watch, shared, server, is_open: false }, orders))
     }
 
     /// Where the socket is.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.server.path()
+    }
+
+    /// Has clients answered from now on. Those that have called wait until then: the tasks with which a run begins
+    /// may be spawned after it was listened to, and who asks in between would be told that there are none.
+    #[cold]
+    fn open_doors(&mut self) {
+        self.is_open = true;
+        self.server.begin();
     }
 }
 
@@ -112,12 +122,20 @@ impl Outlet for Monitor {
         self.shared.desk.set_interrupter(scheduler.interrupter());
         self.shared.known().keeper.set_thread(LoopThread::current());
         self.feed.begin(scheduler);
+        // The first step may be to sleep.
+        if !scheduler.has_ready() && scheduler.task_count() > 0 {
+            self.open_doors();
+        }
     }
 
     #[inline]
     fn event(&mut self, event: &Event<'_>) {
         self.watch.borrow_mut().event(event);
         self.feed.event(event);
+        // That is published, and the task may keep the loop.
+        if !self.is_open && matches!(event, Event::Taken { .. }) {
+            self.open_doors();
+        }
     }
 
     fn step_end(&mut self, scheduler: &mut Scheduler, step: &Step) {
@@ -133,6 +151,9 @@ impl Outlet for Monitor {
         // Makes room, whether or not the other thread has a turn.
         let _ = self.shared.known().take_in(now());
         self.feed.catch_up(scheduler);
+        if !self.is_open {
+            self.open_doors();
+        }
     }
 
     fn say(&mut self, about: About, topic: &'static str, text: &str) {

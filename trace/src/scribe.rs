@@ -17,6 +17,7 @@ use crate::record::{
     About, Cause, Ended, Move, On, Record, Remark, SiteRef, StackRef, StepEnd, Str, TaskState,
     Value,
 };
+use crate::strace::shown_duration;
 use names::{Names, Numbers};
 use serials::Serials;
 
@@ -506,7 +507,8 @@ impl Scribe {
             }
             Event::SlowStep { task, took, from, to } => {
                 let to = to.map_or_else(String::new, |to| format!(" to {to}"));
-                let text = format!("kept the loop for {took:?}, from {from}{to}");
+                let took = shown_duration(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+                let text = format!("kept the loop for {took}, from {from}{to}");
                 (About::Task(task.sequence()), "slow", text)
             }
             Event::Warning { text, site } => (About::Run, "warning", format!("{text} at {site}")),

@@ -14,8 +14,16 @@ pub(super) trait Keyed: Clone {
 #[derive(Clone, Debug)]
 pub(super) struct Table<T> {
     /// None is empty.
-    blocks: Vec<Arc<Vec<T>>>,
+    blocks: Vec<Block<T>>,
     len: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Block<T> {
+    /// At most its first key, and more than the last of the block before: a search looks at these only, which lie
+    /// side by side.
+    from: u64,
+    entries: Arc<Vec<T>>,
 }
 
 impl<T: Keyed> Table<T> {
@@ -29,12 +37,12 @@ impl<T: Keyed> Table<T> {
 
     pub(super) fn get(&self, key: u64) -> Option<&T> {
         let (block, place) = self.find(key).ok()?;
-        self.blocks.get(block)?.get(place)
+        self.blocks.get(block)?.entries.get(place)
     }
 
     pub(super) fn get_mut(&mut self, key: u64) -> Option<&mut T> {
         let (block, place) = self.find(key).ok()?;
-        Arc::make_mut(self.blocks.get_mut(block)?).get_mut(place)
+        Arc::make_mut(&mut self.blocks.get_mut(block)?.entries).get_mut(place)
     }
 
     pub(super) fn contains(&self, key: u64) -> bool {
@@ -42,37 +50,42 @@ impl<T: Keyed> Table<T> {
     }
 
     pub(super) fn first(&self) -> Option<&T> {
-        self.blocks.first()?.first()
+        self.blocks.first()?.entries.first()
     }
 
     pub(super) fn last(&self) -> Option<&T> {
-        self.blocks.last()?.last()
+        self.blocks.last()?.entries.last()
     }
 
     /// Puts an entry in; its key must not be there.
     pub(super) fn insert(&mut self, entry: T) {
-        let Err((block, place)) = self.find(entry.key()) else { return };
+        let Err((at, place)) = self.find(entry.key()) else { return };
         self.len += 1;
-        let Some(entries) = self.blocks.get_mut(block) else {
-            return self.append(entry);
-        };
-        if entries.len() < BLOCK {
-            return own(entries).insert(place, entry);
+        let is_last = at + 1 >= self.blocks.len();
+        let Some(block) = self.blocks.get_mut(at) else { return self.append(entry) };
+        if block.entries.len() < BLOCK {
+            block.from = block.from.min(entry.key());
+            return own(&mut block.entries).insert(place, entry);
         }
-        let entries = own(entries);
+        if is_last && place == BLOCK {
+            return self.append(entry);
+        }
+        let entries = own(&mut block.entries);
         let mut upper = Vec::with_capacity(BLOCK);
         upper.extend(entries.drain(BLOCK / 2..));
-        match place.checked_sub(BLOCK / 2) {
+        let from = upper.first().map_or(entry.key(), Keyed::key);
+        block.from = block.from.min(entry.key());
+        match place.checked_sub(BLOCK / 2).filter(|_| from < entry.key()) {
             None => entries.insert(place, entry),
             Some(place) => upper.insert(place, entry),
         }
-        self.blocks.insert(block + 1, Arc::new(upper));
+        self.blocks.insert(at + 1, Block { from, entries: Arc::new(upper) });
     }
 
     pub(super) fn remove(&mut self, key: u64) -> Option<T> {
         let (block, place) = self.find(key).ok()?;
-        let entries = self.blocks.get_mut(block)?;
-        let removed = own(entries).remove(place);
+        let entries = own(&mut self.blocks.get_mut(block)?.entries);
+        let removed = entries.remove(place);
         let left = entries.len();
         self.len -= 1;
         if left == 0 {
@@ -84,45 +97,44 @@ impl<T: Keyed> Table<T> {
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.blocks.iter().flat_map(|block| block.iter())
+        self.blocks.iter().flat_map(|block| block.entries.iter())
     }
 
     pub(super) fn heap_size(&self) -> usize {
         let block = size_of::<Vec<T>>() + 2 * size_of::<usize>() + BLOCK * size_of::<T>();
-        self.blocks.len() * block + self.blocks.capacity() * size_of::<usize>()
+        self.blocks.len() * block + self.blocks.capacity() * size_of::<Block<T>>()
     }
 
     /// Where the entry with this key is, or where it would have to be put.
     #[inline]
     fn find(&self, key: u64) -> Result<(usize, usize), (usize, usize)> {
-        let block =
-            self.blocks.partition_point(|block| block.last().is_some_and(|e| e.key() < key));
-        let Some(entries) = self.blocks.get(block) else { return Err((block, 0)) };
+        let block = self.blocks.partition_point(|block| block.from <= key).saturating_sub(1);
+        let Some(Block { entries, .. }) = self.blocks.get(block) else { return Err((block, 0)) };
         match entries.binary_search_by_key(&key, Keyed::key) {
             Ok(place) => Ok((block, place)),
             Err(place) => Err((block, place)),
         }
     }
 
-    /// Puts an entry behind all others.
+    /// Puts an entry behind all others, in a block of its own.
     fn append(&mut self, entry: T) {
-        if let Some(last) = self.blocks.last_mut().filter(|last| last.len() < BLOCK) {
-            return own(last).push(entry);
-        }
+        let from = entry.key();
         let mut entries = Vec::with_capacity(BLOCK);
         entries.push(entry);
-        self.blocks.push(Arc::new(entries));
+        self.blocks.push(Block { from, entries: Arc::new(entries) });
     }
 
     /// Moves what is left of a block into the one after it, if there is room.
     fn join(&mut self, block: usize) {
-        let few = self.blocks[block].len();
+        let few = self.blocks[block].entries.len();
         let Some(next) = self.blocks.get_mut(block + 1) else { return };
-        if next.len() + few > BLOCK / 2 {
+        if next.entries.len() + few > BLOCK / 2 {
             return;
         }
         let gone = self.blocks.remove(block);
-        own(&mut self.blocks[block]).splice(0..0, gone.iter().cloned());
+        let into = &mut self.blocks[block];
+        into.from = gone.from;
+        own(&mut into.entries).splice(0..0, gone.entries.iter().cloned());
     }
 }
 

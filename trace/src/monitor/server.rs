@@ -47,10 +47,13 @@ pub(super) struct Server {
 struct Clients {
     streams: Mutex<BTreeMap<u64, UnixStream>>,
     left: Condvar,
+    /// Whether there is something to answer: until then clients wait in the socket.
+    has_begun: AtomicBool,
     is_over: AtomicBool,
 }
 
 impl Server {
+    /// Has the threads ready; none of them answers before [`begin`](Server::begin).
     pub(super) fn start(socket: Socket, shared: Arc<Shared>) -> Result<Server, SocketError> {
         let path = socket.path().to_owned();
         let clients = Arc::new(Clients::default());
@@ -67,11 +70,20 @@ impl Server {
         &self.path
     }
 
+    /// Has clients answered from now on.
+    pub(super) fn begin(&self) {
+        self.clients.has_begun.store(true, Ordering::SeqCst);
+        if let Some(accepting) = &self.accepting {
+            accepting.thread().unpark();
+        }
+    }
+
     /// Disconnects all, and removes the socket.
     pub(super) fn stop(&mut self) {
         let Some(accepting) = self.accepting.take() else { return };
         self.clients.is_over.store(true, Ordering::SeqCst);
-        // It waits for a client, or for its pause to end: a client comes sooner.
+        // It waits for the beginning, for a client, or for its pause to end: a client comes sooner.
+        accepting.thread().unpark();
         drop(UnixStream::connect(&self.path));
         // If it panicked, it has said so, and the program is none the worse.
         let _ = accepting.join();
@@ -89,6 +101,7 @@ fn accept(socket: &Socket, shared: &Arc<Shared>, clients: &Arc<Clients>) {
     let mut last_client = 0;
     let [shortest, longest] = PAUSES_MS;
     let mut pause = shortest;
+    clients.wait_for_begin();
     while !clients.is_over.load(Ordering::SeqCst) {
         pause = if shared.take_in() { shortest } else { (pause * 2).min(longest) };
         if !is_called(socket, pause) || clients.is_over.load(Ordering::SeqCst) {
@@ -151,6 +164,15 @@ impl Drop for Seat {
 }
 
 impl Clients {
+    fn wait_for_begin(&self) {
+        let is_due = |clients: &Clients| {
+            clients.has_begun.load(Ordering::SeqCst) || clients.is_over.load(Ordering::SeqCst)
+        };
+        while !is_due(self) {
+            thread::park();
+        }
+    }
+
     /// Disconnects all. Each may read to the end what it is being answered, if it does so at once.
     fn see_off(&self) {
         let end = |all: &BTreeMap<u64, UnixStream>, how| {

@@ -31,7 +31,12 @@ fn on_virtual_clock<F: Future<Output = ()>>(future: F) -> Recording {
 async fn naps(second: Duration) {
     let mut children = Vec::new();
     for nap in [Duration::from_millis(1), second] {
-        children.push(spawn(async move { drop(sleep(nap).await) }).await);
+        children.push(
+            spawn(async move {
+                sleep(nap).await;
+            })
+            .await,
+        );
     }
     for child in children {
         child.await.unwrap();
@@ -49,7 +54,9 @@ fn difference(last: &Recording, new: &Recording) -> Difference {
 #[test]
 fn the_same_twice_then_no_difference_on_either_clock() {
     // One timer: of two, it is the machine's affair whether one look finds both due.
-    let nap = || async { drop(sleep(Duration::from_millis(2)).await) };
+    let nap = || async {
+        sleep(Duration::from_millis(2)).await;
+    };
     for scheduler in [Scheduler::new, || Scheduler::builder().virtual_clock().build()] {
         let [last, new] = [(); 2].map(|()| run(scheduler(), nap()));
         assert!(matches!(compare(&last, &new), Comparison::Same { steps: 2.. }));
@@ -159,7 +166,7 @@ fn other_descriptors_and_looks_for_nothing_then_no_difference() {
     let last = run(Scheduler::new(), reads());
     let _others: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap()).collect();
     // Somebody looks at the outside while there is nothing: a step more, in which nothing happens.
-    let mut scheduler = Scheduler::new();
+    let scheduler = Scheduler::new();
     let interrupter = scheduler.interrupter();
     interrupter.unpark();
     let new = run(scheduler, reads());

@@ -531,7 +531,8 @@ impl Desk {
             let runs = edge.released.is_some() || edge.is_running();
             let is_busy =
                 edge.wish.is_some() || (self.is_printed && (runs || edge.status.undone > 0));
-            if !is_busy && !(edge.is_over() && self.is_loading) {
+            let is_catching_up = edge.is_over() && self.is_loading;
+            if !is_busy && !is_catching_up {
                 break;
             }
             if begin.elapsed() >= limit {
