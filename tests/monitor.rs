@@ -809,7 +809,7 @@ fn client_before_the_first_step_then_it_is_answered_once_there_is_something_to_a
         let scratch = Scratch::new();
         let path = scratch.file("monitor.sock");
         let mut scheduler = Scheduler::new();
-        let (monitor, orders) = Monitor::open(Some(&path), false).unwrap();
+        let (monitor, orders) = Monitor::open(Some(&path), Manner::default()).unwrap();
         let agent = Agent::new().outlet(monitor).between(orders);
         let mut client = Client::unread(&path);
         client.say("ps");
@@ -829,7 +829,7 @@ fn client_before_the_first_step_then_it_is_answered_once_there_is_something_to_a
             (greeting, ps)
         });
         let attached = attached.unwrap_or_else(|| agent.take().unwrap().attach(&mut scheduler));
-        attached.run(&mut scheduler).unwrap();
+        assert_eq!(attached.run(&mut scheduler).unwrap().failures, 0);
         let (greeting, ps) = asking.join().unwrap();
         assert!(greeting.starts_with("trapline monitor of "), "{greeting}");
         assert!(ps.contains("busy"), "{ps}");
@@ -845,12 +845,13 @@ fn client_of_a_loop_whose_first_step_is_to_sleep_then_it_is_answered() {
     while scheduler.has_ready() {
         scheduler.step();
     }
-    let (monitor, orders) = Monitor::open(Some(&path), false).unwrap();
+    let (monitor, orders) = Monitor::open(Some(&path), Manner::default()).unwrap();
     let asking = thread::spawn(move || {
         let mut client = Client::connect(&path);
         (client.ask("ps"), client.ask("kill 1"))
     });
-    Agent::new().outlet(monitor).between(orders).run(&mut scheduler).unwrap();
+    let report = Agent::new().outlet(monitor).between(orders).run(&mut scheduler).unwrap();
+    assert_eq!(report.failures, 0);
     let (ps, kill) = asking.join().unwrap();
     assert!(ps.contains("sleep(3600"), "{ps}");
     assert!(kill.starts_with("done: "), "{kill}");

@@ -336,7 +336,8 @@ export class Desk {
   nextStep() {
     const { isWhole, step } = this.scene;
     const next = isWhole ? this.recording.next(step) : step;
-    if (next === undefined && this.isAtEdge) return (this.follows = this.live.step());
+    // Whoever follows the program may be a moment behind it.
+    if (this.isAtEdge && (next === undefined || this.follows)) return (this.follows = this.live.step());
     return this.goOrSay(next, undefined, 'this is the last step');
   }
 
@@ -464,7 +465,10 @@ export class Desk {
     const [word] = order.split(/\s/);
     // How it has ended has been said.
     if (!this.isLive && said.startsWith('done') && word !== 'again') return;
-    if (word === 'until' && said.startsWith('done')) this.sayMet();
+    if (word === 'step' && said.startsWith('refused: it is not held')) {
+      this.isPlaying = false;
+      this.say('it runs: G holds it');
+    } else if (word === 'until' && said.startsWith('done')) this.sayMet();
     else this.say(word === 'step' && /^(done|queued): /.test(said) ? '' : said.replace(/^done: /, ''));
   }
 

@@ -43,6 +43,7 @@ export class Live {
     if (this.status.hasProgram) this.desk.takeOrders(this);
     for (;;) {
       const { run } = this.status;
+      this.shown = run;
       await this.read(run);
       await this.look();
       if (this.status.run === run && !this.status.isLive) {
@@ -106,12 +107,8 @@ export class Live {
     this.desk.output = this.output.all;
   }
 
-  /** Takes one step, as soon as those before are taken. Whether that is to come. */
+  /** Takes one step, as soon as those before are taken. Only the program knows whether it is held: what was heard last may be of the middle of a step. */
   step() {
-    if (this.status.held === null) {
-      this.desk.say('it runs: G holds it');
-      return false;
-    }
     if (this.orders.length < ORDERS) this.order('step');
     return true;
   }
@@ -133,8 +130,9 @@ export class Live {
     await this.look();
     // The program has not come to it yet.
     while (this.status.isLive && this.status.undone > 0) await pause(POLL);
-    // Nor has the page.
-    while (this.status.isLive && !this.hasCome(this.desk.recording.bytes.length)) await pause(PAUSE);
+    // Nor has the page, which may have another run to read.
+    const isBehind = () => this.shown !== this.status.run || !this.desk.scene || !this.hasCome(this.desk.recording.bytes.length);
+    while (this.status.isLive && isBehind()) await pause(PAUSE);
     clearTimeout(timer);
     this.isWaiting = false;
     this.desk.obeyed(order, said);

@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::plain::Plain;
 use crate::record::{Program, Target};
-pub(crate) use compare::{Comparison, compare};
+pub(crate) use compare::compare;
 pub(crate) use connection::Connection;
 pub(crate) use growth::Growth;
 pub(crate) use monitor::Answer;
@@ -180,11 +180,6 @@ impl Live {
             Source::Started { running, .. } => running.status().map(|status| status.to_string()),
             Source::Attached { .. } => (!self.goes_on()).then(|| "it has gone away".to_owned()),
         }
-    }
-
-    /// Whether there is nobody any more who would obey: the run is over, though the program may go on.
-    pub(crate) fn is_over(&self) -> bool {
-        self.client.is_over()
     }
 
     /// Gives an order, a line as of `docs/monitor.md`: `step`, `go`, `hold`, `kill 3`, `cancel 3 REASON`, `next 3`,

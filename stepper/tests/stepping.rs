@@ -81,7 +81,7 @@ fn program_that_goes_on_then_its_recording_grows_and_it_ends_with_the_viewer() {
     terminal.press("<"); // No key: said, and nothing else.
     terminal.wait_for("is no key here");
     terminal.press("G");
-    terminal.wait_for("· waits for a timer in");
+    terminal.wait_for("LIVE step 7 · waits for a timer in");
     // Where one looks is nothing to the program.
     terminal.press("\x1b[H");
     terminal.wait_for("step 0 of 7");

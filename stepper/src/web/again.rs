@@ -10,7 +10,7 @@ use trapline_trace::Recording;
 use super::orders::give;
 use super::run::Run;
 use super::site::Site;
-use crate::live::{Doing, Live, compare};
+use crate::live::{Doing, Live, compare, wait_for};
 
 /// How often it is looked whether the program has come to the step.
 const LOOK: Duration = Duration::from_millis(4);
@@ -38,13 +38,18 @@ impl Site {
             wait_while(|| is_under_way(new)).await;
         }
         let (before, now) = (live.trace().to_owned(), new.trace().to_owned());
-        let compared = trapline::unblock(move || difference(&before, &now)).await;
+        let reached = new.status().step;
+        let compared = trapline::unblock(move || difference(&before, &now, reached)).await;
         self.show(Rc::clone(&run));
         compared.map_or("done: again".to_owned(), |compared| format!("done: {compared}"))
     }
 }
 
-fn difference(before: &Path, now: &Path) -> Option<String> {
+/// How the two differ, once the new one has this step.
+fn difference(before: &Path, now: &Path, step: u64) -> Option<String> {
+    // What the monitor tells of is in the file a moment later.
+    let is_there = || Recording::open(now).is_ok_and(|now| now.last_step() >= Some(step));
+    wait_for(PATIENCE, || step == 0 || is_there());
     let (before, now) = (Recording::open(before).ok()?, Recording::open(now).ok()?);
     Some(compare(&before, &now).to_string())
 }

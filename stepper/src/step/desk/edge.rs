@@ -99,9 +99,14 @@ impl Edge {
         self.live.goes_on()
     }
 
-    /// Whether it will come to something by itself.
+    /// Whether it will come to something by itself: a timer goes off, a peer may never call.
     pub(super) fn is_running(&self) -> bool {
-        self.goes_on() && matches!(self.status.doing, Doing::Works | Doing::Stuck { .. })
+        let comes = match &self.status.doing {
+            Doing::Works | Doing::Stuck { .. } => true,
+            Doing::Waits(outside) => outside.contains("a timer in"),
+            _ => false,
+        };
+        comes && self.goes_on()
     }
 
     fn is_over(&self) -> bool {
@@ -287,6 +292,10 @@ impl Desk {
                     }
                     None if is_over => {
                         self.message = "nothing after this meets a breakpoint".to_owned();
+                        // That it has ended says the line above.
+                        if let Some(edge) = &mut self.edge {
+                            edge.has_told_end = true;
+                        }
                     }
                     None => self.message = format!("held after step {last}"),
                 }
@@ -521,8 +530,8 @@ impl Desk {
         }
     }
 
-    /// Goes on until nothing is under way any more; of a program that runs, until it waits, is held or ends; but not
-    /// for longer than somebody would wait who looks on.
+    /// Goes on until nothing is under way any more; of a program that runs, until it waits for somebody else, is held or
+    /// ends; but not for longer than somebody would wait who looks on.
     pub(in crate::step) fn settle_edge(&mut self, limit: Duration) -> io::Result<()> {
         let begin = now();
         while self.edge.is_some() {
@@ -531,7 +540,8 @@ impl Desk {
             let runs = edge.released.is_some() || edge.is_running();
             let is_busy =
                 edge.wish.is_some() || (self.is_printed && (runs || edge.status.undone > 0));
-            let is_catching_up = edge.is_over() && self.is_loading;
+            let is_catching_up =
+                self.atlas.last() < edge.status.step || (edge.is_over() && self.is_loading);
             if !is_busy && !is_catching_up {
                 break;
             }
