@@ -853,7 +853,7 @@ fn client_of_a_loop_whose_first_step_is_to_sleep_then_it_is_answered() {
     let report = Agent::new().outlet(monitor).between(orders).run(&mut scheduler).unwrap();
     assert_eq!(report.failures, 0);
     let (ps, kill) = asking.join().unwrap();
-    assert!(ps.contains("sleep(3600"), "{ps}");
+    assert!(ps.contains("sleep(1 h 0 min)"), "{ps}");
     assert!(kill.starts_with("done: "), "{kill}");
 }
 
