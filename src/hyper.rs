@@ -1,4 +1,4 @@
-//! Sockets that [`hyper`](::hyper) 1.x reads and writes: for servers and clients of HTTP/1.1.
+//! Sockets that [`hyper`](https://docs.rs/hyper) 1.x reads and writes: for servers and clients of HTTP/1.1.
 //!
 //! With the feature `hyper`. What hyper needs else of a runtime, HTTP/1.1 does without: connections are
 //! served by tasks that one spawns, and [`timeout`](crate::timeout) ends those that take too long.
